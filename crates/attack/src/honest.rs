@@ -9,7 +9,7 @@ use std::{
 };
 
 use conclave_client::{
-    Client, From, Item,
+    Client, Item, StartAt,
     core::{Recipient, RoomName},
     v1::event::Event,
 };
@@ -87,9 +87,9 @@ impl Honest {
         let mut word = [0; 8];
         getrandom::fill(&mut word).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
         let name = format!("honest{:016x}", u64::from_ne_bytes(word));
-        let nobody = target.client().build()?;
-        nobody.create_account(&name, PASSWORD).await?;
-        let client = nobody.with_token(&nobody.login(&name, PASSWORD).await?.token)?;
+        let anonymous = target.client().build()?;
+        anonymous.create_account(&name, PASSWORD).await?;
+        let client = anonymous.with_token(&anonymous.login(&name, PASSWORD).await?.token)?;
         client.create_room(&name, "", false).await?;
         let room = Recipient::Room(RoomName::new(name.clone())?);
         let noticed = Arc::new(Mutex::new(Noticed::new()));
@@ -164,7 +164,7 @@ async fn send(
 }
 
 async fn listen(client: Client, began: Instant, noticed: Arc<Mutex<Noticed>>) {
-    let mut events = client.subscribe(From::Now);
+    let mut events = client.subscribe(StartAt::Now);
     loop {
         match events.next().await {
             Ok(Item::Event(event)) => {
@@ -195,10 +195,10 @@ async fn log_in(
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         let logged_in = async {
-            let nobody = builder.clone().build().map_err(|error| error.to_string())?;
-            let login = nobody.login(&name, PASSWORD).await;
+            let anonymous = builder.clone().build().map_err(|error| error.to_string())?;
+            let login = anonymous.login(&name, PASSWORD).await;
             let login = login.map_err(|error| error.to_string())?;
-            Ok::<_, String>((nobody, login))
+            Ok::<_, String>((anonymous, login))
         };
         let logged_in = logged_in.await;
         let took = micros(start.elapsed());
@@ -208,8 +208,8 @@ async fn log_in(
             Err(error) => noticed.fail("log-in", error),
         }
         drop(noticed);
-        if let Ok((nobody, login)) = logged_in
-            && let Ok(member) = nobody.with_token(&login.token)
+        if let Ok((anonymous, login)) = logged_in
+            && let Ok(member) = anonymous.with_token(&login.token)
         {
             // A session that stays open costs a place of the account, and nothing else.
             let _ = member.logout().await;

@@ -25,7 +25,7 @@ pub enum BenchError {
     #[error("no node knows a leader")]
     NoLeader,
     /// The caller has no credential of an operator of the measured nodes.
-    #[error("only an operator is told what the nodes hold in the end")]
+    #[error("only an operator can compare the nodes at the end")]
     NoOperator,
     /// This machine does not allow as many open files as the streams need.
     #[error("this system does not allow {wanted} open files")]

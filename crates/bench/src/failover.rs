@@ -74,13 +74,13 @@ pub struct Report {
 
 /// State that the senders share.
 #[derive(Default)]
-struct Shared {
+struct RunState {
     stop: AtomicBool,
     acks: Mutex<Vec<Instant>>,
     acked: Mutex<(u64, u64)>,
 }
 
-impl Shared {
+impl RunState {
     fn acks(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
         // The list is sound after every statement that changes it.
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,7 +102,7 @@ impl Shared {
 pub async fn measure(options: &Options) -> Result<Report, BenchError> {
     let (directory, program) = (scratch::directory()?, &options.program);
     let cluster = scratch::cluster(program, options.nodes, options.tls, directory.path()).await?;
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(RunState::default());
     let mut tasks = JoinSet::new();
     for (client, to) in senders(&cluster, options.senders).await? {
         tasks.spawn(send(shared.clone(), client, to, options.pause));
@@ -131,7 +131,7 @@ pub async fn measure(options: &Options) -> Result<Report, BenchError> {
 }
 
 /// Kills the leader of a cluster that is whole and calm; returns the gap.
-async fn one_kill(cluster: &LocalCluster, shared: &Shared) -> Result<Duration, BenchError> {
+async fn one_kill(cluster: &LocalCluster, shared: &RunState) -> Result<Duration, BenchError> {
     cluster.wait_until_caught_up(READY_LIMIT).await?;
     sleep(CALM).await;
     let leader = cluster.wait_for_leader(READY_LIMIT).await?;
@@ -171,18 +171,18 @@ async fn senders(
     cluster: &LocalCluster,
     count: u64,
 ) -> Result<Vec<(Client, Recipient)>, BenchError> {
-    let nobody = cluster
+    let anonymous = cluster
         .client_builder()
         .endpoints(cluster.endpoints())
         .build()?;
     let password = random_word()?;
     let name = |number: u64| format!("sender{number}");
     for number in 0..count {
-        nobody.create_account(&name(number), &password).await?;
+        anonymous.create_account(&name(number), &password).await?;
     }
     let mut senders = Vec::new();
     for number in 0..count {
-        let token = nobody.login(&name(number), &password).await?.token;
+        let token = anonymous.login(&name(number), &password).await?.token;
         let builder = cluster.client_builder().endpoints(cluster.endpoints());
         let client = builder.token(token).total_timeout(GAP_MAX).build()?;
         let peer = AccountName::new(name((number + 1) % count)).map_err(CallError::from)?;
@@ -191,7 +191,7 @@ async fn senders(
     Ok(senders)
 }
 
-async fn send(shared: Arc<Shared>, client: Client, to: Recipient, pause: Duration) {
+async fn send(shared: Arc<RunState>, client: Client, to: Recipient, pause: Duration) {
     while !shared.stop.load(Ordering::Relaxed) {
         let sent = client.send(&to, "x").await.is_ok();
         shared.count(sent);

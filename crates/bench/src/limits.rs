@@ -16,7 +16,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes the cluster's first administrator, and lifts all limits of accounts.
-pub(crate) async fn lift(cluster: &LocalCluster, nobody: &Client) -> Result<Client, BenchError> {
+pub(crate) async fn lift(cluster: &LocalCluster, anonymous: &Client) -> Result<Client, BenchError> {
     let mut tokens = cluster.setup_token();
     // The value is cloned: while the borrow is held, the sender cannot write the next token.
     let setup = match timeout(PATIENCE, tokens.wait_for(Option::is_some)).await {
@@ -25,9 +25,11 @@ pub(crate) async fn lift(cluster: &LocalCluster, nobody: &Client) -> Result<Clie
     };
     let grant = Grant::Setup(setup.unwrap_or_default());
     let password = random_word()?;
-    nobody.create_account_with("root", &password, grant).await?;
-    let login = nobody.login("root", &password).await?;
-    let root = nobody.with_token(&login.token)?;
+    anonymous
+        .create_account_with("root", &password, grant)
+        .await?;
+    let login = anonymous.login("root", &password).await?;
+    let root = anonymous.with_token(&login.token)?;
     let limits = root.account_limits(Freshness::Linearizable).await?;
     let names = limits.into_iter().map(|limit| limit.name);
     let lifted = names.filter(|name| !name.ends_with("-burst"));

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_a_process_is_found_behind_any_name() {
+    fn the_cpu_time_is_parsed_behind_any_process_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 9";
         assert_eq!(ticks(stat), Some(42));
         assert_eq!(ticks("7 (short) S 1"), None);
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_process_is_found_among_its_parts() {
+    fn the_memory_of_a_process_is_parsed_from_its_smaps() {
         let rollup = "5580-7ffc ---p 0 0 [rollup]\nRss:  9 kB\nPss:     1234 kB\nPss_Dirty: 5 kB\n";
         assert_eq!(pss(rollup), Some(1234));
         assert_eq!(pss("Rss: 9 kB\n"), None);

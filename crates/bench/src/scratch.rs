@@ -4,7 +4,7 @@
 use std::{io, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_local_cluster::{ClusterError, Founding, LocalCluster, Options, Ports};
+use conclave_local_cluster::{Bootstrap, ClusterError, LocalCluster, Options, Ports};
 use tempfile::TempDir;
 
 /// Longest time until the cluster serves.
@@ -32,8 +32,8 @@ pub(crate) async fn cluster(
         program: program.to_owned(),
         directory: directory.to_owned(),
         nodes,
-        founders: nodes,
-        founding: Founding::Meeting,
+        initial_members: nodes,
+        bootstrap: Bootstrap::Discovery,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
         plain: !tls,
         environment: Default::default(),

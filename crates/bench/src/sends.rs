@@ -98,7 +98,7 @@ pub struct Report {
 
 /// State that the workers share.
 #[derive(Default)]
-struct Shared {
+struct RunState {
     measure: AtomicBool,
     stop: AtomicBool,
     acked: AtomicU64,
@@ -142,14 +142,14 @@ async fn measure_at(
     options: &Options,
     cluster: Option<&LocalCluster>,
     endpoints: Vec<String>,
-    nobody: &Client,
+    anonymous: &Client,
     operator: Option<&OperatorCredential>,
 ) -> Result<Report, BenchError> {
-    let endpoints = leader_first(nobody, endpoints).await?;
-    let judge = nobody.with_operator(operator.ok_or(BenchError::NoOperator)?);
-    let workers = workers(options, nobody, &endpoints).await?;
+    let endpoints = leader_first(anonymous, endpoints).await?;
+    let judge = anonymous.with_operator(operator.ok_or(BenchError::NoOperator)?);
+    let workers = workers(options, anonymous, &endpoints).await?;
     let before = stored(&judge, &endpoints, |_| true).await?;
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(RunState::default());
     let mut tasks = JoinSet::new();
     for (client, to) in workers {
         let payload = usize::try_from(options.payload).expect("a text is short");
@@ -190,8 +190,11 @@ async fn measure_at(
 }
 
 /// Returns the same addresses, that of the leader first.
-async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> Result<Vec<String>, BenchError> {
-    let statuses = nobody.cluster_statuses().await;
+async fn leader_first(
+    anonymous: &Client,
+    endpoints: Vec<String>,
+) -> Result<Vec<String>, BenchError> {
+    let statuses = anonymous.cluster_statuses().await;
     let told = |(at, status): (String, Result<_, CallError>)| Some((at, status.ok()?));
     let known: Vec<(String, v1::GetClusterStatusResponse)> =
         statuses.into_iter().filter_map(told).collect();
@@ -208,7 +211,7 @@ async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> Result<Vec<Str
 /// Returns the client and the recipient of every worker.
 async fn workers(
     options: &Options,
-    nobody: &Client,
+    anonymous: &Client,
     endpoints: &[String],
 ) -> Result<Vec<(Client, Recipient)>, BenchError> {
     let sessions = options.concurrency.div_ceil(WORKERS_PER_SESSION);
@@ -217,7 +220,7 @@ async fn workers(
     let name = |number: u64| format!("bench-{run}-{unique:x}-{number}");
     // One account more, so that every session has a recipient.
     for number in 0..=sessions {
-        nobody.create_account(&name(number), &password).await?;
+        anonymous.create_account(&name(number), &password).await?;
     }
     let mut workers = Vec::new();
     for session in 0..sessions {
@@ -225,8 +228,8 @@ async fn workers(
         if options.spread {
             own.rotate_left(session as usize % endpoints.len());
         }
-        let token = nobody.login(&name(session), &password).await?.token;
-        let builder = Client::builder().trusting_like(nobody);
+        let token = anonymous.login(&name(session), &password).await?.token;
+        let builder = Client::builder().trusting_like(anonymous);
         let client = builder.endpoints(own).token(token).build()?;
         let peer = AccountName::new(name(session + 1)).map_err(CallError::from)?;
         let left = options.concurrency - session * WORKERS_PER_SESSION;
@@ -237,7 +240,12 @@ async fn workers(
     Ok(workers)
 }
 
-async fn work(shared: Arc<Shared>, client: Client, to: Recipient, text: String) -> Histogram<u64> {
+async fn work(
+    shared: Arc<RunState>,
+    client: Client,
+    to: Recipient,
+    text: String,
+) -> Histogram<u64> {
     let mut latencies = latencies();
     while !shared.stop.load(Ordering::Relaxed) {
         let began = Instant::now();
@@ -296,8 +304,8 @@ impl Figures for Report {
                 "acknowledged per second",
                 format!("{:.0}", self.acked_per_second),
             ),
-            ("half answered within", format!("{} µs", self.p50_us)),
-            ("99 % answered within", format!("{} µs", self.p99_us)),
+            ("answered within, median", format!("{} µs", self.p50_us)),
+            ("answered within, p99", format!("{} µs", self.p99_us)),
             ("server CPU per message", server),
             (
                 "client CPU per message",

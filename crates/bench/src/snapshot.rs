@@ -13,7 +13,7 @@ use std::{
 };
 
 use conclave_client::{Client, v1};
-use conclave_local_cluster::{self as local, ClusterError, Founding, LocalCluster, Ports};
+use conclave_local_cluster::{self as local, Bootstrap, ClusterError, LocalCluster, Ports};
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -32,9 +32,9 @@ use crate::{
 };
 
 /// Number of nodes that have the state.
-const FOUNDERS: u64 = 3;
+const INITIAL_MEMBERS: u64 = 3;
 /// Number of the node that joins.
-const JOINER: u64 = FOUNDERS + 1;
+const JOINER: u64 = INITIAL_MEMBERS + 1;
 /// Entries of the log that the nodes keep: few, so that the joiner needs a snapshot.
 const KEEP_ENTRIES: u64 = 1000;
 /// Bytes of one message of the state: people do not write long ones.
@@ -118,14 +118,14 @@ async fn start(options: &Options, directory: &Path) -> Result<LocalCluster, Benc
         program: options.program.clone(),
         directory: directory.to_owned(),
         nodes,
-        founders: FOUNDERS,
-        founding: Founding::Meeting,
+        initial_members: INITIAL_MEMBERS,
+        bootstrap: Bootstrap::Discovery,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
         plain: true,
         environment: (1..=JOINER).map(|node| (node, variables.clone())).collect(),
     };
     let cluster = LocalCluster::prepare(options)?;
-    let starting = (1..=FOUNDERS).map(|node| cluster.start_node(node));
+    let starting = (1..=INITIAL_MEMBERS).map(|node| cluster.start_node(node));
     try_join_all(starting).await?;
     cluster.wait_until_caught_up(PATIENCE).await?;
     Ok(cluster)
@@ -133,14 +133,14 @@ async fn start(options: &Options, directory: &Path) -> Result<LocalCluster, Benc
 
 async fn measure_at(options: &Options, cluster: &LocalCluster) -> Result<Report, BenchError> {
     let leader = cluster.wait_for_leader(PATIENCE).await?;
-    let mut founders: Vec<u64> = (1..=FOUNDERS).collect();
-    founders.sort_by_key(|node| *node != leader);
-    let endpoints: Vec<String> = founders
+    let mut initial_members: Vec<u64> = (1..=INITIAL_MEMBERS).collect();
+    initial_members.sort_by_key(|node| *node != leader);
+    let endpoints: Vec<String> = initial_members
         .iter()
         .map(|node| cluster.endpoint(*node))
         .collect();
-    let nobody = Client::builder().endpoints(endpoints.clone()).build()?;
-    let token = join_token(cluster, &nobody).await?;
+    let anonymous = Client::builder().endpoints(endpoints.clone()).build()?;
+    let token = join_token(cluster, &anonymous).await?;
     const SESSIONS: u64 = 8;
     let sessions = SESSIONS.min(options.concurrency);
     let each = options.concurrency.div_ceil(sessions);
@@ -171,7 +171,7 @@ async fn measure_at(options: &Options, cluster: &LocalCluster) -> Result<Report,
     let all: Vec<String> = (1..=JOINER).map(|node| cluster.endpoint(node)).collect();
     let messages = stored(&cluster.operator_client(), &all, |count| count > 0).await?;
     if messages.iter().any(|count| *count != messages[0]) {
-        return Err(failed("the nodes do not hold the same"));
+        return Err(failed("the nodes have different numbers of messages"));
     }
     let bytes = first.map_or(0, |transfer| transfer.bytes_total);
     Ok(report(rate, [made, sent], &took, bytes, messages[0]))
@@ -205,9 +205,9 @@ fn report(
 }
 
 /// Makes the first administrator, and a token with which one machine joins.
-async fn join_token(cluster: &LocalCluster, nobody: &Client) -> Result<String, BenchError> {
+async fn join_token(cluster: &LocalCluster, anonymous: &Client) -> Result<String, BenchError> {
     let credential = cluster.operator().ok_or_else(|| failed("no operator"))?;
-    let root = limits::lift(cluster, nobody).await?;
+    let root = limits::lift(cluster, anonymous).await?;
     let root = root.with_operator(&credential);
     let made = root.create_join_token(TOKEN_TTL, true).await?;
     Ok(made.token)
@@ -235,7 +235,7 @@ fn small_talk(number: u64) -> String {
         "noon",
         "tomorrow",
         "can",
-        "somebody",
+        "everyone",
         "look",
         "into",
         "build",
@@ -294,7 +294,7 @@ async fn next_transfer(
         }
         sleep(LOOK_INTERVAL).await;
     }
-    Err(failed("waited too long for the snapshot"))
+    Err(failed("the snapshot did not arrive in time"))
 }
 
 impl Figures for Report {
@@ -306,12 +306,12 @@ impl Figures for Report {
             ("made within", format!("{} ms", self.made_ms)),
             ("sent and installed within", format!("{} ms", self.sent_ms)),
             ("load", format!("{:.0} messages/s", self.rate_asked)),
-            ("before it, half answered within", ms(self.quiet_p50_us)),
-            ("before it, 99 % answered within", ms(self.quiet_p99_us)),
-            ("while it is made, half", ms(self.making_p50_us)),
-            ("while it is made, 99 %", ms(self.making_p99_us)),
-            ("while it is on its way, half", ms(self.streaming_p50_us)),
-            ("while it is on its way, 99 %", ms(self.streaming_p99_us)),
+            ("before it, median", ms(self.quiet_p50_us)),
+            ("before it, p99", ms(self.quiet_p99_us)),
+            ("while it is made, median", ms(self.making_p50_us)),
+            ("while it is made, p99", ms(self.making_p99_us)),
+            ("while it is sent, median", ms(self.streaming_p50_us)),
+            ("while it is sent, p99", ms(self.streaming_p99_us)),
             ("times as long as before", format!("{:.2}", self.p99_factor)),
         ]
     }
@@ -322,14 +322,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_talk_is_words_and_no_two_texts_are_the_same() {
+    fn small_talk_texts_differ_and_have_their_length() {
         let (one, other) = (small_talk(1), small_talk(2));
         assert_ne!(one, other);
         assert!((TEXT_BYTES..TEXT_BYTES + 12).contains(&one.len()));
     }
 
     #[test]
-    fn the_factor_compares_the_slowest_hundredth() {
+    fn the_factor_compares_the_99th_percentiles() {
         let part = |us: u64| {
             let mut part = crate::latencies();
             (0..100).for_each(|_| part.saturating_record(us));

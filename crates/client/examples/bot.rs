@@ -3,7 +3,7 @@
 //! `CONCLAVE_TOKEN=… cargo run -p conclave-client --example bot -- 127.0.0.1:7400`.
 
 use conclave_client::{
-    Client, From, Item, Outbox,
+    Client, Item, Outbox, StartAt,
     core::{ConversationId, Recipient},
     v1::event::Event,
 };
@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .token(std::env::var("CONCLAVE_TOKEN")?)
         .build()?;
     let outbox = Outbox::new(client.clone());
-    let mut events = client.subscribe(From::Now);
+    let mut events = client.subscribe(StartAt::Now);
     loop {
         // Nodes may die: the stream ends only with the session.
         let Item::Event(event) = events.next().await? else {

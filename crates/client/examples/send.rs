@@ -10,7 +10,7 @@ use conclave_client::{
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let to = arguments.next().ok_or("to whom?")?;
+    let to = arguments.next().ok_or("the recipient is missing")?;
     let to = match to.strip_prefix('#') {
         Some(room) => Recipient::Room(RoomName::new(room)?),
         None => Recipient::Account(AccountName::new(to)?),

@@ -6,7 +6,8 @@ use conclave_wire::Reason;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    CallError, RequestKey, nodes::Node, numbers::Taken, random, rpc::Kind, verdict::Failure,
+    CallError, RequestKey, nodes::Node, numbers::TakenNumber, random, retry_decision::Failure,
+    rpc::Kind,
 };
 
 /// The first wait between two attempts; each further one is twice as long.
@@ -170,7 +171,7 @@ impl From<CallError> for KeyedCallError {
 /// The number of a request, and whether it is ours to give back.
 pub(crate) enum Key {
     /// May be exchanged for another number.
-    Taken(Taken),
+    TakenNumber(TakenNumber),
     /// The number of an earlier call.
     Given(RequestKey),
     /// Must not be exchanged here: the outbox has written it to its file.
@@ -180,7 +181,7 @@ pub(crate) enum Key {
 impl Key {
     pub(crate) fn key(&self) -> RequestKey {
         match self {
-            Self::Taken(taken) => taken.key,
+            Self::TakenNumber(taken) => taken.key,
             Self::Given(key) | Self::Kept(key) => *key,
         }
     }

@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    call::{Client, Session, Shared},
-    connect::{BuildError, Times, authorization},
+    call::{Client, ClientState, Session},
+    connect::{BuildError, Timeouts, authorization},
     limits::ENDPOINTS_MAX,
     nodes::Nodes,
     trust::{Authority, Roots, Trust},
@@ -25,7 +25,7 @@ pub struct Builder {
     endpoints: Vec<String>,
     token: Option<String>,
     trust: Trust,
-    times: Times,
+    timeouts: Timeouts,
 }
 
 impl Default for Builder {
@@ -34,7 +34,7 @@ impl Default for Builder {
             endpoints: Vec::new(),
             token: None,
             trust: Trust::default(),
-            times: Times {
+            timeouts: Timeouts {
                 connect: CONNECT_TIMEOUT,
                 attempt: ATTEMPT_TIMEOUT,
                 total: TOTAL_TIMEOUT,
@@ -103,21 +103,21 @@ impl Builder {
     /// Sets how long connecting may take ([`CONNECT_TIMEOUT`]).
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.times.connect = timeout;
+        self.timeouts.connect = timeout;
         self
     }
 
     /// Sets how long one attempt may take ([`ATTEMPT_TIMEOUT`]).
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.times.attempt = timeout;
+        self.timeouts.attempt = timeout;
         self
     }
 
     /// Sets how long a call may take with all its attempts ([`TOTAL_TIMEOUT`]).
     #[must_use]
     pub fn total_timeout(mut self, timeout: Duration) -> Self {
-        self.times.total = timeout;
+        self.timeouts.total = timeout;
         self
     }
 
@@ -131,10 +131,10 @@ impl Builder {
             1..=ENDPOINTS_MAX => {}
             named => return Err(BuildError::TooManyEndpoints { named }),
         }
-        let nodes = Nodes::new(&self.endpoints, self.times.connect, self.trust)?;
-        let shared = Shared {
+        let nodes = Nodes::new(&self.endpoints, self.timeouts.connect, self.trust)?;
+        let shared = ClientState {
             nodes,
-            times: self.times,
+            timeouts: self.timeouts,
             asking_others: tokio::sync::Mutex::new(()),
         };
         let session = Session::new(self.token.as_deref().map(authorization).transpose()?);

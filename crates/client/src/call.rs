@@ -20,13 +20,13 @@ use tonic::{
 use crate::{
     CallError, Freshness, RequestKey,
     attempts::{Attempts, Key, KeyedCallError},
-    connect::{BuildError, Times, authorization, credential_header},
+    connect::{BuildError, Timeouts, authorization, credential_header},
     limits::IN_FLIGHT_MAX,
     nodes::{Node, Nodes},
-    numbers::{Numbers, Taken},
+    numbers::{RequestNumbers, TakenNumber},
+    retry_decision::{Failure, RetryDecision},
     rpc::{Kind, Rpc},
     trust::Trust,
-    verdict::{Failure, RetryDecision},
 };
 
 /// The header by which a node that does not lead names the one that does.
@@ -47,7 +47,7 @@ const NEW_NUMBERS_MAX: u32 = 16;
 /// A client of a cluster. Cheap to clone; clones share connections, session and request numbers.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ClientState>,
     pub(crate) session: Arc<Session>,
     /// The header that carries the credential of an operator, if there is one.
     operator: Option<MetadataValue<Ascii>>,
@@ -55,9 +55,9 @@ pub struct Client {
 
 /// State that all sessions over the same nodes share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ClientState {
     pub(crate) nodes: Nodes,
-    pub(crate) times: Times,
+    pub(crate) timeouts: Timeouts,
     /// Held by the call that asks other nodes for the leader.
     pub(crate) asking_others: Mutex<()>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Session {
     authorization: Option<MetadataValue<Ascii>>,
-    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) numbers: Arc<RequestNumbers>,
     learning: Mutex<()>,
     in_flight: Semaphore,
     /// Returns the node that serves the stream, if there is one.
@@ -77,7 +77,7 @@ impl Session {
     pub(crate) fn new(authorization: Option<MetadataValue<Ascii>>) -> Self {
         Self {
             authorization,
-            numbers: Numbers::new(),
+            numbers: RequestNumbers::new(),
             learning: Mutex::new(()),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             streaming: Lock::new(None),
@@ -86,7 +86,7 @@ impl Session {
 
     /// Returns the node that serves the stream, if there is one.
     pub(crate) fn streaming(&self) -> MutexGuard<'_, Option<Arc<Node>>> {
-        self.streaming.lock().expect("nobody panics with this lock")
+        self.streaming.lock().expect("its holders do not panic")
     }
 
     /// Returns a hash that tells sessions apart without showing their tokens.
@@ -97,7 +97,7 @@ impl Session {
 }
 
 impl Client {
-    pub(crate) fn new(shared: Arc<Shared>, session: Arc<Session>) -> Self {
+    pub(crate) fn new(shared: Arc<ClientState>, session: Arc<Session>) -> Self {
         Self {
             shared,
             session,
@@ -148,19 +148,19 @@ impl Client {
     /// bytes.
     pub(crate) async fn ask<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
         debug_assert_ne!(R::KIND, Kind::Numbered);
-        let mut attempts = Attempts::new(self.shared.times.total);
+        let mut attempts = Attempts::new(self.shared.timeouts.total);
         self.attempt_until_done(request, &mut attempts, None).await
     }
 
     /// Makes a call that changes something in the session, with the next number.
     pub(crate) async fn call<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
-        let mut attempts = Attempts::new(self.shared.times.total);
+        let mut attempts = Attempts::new(self.shared.timeouts.total);
         let _permit = self.admit(&mut attempts).await?;
         self.learn_numbers(&mut attempts).await?;
         let taken = timeout_at(attempts.deadline, self.session.numbers.take())
             .await
             .map_err(|_| attempts.give_up(Kind::Numbered, None))?;
-        let key = Some(Key::Taken(taken));
+        let key = Some(Key::TakenNumber(taken));
         self.attempt_until_done(request, &mut attempts, key).await
     }
 
@@ -170,7 +170,7 @@ impl Client {
         request: R,
         key: RequestKey,
     ) -> Result<R::Answer, CallError> {
-        let mut attempts = Attempts::new(self.shared.times.total);
+        let mut attempts = Attempts::new(self.shared.timeouts.total);
         attempts.maybe_done = true;
         let _permit = self.admit(&mut attempts).await?;
         let key = Some(Key::Given(key));
@@ -185,7 +185,7 @@ impl Client {
         key: RequestKey,
         maybe_done: bool,
     ) -> Result<R::Answer, KeyedCallError> {
-        let mut attempts = Attempts::new(self.shared.times.total);
+        let mut attempts = Attempts::new(self.shared.timeouts.total);
         attempts.maybe_done = maybe_done;
         let _permit = self.admit(&mut attempts).await?;
         let key = Some(Key::Kept(key));
@@ -201,8 +201,8 @@ impl Client {
     }
 
     /// Takes the next number, for a request that keeps it however often it is tried.
-    pub(crate) async fn take_number(&self) -> Result<Taken, CallError> {
-        let mut attempts = Attempts::new(self.shared.times.total);
+    pub(crate) async fn take_number(&self) -> Result<TakenNumber, CallError> {
+        let mut attempts = Attempts::new(self.shared.timeouts.total);
         self.learn_numbers(&mut attempts).await?;
         timeout_at(attempts.deadline, self.session.numbers.take())
             .await
@@ -231,7 +231,7 @@ impl Client {
         if self.session.numbers.is_learned() {
             return Ok(());
         }
-        attempts.last = "no node told the session's request numbers".to_owned();
+        attempts.last = "no node returned the session's request numbers".to_owned();
         let _learning = timeout_at(attempts.deadline, self.session.learning.lock())
             .await
             .map_err(|_| attempts.give_up(Kind::Read, None))?;
@@ -256,7 +256,7 @@ impl Client {
                 request.set_key(number);
             }
             let node = self.shared.nodes.pick();
-            let patience = attempts.patience(R::KIND, self.shared.times.attempt);
+            let patience = attempts.patience(R::KIND, self.shared.timeouts.attempt);
             let Some(limit) = attempts.begin(&node, patience) else {
                 return Err(attempts.give_up(R::KIND, number));
             };
@@ -273,7 +273,7 @@ impl Client {
                 () = self.left_behind(&node) => Failure::Silent,
             };
             tracing::debug!(node = %node.address, error = %failure, "an attempt failed");
-            let had_time = limit >= self.shared.times.attempt;
+            let had_time = limit >= self.shared.timeouts.attempt;
             attempts.note(&failure, had_time);
             if let (Some(Key::Kept(_)), Some((reason, last))) = (&key, failure.number_refused()) {
                 attempts.number_refused = Some((reason, last));
@@ -320,7 +320,7 @@ impl Client {
     ) -> Result<Key, CallError> {
         let numbers = &self.session.numbers;
         match &key {
-            Some(Key::Taken(taken)) if restart => taken.restart(last),
+            Some(Key::TakenNumber(taken)) if restart => taken.restart(last),
             _ => numbers.learn(last),
         }
         // While it held the old number, it might wait for itself.
@@ -328,7 +328,7 @@ impl Client {
         let taken = timeout_at(attempts.deadline, numbers.take()).await;
         attempts.maybe_done = false;
         taken
-            .map(Key::Taken)
+            .map(Key::TakenNumber)
             .map_err(|_| attempts.give_up(Kind::Numbered, None))
     }
 

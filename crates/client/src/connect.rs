@@ -64,7 +64,7 @@ pub enum BuildError {
 
 /// The times of a client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     pub(crate) attempt: Duration,
     pub(crate) total: Duration,
@@ -97,7 +97,7 @@ pub fn check_address(address: &str) -> Result<(), BuildError> {
         why,
         source: None,
     };
-    address::check(bare(address)).map_err(wrong)
+    address::check(without_scheme(address)).map_err(wrong)
 }
 
 /// Returns a channel to an address, which connects when it is first used.
@@ -107,7 +107,7 @@ pub(crate) fn channel(
     trust: &Trust,
     named_by: NamedBy,
 ) -> Result<Channel, BuildError> {
-    let bare = bare(address);
+    let without_scheme = without_scheme(address);
     let given = || address.to_owned();
     let malformed = |source| BuildError::Address {
         address: given(),
@@ -120,11 +120,11 @@ pub(crate) fn channel(
         return Err(BuildError::Plain { address: given() });
     }
     let wants_tls = !is_encrypted && address.trim().starts_with(TLS_SCHEME);
-    if wants_tls || !trust.allows(bare) {
+    if wants_tls || !trust.allows(without_scheme) {
         return Err(BuildError::Unprotected { address: given() });
     }
     // The scheme has no effect here: the connector decides whether the connection is encrypted.
-    let endpoint = Endpoint::from_shared(format!("{PLAIN_SCHEME}{bare}"))
+    let endpoint = Endpoint::from_shared(format!("{PLAIN_SCHEME}{without_scheme}"))
         .map_err(|source| malformed(Some(source)))?
         .connect_timeout(connect)
         .tcp_nodelay(true)
@@ -138,7 +138,7 @@ const PLAIN_SCHEME: &str = "http://";
 const TLS_SCHEME: &str = "https://";
 
 /// Returns an address without scheme and trailing slash: the form in which nodes name each other.
-pub(crate) fn bare(address: &str) -> &str {
+pub(crate) fn without_scheme(address: &str) -> &str {
     let address = address.trim();
     let schemes = [PLAIN_SCHEME, TLS_SCHEME];
     let mut without = schemes

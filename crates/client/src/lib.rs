@@ -12,9 +12,9 @@
 //! use conclave_client::{Client, core::{AccountName, Recipient}};
 //!
 //! let nodes = ["127.0.0.1:7400", "127.0.0.1:7410", "127.0.0.1:7420"];
-//! let anybody = Client::builder().endpoints(nodes).build()?;
-//! let login = anybody.login("alice", "a long password").await?;
-//! let alice = anybody.with_token(&login.token)?;
+//! let anonymous = Client::builder().endpoints(nodes).build()?;
+//! let login = anonymous.login("alice", "a long password").await?;
+//! let alice = anonymous.with_token(&login.token)?;
 //! let bob = Recipient::Account(AccountName::new("bob")?);
 //! let sent = alice.send(&bob, "hello").await?;
 //! # let _ = sent;
@@ -26,9 +26,9 @@
 //!
 //! ```no_run
 //! # async fn listen(alice: conclave_client::Client) -> Result<(), conclave_client::CallError> {
-//! use conclave_client::{From, Item, v1::event::Event};
+//! use conclave_client::{Item, StartAt, v1::event::Event};
 //!
-//! let mut events = alice.subscribe(From::Now);
+//! let mut events = alice.subscribe(StartAt::Now);
 //! loop {
 //!     match events.next().await? {
 //!         Item::Event(event) => {
@@ -80,10 +80,10 @@ mod nodes;
 mod numbers;
 mod outbox;
 mod random;
+mod retry_decision;
 mod rpc;
 mod trust;
-mod verdict;
-mod vouched;
+mod trusted_hosts;
 
 #[cfg(test)]
 mod tests;
@@ -92,14 +92,14 @@ pub use builder::{ATTEMPT_TIMEOUT, Builder, CONNECT_TIMEOUT, TOTAL_TIMEOUT};
 pub use call::Client;
 pub use calls::account::Grant;
 pub use calls::chat::{Days, Outgoing, Page, Sent};
-pub use calls::operate::new_credential;
+pub use calls::operator::new_credential;
 pub use calls::sessions::{Login, new_device_secret};
 pub use conclave_core as core;
 pub use conclave_tls::{Fingerprint, NoFingerprint};
 pub use conclave_wire::{OperatorCredential, Reason, v1};
 pub use connect::{BuildError, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, check_address};
 pub use error::{CallError, RequestKey};
-pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};
+pub use events::{Disconnect, Events, HEARTBEAT, Item, Reconnect, StartAt, SubscribeOptions};
 pub use limits::{ENDPOINTS_MAX, IN_FLIGHT_MAX};
 pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use crate::{
-    connect::{BuildError, bare, channel},
+    connect::{BuildError, channel, without_scheme},
     limits::ENDPOINTS_MAX,
     trust::{NamedBy, Trust},
 };
@@ -43,12 +43,12 @@ pub(crate) struct Nodes {
 
 #[derive(Debug)]
 struct State {
-    known: Vec<Known>,
+    known: Vec<KnownNode>,
     preferred: usize,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownNode {
     node: Arc<Node>,
     failed_at: Option<Instant>,
     /// Number of failures since the node last served.
@@ -63,10 +63,13 @@ impl Nodes {
         connect: Duration,
         trust: Trust,
     ) -> Result<Self, BuildError> {
-        let mut known: Vec<Known> = Vec::with_capacity(addresses.len());
+        let mut known: Vec<KnownNode> = Vec::with_capacity(addresses.len());
         for address in addresses {
-            if known.iter().all(|k| k.node.address != bare(address)) {
-                known.push(Known::new(address, connect, &trust)?);
+            if known
+                .iter()
+                .all(|k| k.node.address != without_scheme(address))
+            {
+                known.push(KnownNode::new(address, connect, &trust)?);
             }
         }
         let state = State {
@@ -92,12 +95,12 @@ impl Nodes {
     /// tried.
     pub(crate) fn pick_untried(&self, tried: &[String], chance: u64) -> Option<Arc<Node>> {
         let state = self.state();
-        let untried = |known: &&Known| !tried.contains(&known.node.address);
+        let untried = |known: &&KnownNode| !tried.contains(&known.node.address);
         let preferred = &state.known[state.preferred];
         if tried.is_empty() {
             return Some(Arc::clone(&preferred.node));
         }
-        let mut left: Vec<&Known> = state.known.iter().filter(untried).collect();
+        let mut left: Vec<&KnownNode> = state.known.iter().filter(untried).collect();
         if left.iter().any(|known| !known.failed_just_now()) {
             left.retain(|known| !known.failed_just_now());
         }
@@ -152,7 +155,7 @@ impl Nodes {
             Some(index) => index,
             None if state.known.len() < ENDPOINTS_MAX => {
                 // A node may send anything as an address, so it is checked.
-                let Ok(known) = Known::learned(address, self.connect, &self.trust) else {
+                let Ok(known) = KnownNode::learned(address, self.connect, &self.trust) else {
                     return;
                 };
                 state.known.push(known);
@@ -171,13 +174,17 @@ impl Nodes {
         let mut state = self.state();
         let preferred = Arc::clone(&state.known[state.preferred].node);
         state.known.retain(|known| {
-            let is_there = || addresses.iter().any(|a| bare(a) == known.node.address);
+            let is_there = || {
+                addresses
+                    .iter()
+                    .any(|a| without_scheme(a) == known.node.address)
+            };
             !known.learned || known.node.address == preferred.address || is_there()
         });
         for address in addresses {
             if state.known.len() < ENDPOINTS_MAX && state.index_of(address).is_none() {
                 // A node may send anything as an address, so it is checked.
-                let learned = Known::learned(address, self.connect, &self.trust);
+                let learned = KnownNode::learned(address, self.connect, &self.trust);
                 state.known.extend(learned);
             }
         }
@@ -194,7 +201,7 @@ impl Nodes {
         };
         match known {
             Some(node) => Ok(node),
-            None => Ok(Known::new(address, self.connect, &self.trust)?.node),
+            None => Ok(KnownNode::new(address, self.connect, &self.trust)?.node),
         }
     }
 
@@ -215,13 +222,13 @@ impl Nodes {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics with this lock")
+        self.state.lock().expect("its holders do not panic")
     }
 }
 
 impl State {
     fn index_of(&self, address: &str) -> Option<usize> {
-        let address = bare(address);
+        let address = without_scheme(address);
         self.known.iter().position(|k| k.node.address == address)
     }
 
@@ -238,10 +245,10 @@ impl State {
     }
 }
 
-impl Known {
+impl KnownNode {
     /// Makes a node that another node has named.
     fn learned(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
-        if !trust.follows(bare(address)) {
+        if !trust.follows(without_scheme(address)) {
             let address = address.to_owned();
             return Err(BuildError::Unprotected { address });
         }
@@ -254,7 +261,7 @@ impl Known {
 
     /// Makes a node that the application has named.
     fn new(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
-        trust.name(bare(address));
+        trust.name(without_scheme(address));
         Self::reached(address, connect, trust, NamedBy::Application)
     }
 
@@ -266,7 +273,7 @@ impl Known {
     ) -> Result<Self, BuildError> {
         let channel = channel(address, connect, trust, named_by)?;
         let node = Node {
-            address: bare(address).to_owned(),
+            address: without_scheme(address).to_owned(),
             channel,
         };
         Ok(Self {
@@ -291,11 +298,11 @@ mod tests {
 
     fn nodes(addresses: &[&str]) -> Nodes {
         let addresses: Vec<String> = addresses.iter().map(|a| (*a).to_owned()).collect();
-        Nodes::new(&addresses, Duration::from_secs(1), Trust::nobody()).unwrap()
+        Nodes::new(&addresses, Duration::from_secs(1), Trust::no_node()).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_failed_is_left_and_not_believed_to_lead_for_a_while() {
+    async fn a_failed_node_is_left_and_leader_hints_to_it_are_distrusted() {
         let nodes = nodes(&["a:1", "https://b:1/", "a:1"]);
         assert_eq!(nodes.addresses(), ["a:1", "b:1"], "each node is known once");
         let first = nodes.pick();
@@ -310,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_a_certificate_of_the_web_is_not_followed_to_another_host() {
+    async fn a_web_certificate_does_not_allow_redirects_to_other_hosts() {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut web = rcgen::CertificateParams::default();
         web.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -326,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_always_names_a_dead_leader_keeps_nobody_from_the_others() {
+    async fn hints_to_a_dead_leader_do_not_hide_the_other_nodes() {
         let nodes = nodes(&["dead:1", "lonely:1", "sound:1"]);
         let mut seen = Vec::new();
         while !seen.contains(&"sound:1".to_owned()) {
@@ -342,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_that_failed_just_now_are_passed_over_while_there_are_others() {
+    async fn recently_failed_nodes_are_skipped_while_others_remain() {
         let nodes = nodes(&["a:1", "b:1", "c:1"]);
         nodes.failed(&nodes.at("b:1").unwrap());
         nodes.failed(&nodes.pick());
@@ -379,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_tries_every_node_once_and_those_that_failed_last() {
+    async fn a_stream_tries_each_node_once_and_failed_nodes_last() {
         let nodes = nodes(&["a:1", "b:1", "c:1"]);
         let first = nodes.pick_untried(&[], 7).unwrap();
         assert_eq!(first.address, "a:1", "where the other calls go");
@@ -411,15 +418,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_address_is_refused() {
+    async fn malformed_endpoints_are_refused() {
         for bad in ["", "host", "host:", ":1", "host:99999", "http://host:1"] {
-            let refused = Nodes::new(&[bad.to_owned()], Duration::from_secs(1), Trust::nobody());
+            let refused = Nodes::new(&[bad.to_owned()], Duration::from_secs(1), Trust::no_node());
             assert!(refused.is_err(), "{bad}");
         }
     }
 
     #[tokio::test]
-    async fn plain_text_is_spoken_on_loopback_alone() {
+    async fn plain_text_endpoints_are_allowed_only_on_loopback() {
         let new = |address: &str| {
             let addresses = [address.to_owned()];
             Nodes::new(&addresses, Duration::from_secs(1), Trust::Loopback)
@@ -440,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nodes_say_of_members_is_added_and_forgotten_again() {
+    async fn learned_members_are_added_and_forgotten_again() {
         let nodes = nodes(&["a:1", "b:1"]);
         nodes.learn(&["b:1".to_owned(), "c:1".to_owned(), "no address".to_owned()]);
         assert_eq!(nodes.addresses(), ["a:1", "b:1", "c:1"]);

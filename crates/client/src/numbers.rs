@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::{RequestKey, random};
 
 #[derive(Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct RequestNumbers {
     state: Mutex<State>,
     released: Notify,
 }
@@ -35,13 +35,13 @@ struct State {
 
 /// A number that counts as under way until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
-    numbers: Arc<Numbers>,
+pub(crate) struct TakenNumber {
+    numbers: Arc<RequestNumbers>,
     generation: u64,
     pub(crate) key: RequestKey,
 }
 
-impl Numbers {
+impl RequestNumbers {
     pub(crate) fn new() -> Arc<Self> {
         let state = State {
             next: None,
@@ -68,7 +68,7 @@ impl Numbers {
     }
 
     /// Takes the next number; waits while the oldest number under way is a window behind.
-    pub(crate) async fn take(self: &Arc<Self>) -> Taken {
+    pub(crate) async fn take(self: &Arc<Self>) -> TakenNumber {
         loop {
             let mut released = pin!(self.released.notified());
             released.as_mut().enable();
@@ -79,7 +79,7 @@ impl Numbers {
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Taken> {
+    fn try_take(self: &Arc<Self>) -> Option<TakenNumber> {
         let mut state = self.state();
         let number = state.next.expect("numbers are learned before one is taken");
         let oldest = state.under_way.first().copied().unwrap_or(number);
@@ -88,7 +88,7 @@ impl Numbers {
         }
         state.next = Some(number.saturating_add(1));
         state.under_way.insert(number);
-        Some(Taken {
+        Some(TakenNumber {
             numbers: Arc::clone(self),
             generation: state.generation,
             key: RequestKey {
@@ -100,10 +100,10 @@ impl Numbers {
 
     /// Marks a number as under way again that an earlier run of the program has taken and that may
     /// still be answered: so the others do not get too far ahead of it.
-    pub(crate) fn hold(self: &Arc<Self>, key: RequestKey) -> Taken {
+    pub(crate) fn hold(self: &Arc<Self>, key: RequestKey) -> TakenNumber {
         let mut state = self.state();
         state.under_way.insert(key.number);
-        Taken {
+        TakenNumber {
             numbers: Arc::clone(self),
             generation: state.generation,
             key,
@@ -111,11 +111,11 @@ impl Numbers {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics with this lock")
+        self.state.lock().expect("its holders do not panic")
     }
 }
 
-impl Taken {
+impl TakenNumber {
     /// Restarts counting above `last`, because the session has refused this number as too far above
     /// it: numbers were taken and never used. The nonce is new, so that a forgotten request that is
     /// still somewhere in the network is not taken for a new one.
@@ -133,7 +133,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for TakenNumber {
     fn drop(&mut self) {
         let mut state = self.numbers.state();
         if state.generation == self.generation {
@@ -151,8 +151,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_number_is_a_window_above_one_under_way() {
-        let numbers = Numbers::new();
+    async fn request_numbers_stay_within_a_window_of_those_in_flight() {
+        let numbers = RequestNumbers::new();
         numbers.learn(10);
         let first = numbers.take().await;
         assert_eq!(first.key.number, 11);
@@ -165,8 +165,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_restart_changes_the_nonce_and_happens_once() {
-        let numbers = Numbers::new();
+    async fn a_numbering_restart_changes_the_nonce_and_happens_once() {
+        let numbers = RequestNumbers::new();
         numbers.learn(1000);
         let (one, two) = (numbers.take().await, numbers.take().await);
         one.restart(5);
@@ -178,8 +178,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_number_of_an_earlier_life_is_not_run_away_from() {
-        let numbers = Numbers::new();
+    async fn new_numbers_stay_within_a_window_of_a_restored_number() {
+        let numbers = RequestNumbers::new();
         numbers.learn(10);
         let held = numbers.hold(RequestKey {
             number: 9,
@@ -194,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn learning_never_goes_back() {
-        let numbers = Numbers::new();
+    fn a_learned_number_never_decreases() {
+        let numbers = RequestNumbers::new();
         numbers.learn(7);
         numbers.learn(3);
         assert_eq!(numbers.state().next, Some(8));

@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::vouched::{Vouched, name_of_host};
+use crate::trusted_hosts::{TrustedHosts, name_of_host};
 
 /// The certificate authority of a cluster.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl fmt::Debug for Authority {
 
 /// The bytes are not the certificate of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no certificate of an authority in DER")]
+#[error("this is not an authority's certificate in DER")]
 pub struct NoAuthority;
 
 /// The authority of a cluster could not be fetched.
@@ -43,10 +43,10 @@ pub enum FetchError {
     #[error("cannot connect")]
     Unreachable(#[source] io::Error),
     /// A program answers, in plain text.
-    #[error("what answers there does not speak TLS")]
+    #[error("the server there does not speak TLS")]
     NotTls(#[source] io::Error),
     /// The program that answers is no node of Conclave, or its certificate is not valid now.
-    #[error("what answers there shows no certificate of a cluster")]
+    #[error("the server there has no certificate of a cluster")]
     NotTrusted(#[source] io::Error),
     /// The answer took too long. Ask again.
     #[error("no answer within {} s", .0.as_secs_f32())]
@@ -88,7 +88,7 @@ pub struct Roots(Arc<RootCertStore>);
 
 /// The text holds no certificate of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no certificate of an authority in PEM in it")]
+#[error("it has no certificate of an authority in PEM")]
 pub struct NoRoots;
 
 impl Roots {
@@ -160,7 +160,7 @@ pub(crate) enum Trust {
     Pinned(TlsConnector),
     /// Nodes that prove to be the requested host; and the certificates of the nodes that the
     /// application has named.
-    Named(TlsConnector, Arc<Vouched>),
+    Named(TlsConnector, Arc<TrustedHosts>),
 }
 
 impl fmt::Debug for Trust {
@@ -195,7 +195,7 @@ impl Trust {
     /// Makes a rule for tests that connect to no node: it accepts no certificate, and every
     /// address.
     #[cfg(test)]
-    pub(crate) fn nobody() -> Self {
+    pub(crate) fn no_node() -> Self {
         let config = tls13()
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
@@ -213,21 +213,21 @@ impl Trust {
     /// Returns a channel that connects when it is first used. The endpoint's time limit for
     /// connecting includes the handshake.
     pub(crate) fn channel(&self, endpoint: &Endpoint, named_by: NamedBy) -> Channel {
-        let (connector, name, vouched) = match self {
+        let (connector, name, trusted_hosts) = match self {
             Self::Loopback => {
                 return endpoint.connect_with_connector_lazy(tower::service_fn(
                     |uri: Uri| async move { Ok::<_, io::Error>(TokioIo::new(reach(&uri).await?)) },
                 ));
             }
             Self::Pinned(connector) => (connector.clone(), Some(nodes_name()), None),
-            Self::Named(connector, vouched) => {
+            Self::Named(connector, trusted_hosts) => {
                 let is_named = named_by == NamedBy::Application;
-                let vouched = is_named.then(|| Arc::clone(vouched));
-                (connector.clone(), None, vouched)
+                let trusted_hosts = is_named.then(|| Arc::clone(trusted_hosts));
+                (connector.clone(), None, trusted_hosts)
             }
         };
         endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
-            connect(connector.clone(), name.clone(), vouched.clone(), uri)
+            connect(connector.clone(), name.clone(), trusted_hosts.clone(), uri)
         }))
     }
 
@@ -235,7 +235,7 @@ impl Trust {
     pub(crate) fn name(&self, address: &str) {
         match self {
             Self::Loopback | Self::Pinned(_) => {}
-            Self::Named(_, vouched) => vouched.name(address),
+            Self::Named(_, trusted_hosts) => trusted_hosts.name(address),
         }
     }
 
@@ -245,7 +245,7 @@ impl Trust {
     pub(crate) fn follows(&self, address: &str) -> bool {
         match self {
             Self::Loopback | Self::Pinned(_) => self.allows(address),
-            Self::Named(_, vouched) => vouched.covers(address),
+            Self::Named(_, trusted_hosts) => trusted_hosts.covers(address),
         }
     }
 }
@@ -269,11 +269,11 @@ pub fn is_loopback(address: &str) -> bool {
 async fn connect(
     connector: TlsConnector,
     name: Option<ServerName<'static>>,
-    vouched: Option<Arc<Vouched>>,
+    trusted_hosts: Option<Arc<TrustedHosts>>,
     uri: Uri,
 ) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
     let stream = reach(&uri).await?;
-    let (name, stranger) = match name {
+    let (name, foreign) = match name {
         Some(name) => (name, ANOTHER_AUTHORITY),
         None => {
             let host = uri.host().and_then(name_of_host);
@@ -282,9 +282,9 @@ async fn connect(
         }
     };
     let shaken = connector.connect(name, stream).await;
-    let stream = shaken.map_err(|error| in_words(error, stranger))?;
-    if let Some(vouched) = vouched {
-        vouched.note(stream.get_ref().1.peer_certificates());
+    let stream = shaken.map_err(|error| in_words(error, foreign))?;
+    if let Some(trusted_hosts) = trusted_hosts {
+        trusted_hosts.note(stream.get_ref().1.peer_certificates());
     }
     Ok(TokioIo::new(stream))
 }
@@ -301,16 +301,16 @@ async fn reach_at(address: &str) -> io::Result<TcpStream> {
     reach(&uri).await
 }
 
-/// Puts a failed handshake into words; `stranger` is the sentence for a peer that is not of the
+/// Puts a failed handshake into words; `foreign` is the sentence for a peer that is not of the
 /// cluster.
-fn in_words(error: io::Error, stranger: &'static str) -> io::Error {
+fn in_words(error: io::Error, foreign: &'static str) -> io::Error {
     let sentence = match tls_error(&error) {
         Some(TlsError::InvalidCertificate(
             CertificateError::UnknownIssuer
             | CertificateError::BadSignature
             | CertificateError::NotValidForName
             | CertificateError::NotValidForNameContext { .. },
-        )) => stranger,
+        )) => foreign,
         Some(TlsError::InvalidCertificate(
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
@@ -331,14 +331,14 @@ pub const NOT_VALID_NOW: &str =
     "the certificate of the node is not valid now, if the clock of this machine is right";
 /// Sentence for a peer for which the given authorities do not vouch.
 pub const NOT_PROVEN: &str =
-    "the node has no certificate for its name by an authority that was given";
+    "the node has no certificate for its name by one of the given authorities";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_where_nobody_else_can_listen() {
+    fn only_loopback_ips_and_localhost_count_as_loopback() {
         for address in [
             "127.0.0.1:1",
             "127.9.9.9:1",
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_no_authority() {
+    fn malformed_certificates_are_not_accepted_as_authorities() {
         assert_eq!(Authority::from_der([1, 2, 3]), Err(NoAuthority));
         let none = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
         for text in ["", "rubbish", none] {
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_in_plain_text_is_told_from_one_that_is_not_there() {
+    async fn plain_text_and_unreachable_servers_are_distinguished() {
         use tokio::{io::AsyncWriteExt as _, net::TcpListener};
         let limit = Duration::from_secs(10);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_of_every_argument_whether_a_server_judges_it() {
+    fn every_argument_is_listed_as_server_checked_or_not() {
         let mut found = Vec::new();
         leaves("", &Cli::command(), &mut found);
         assert!(found.len() > 50, "{}", found.len());

@@ -126,7 +126,7 @@ impl Connection {
     ///
     /// # Errors
     /// If the credentials must not be used or an address is invalid.
-    pub(crate) async fn connect_as_nobody(&self) -> anyhow::Result<Connected> {
+    pub(crate) async fn connect_without_session(&self) -> anyhow::Result<Connected> {
         self.connect_as(None, false).await
     }
 
@@ -134,10 +134,10 @@ impl Connection {
     ///
     /// # Errors
     /// If the credentials must not be used or an address is invalid.
-    pub(crate) async fn connect_as_whoever(&self) -> anyhow::Result<Connected> {
+    pub(crate) async fn connect_with_optional_session(&self) -> anyhow::Result<Connected> {
         match self.has_login()? {
             true => self.connect().await,
-            false => self.connect_as_nobody().await,
+            false => self.connect_without_session().await,
         }
     }
 
@@ -148,7 +148,7 @@ impl Connection {
     pub(crate) async fn connect_as_operator(&self) -> anyhow::Result<Connected> {
         let connected = self.connect_as_operator_if_any().await?;
         if !connected.client.is_operator() {
-            let sentence = "this needs the credential of an operator, and none is known here";
+            let sentence = "this needs the credential of an operator, and none is stored here";
             return Err(CommandError::new(EXIT_PERMISSION, sentence, OPERATOR_HINT).into());
         }
         Ok(connected)
@@ -160,7 +160,7 @@ impl Connection {
     /// # Errors
     /// If the credential must not be used or an address is invalid.
     pub(crate) async fn connect_as_operator_if_any(&self) -> anyhow::Result<Connected> {
-        let mut connected = self.connect_as_whoever().await?;
+        let mut connected = self.connect_with_optional_session().await?;
         let credential = match &self.operator_file {
             Some(file) => Some(operators::read(file)?),
             None => operators::find(&connected.endpoints)?,

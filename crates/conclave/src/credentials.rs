@@ -109,7 +109,7 @@ fn load_private<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CommandEr
             EXIT_PERMISSION,
             format!("{} can be read by others", path.display()),
             format!(
-                "run: chmod 600 '{}', and log in again if somebody may have read it",
+                "run: chmod 600 '{}', and log in again if another user may have read it",
                 path.display()
             ),
         ));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_loaded_and_belongs_to_its_owner_alone() {
+    fn saved_credentials_are_loaded_and_private_to_their_owner() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("conclave").join("credentials.json");
         assert_eq!(load(&path).unwrap(), None);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_an_error_with_a_way_out() {
+    fn a_damaged_file_is_an_error_with_a_hint() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("credentials.json");
         fs::write(&path, "{").unwrap();

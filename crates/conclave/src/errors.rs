@@ -145,7 +145,7 @@ impl From<&BuildError> for CommandError {
         let hint = match error {
             BuildError::Token => "log in again: conclave login NAME",
             BuildError::Unprotected { .. } => {
-                "nothing is sent in plain text, except on loopback: leave http:// out"
+                "plain text is sent on loopback only: leave http:// out"
             }
             BuildError::Plain { .. } => {
                 "leave http:// out, or forget the cluster: conclave trust forget HOST:PORT"
@@ -174,7 +174,7 @@ impl From<&CallError> for CommandError {
                 let hint = if *certain {
                     "log in: conclave login NAME"
                 } else {
-                    "this request may have happened; log in (conclave login NAME) and look"
+                    "this request may have been executed; log in (conclave login NAME) and check"
                 };
                 Self::new(EXIT_PERMISSION, sentence, hint)
             }
@@ -183,7 +183,7 @@ impl From<&CallError> for CommandError {
             } if sentence.contains(ANOTHER_AUTHORITY) => Self::new(
                 EXIT_PERMISSION,
                 format!("{ANOTHER_AUTHORITY} (tried {})", list(nodes)),
-                "somebody may stand between you and the cluster; if it was made anew: conclave \
+                "an attacker may intercept the connection; if the cluster is a new one: conclave \
                  trust forget HOST:PORT",
             ),
             CallError::NotDone {
@@ -191,7 +191,7 @@ impl From<&CallError> for CommandError {
             } if sentence.contains(NOT_PROVEN) => Self::new(
                 EXIT_PERMISSION,
                 format!("{NOT_PROVEN} (tried {})", list(nodes)),
-                "ask by the name that stands in its certificate; a cluster without a certificate \
+                "use the name in its certificate; a cluster without a certificate \
                  of its operator's is known by --fingerprint instead of --ca-file",
             ),
             CallError::NotDone {
@@ -204,12 +204,12 @@ impl From<&CallError> for CommandError {
             CallError::NotDone { nodes, .. } => Self::new(
                 EXIT_UNAVAILABLE,
                 format!("{error} (tried {})", list(nodes)),
-                "nothing was changed; look at the cluster with: conclave cluster status",
+                "nothing was changed; check the cluster with: conclave cluster status",
             ),
             CallError::Unknown { nodes, .. } => Self::new(
                 EXIT_TEMPORARY,
                 format!("{error} (tried {})", list(nodes)),
-                "it may or may not have happened: look before you repeat it",
+                "it may or may not have been executed: check before you repeat it",
             ),
         }
     }
@@ -246,7 +246,7 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         ),
         Reason::Blocked => (
             EXIT_PERMISSION,
-            "if you have blocked this person, end it with: conclave account unblock NAME",
+            "if you have blocked this account, unblock it with: conclave account unblock NAME",
         ),
         Reason::RegistrationClosed => (
             EXIT_PERMISSION,
@@ -259,34 +259,37 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         ),
         Reason::LoginThrottled => (
             EXIT_TEMPORARY,
-            "too many log-ins with this name or from here have failed: wait as long as it says",
+            "too many log-ins with this name or from here failed: wait as long as it says",
         ),
         Reason::NotAPeer => (
             EXIT_PERMISSION,
-            "this is the port for nodes: name the port for clients",
+            "this is the peer port: name the client port",
         ),
-        Reason::LastOfItsKind => (EXIT_CONFLICT, "give the role to somebody else first"),
+        Reason::LastOfItsKind => (EXIT_CONFLICT, "give the role to another account first"),
         Reason::NotAMember => (
             EXIT_CONFLICT,
             "list the members with: conclave room members ROOM",
         ),
         Reason::MessageGone => (EXIT_CONFLICT, "a deleted message stays deleted"),
         Reason::NoSuchNode => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
-        Reason::NoSuchCheck => (EXIT_TEMPORARY, "the node has begun again: check once more"),
+        Reason::NoSuchCheck => (EXIT_TEMPORARY, "the node has restarted: check again"),
         Reason::NodeNumberTaken => (
             EXIT_CONFLICT,
-            "choose a number that no node has had before; a node that has moved is started with \
-             its data at its new addresses, and announces them",
+            "choose a number that no node has had before; start a node that has moved with \
+             its data at its new addresses: it announces them",
         ),
         Reason::NodeNumberTooFar => (EXIT_USAGE, "take the next number, or join with a token"),
         Reason::NodeUnreachable => (
             EXIT_CONFLICT,
-            "see that it runs (conclave cluster status), or choose another node",
+            "check that it runs (conclave cluster status), or choose another node",
         ),
-        Reason::NotTakenOver => (EXIT_CONFLICT, "see what its log says, and ask again"),
+        Reason::NotTakenOver => (
+            EXIT_CONFLICT,
+            "see what its log says, and repeat the command",
+        ),
         Reason::JoinTokenInvalid => (
             EXIT_PERMISSION,
-            "a token lets one machine in, once and in time: make another with: \
+            "one machine can join with a token, once and in time: make another with: \
              conclave token create",
         ),
         Reason::NotAnOperator => (EXIT_PERMISSION, OPERATOR_HINT),
@@ -296,10 +299,10 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         ),
         Reason::TokenIdInvalid => (EXIT_USAGE, "conclave token list shows them"),
         Reason::JoinRefused => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
-        Reason::JoinTokenOutOfRange => (EXIT_USAGE, "a token lives at most 7 days"),
+        Reason::JoinTokenOutOfRange => (EXIT_USAGE, "a token is valid for at most 7 days"),
         Reason::NoAuthorityKey => (
             EXIT_CONFLICT,
-            "name the addresses of voters in --join: learners let no machine in",
+            "name the addresses of voters in --join: no machine can join through a learner",
         ),
         Reason::WouldLoseAuthority => (
             EXIT_CONFLICT,
@@ -322,23 +325,20 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
             EXIT_CONFLICT,
             "start the nodes that are down first (conclave cluster status), or use --force",
         ),
-        Reason::LearnerBehind => (EXIT_CONFLICT, "see that it runs, and ask again"),
+        Reason::LearnerBehind => (EXIT_CONFLICT, "check that it runs, and repeat the command"),
         Reason::TooManyVoters | Reason::TooManyMembers => (EXIT_CONFLICT, "remove a node first"),
-        Reason::TooMany => (EXIT_CONFLICT, "remove some that nobody needs"),
+        Reason::TooMany => (EXIT_CONFLICT, "remove some that are no longer needed"),
         Reason::QuotaExceeded => (
             EXIT_CONFLICT,
             "delete something, or ask an administrator: conclave cluster limits",
         ),
         Reason::AccountLimitInvalid => (EXIT_USAGE, "conclave cluster limits shows all of them"),
-        Reason::Oneself => (EXIT_USAGE, "name somebody else"),
+        Reason::Oneself => (EXIT_USAGE, "name another account"),
         Reason::QueryInvalid => (
             EXIT_USAGE,
             "write words, \"a phrase\", word*, from:NAME, in:#ROOM, before: and after:YYYY-MM-DD",
         ),
-        Reason::NoSuchMessage => (
-            EXIT_NOT_FOUND,
-            "IDs stand beside the messages in: conclave read",
-        ),
+        Reason::NoSuchMessage => (EXIT_NOT_FOUND, "conclave read shows the IDs of messages"),
         Reason::WrongCredentials => (
             EXIT_PERMISSION,
             "check name and password; create an account with: conclave account create NAME",
@@ -350,10 +350,10 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         Reason::NameTaken => (EXIT_CONFLICT, "choose another name"),
         Reason::NameAlike => (
             EXIT_CONFLICT,
-            "choose a name that nobody takes for that of another account",
+            "choose a name that does not look like that of another account",
         ),
         Reason::AccountSuspended => (EXIT_PERMISSION, "ask an administrator"),
-        Reason::TooManyAccounts => (EXIT_CONFLICT, "delete accounts that nobody needs"),
+        Reason::TooManyAccounts => (EXIT_CONFLICT, "delete accounts that are no longer needed"),
         Reason::RecipientGone => (
             EXIT_CONFLICT,
             "the conversation can be read but not continued",
@@ -366,9 +366,9 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
             EXIT_USAGE,
             "choose a password of at least 8 characters and at most 256 bytes",
         ),
-        Reason::TextEmpty => (EXIT_USAGE, "send something that can be seen"),
+        Reason::TextEmpty => (EXIT_USAGE, "send visible characters"),
         Reason::TextTooLong => (EXIT_USAGE, "send at most 16 KiB of text"),
-        Reason::LineInvalid => (EXIT_USAGE, "leave out what it names, or write less"),
+        Reason::LineInvalid => (EXIT_USAGE, "leave out the named characters, or write less"),
         Reason::ReactionInvalid => (
             EXIT_USAGE,
             "react with one emoji, or with a word such as +1",
@@ -393,7 +393,7 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         | Reason::ConversationMissing
         | Reason::CutOff
         | Reason::DeviceInvalid
-        | Reason::ExchangeInvalid
+        | Reason::RotationInvalid
         | Reason::ExchangeMissed
         | Reason::GoingAway
         | Reason::HttpVersionInvalid
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn not_done_and_unknown_end_differently() {
+    fn not_done_and_unknown_have_different_exit_codes() {
         let (waited, nodes) = (Duration::from_millis(15_040), vec!["a:1".to_owned()]);
         let sentence = "no leader is elected".to_owned();
         let not_done = words(CallError::NotDone {
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_is_no_failure() {
+    fn a_closed_output_pipe_is_no_failure() {
         let gone = io::Error::from(io::ErrorKind::BrokenPipe);
         assert!(reader_is_gone(&gone.into()));
         let full = io::Error::from(io::ErrorKind::StorageFull);

@@ -49,12 +49,10 @@ pub(crate) fn words(error: ClusterError) -> CommandError {
         ClusterError::Ended { reason, .. } if reason.contains("in use") => {
             "stop what uses it, or choose other ports with --base-port"
         }
-        ClusterError::Ended { .. } | ClusterError::Silent { .. } => {
-            "its directory has a node.log that says more"
-        }
+        ClusterError::Ended { .. } | ClusterError::Silent { .. } => "see node.log in its directory",
         ClusterError::NotReady { .. } => "see node.log in the directories of the nodes",
-        ClusterError::Process { .. } => "see that this program may be run and signalled",
-        ClusterError::File { .. } => "see that the directory exists and may be written",
+        ClusterError::Process { .. } => "check that this program may be run and signalled",
+        ClusterError::File { .. } => "check that the directory exists and may be written",
         ClusterError::NoPorts { .. } => "stop programs that listen on ports 10000 to 32000",
         ClusterError::Client(_) => "choose other ports with --base-port",
     };
@@ -62,7 +60,7 @@ pub(crate) fn words(error: ClusterError) -> CommandError {
 }
 
 /// Hint for a measurement that other work on the machine may have spoiled.
-pub(crate) const MEASURE_AGAIN: &str = "run it again on a machine that does nothing else";
+pub(crate) const MEASURE_AGAIN: &str = "run it again on an idle machine";
 
 /// Puts the failure of a measurement or a demonstration into words.
 pub(crate) fn without_result(error: BenchError) -> anyhow::Error {

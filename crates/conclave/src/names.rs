@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_sign_makes_it_a_room() {
+    fn a_number_sign_marks_a_room() {
         let room_of = |name: &str| Recipient::Room(RoomName::new(name).unwrap());
         assert_eq!(recipient("#ops"), Ok(room_of("ops")));
         assert!(matches!(recipient("ops"), Ok(Recipient::Account(_))));

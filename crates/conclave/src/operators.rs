@@ -27,7 +27,7 @@ const OTHERS: u32 = 0o077;
 
 /// The credential for one cluster.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct StoredCredential {
     /// The nodes, as `HOST:PORT`.
     endpoints: Vec<String>,
     /// Credential of the operator: a secret.
@@ -81,7 +81,7 @@ pub(crate) fn keep(
             .retain(|endpoint| !endpoints.contains(endpoint));
     }
     all.retain(|kept| !kept.endpoints.is_empty());
-    all.push(Kept {
+    all.push(StoredCredential {
         endpoints: endpoints.to_vec(),
         credential: credential.to_text(),
     });
@@ -95,7 +95,7 @@ fn path() -> Result<PathBuf, CommandError> {
     Ok(credentials::directory()?.join("operators.json"))
 }
 
-fn load(path: &Path) -> Result<Vec<Kept>, CommandError> {
+fn load(path: &Path) -> Result<Vec<StoredCredential>, CommandError> {
     let Some(text) = read_private(path)? else {
         return Ok(Vec::new());
     };
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_read_from_a_file_of_its_owner_alone() {
+    fn a_credential_is_read_only_from_a_private_file() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("operator.token");
         assert!(read(&path).unwrap_err().to_string().contains("no file"));

@@ -108,13 +108,13 @@ pub(crate) async fn secret_line<T, E>(
         return Ok(());
     };
     let end = match take_back.await {
-        Ok(_) => "what was made is taken back",
-        Err(_) => "what was made is still there: list it and take it back",
+        Ok(_) => "it was revoked again",
+        Err(_) => "it is still valid: list it and revoke it",
     };
     Err(CommandError::new(
         EXIT_FAILED,
         format!("stdout: cannot write the secret that is shown once: {error}; {end}"),
-        "give stdout a place that takes it, and ask again",
+        "give stdout a place that can be written, and run the command again",
     ))
 }
 
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line() {
+    fn a_message_is_printed_on_one_line() {
         assert_eq!(
             message_line(&message("two\nlines"), &TimeZone::UTC),
             "[2023-11-14 22:13:20Z] alice → bob  3.17  two lines"
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_steers_a_terminal_is_written() {
+    fn terminal_control_characters_are_never_written() {
         assert_eq!(harmless("a\tb\x1b[2J\u{202e}\nc\u{200b}"), "a\tb[2J\nc");
         assert_eq!(harmless("a \x1b[1mb\x1b[0m c"), "a \x1b[1mb\x1b[0m c");
         assert_eq!(harmless("\x1b[1\x1b[é\x1b["), "[1[é[");
@@ -372,7 +372,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_message_shows_what_cannot_be_seen(text in any::<String>(), name in "\\PC{0,9}") {
+        fn no_message_line_shows_hidden_characters(text in any::<String>(), name in "\\PC{0,9}") {
             let message = v1::Message {
                 sender_name: name.clone(),
                 room_name: name.clone(),
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_line_without_controls_and_means_the_same() {
+    fn json_is_one_line_with_escaped_controls_and_round_trips() {
         let value = message_json(&message("a\n\u{9b}31m\x7f\u{202e}\u{e0041}\"é"));
         let text = json_text(&value);
         assert!(!text.chars().any(is_hidden), "{text:?}");

@@ -113,7 +113,7 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     #[test]
-    fn a_line_says_how_much_how_fast_and_how_long_still() {
+    fn a_progress_line_shows_amount_rate_and_time_left() {
         let progress = Progress {
             done: 30 * MIB,
             total: 120 * MIB,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_percent_are_only_said_of_all_of_it() {
+    fn progress_is_100_percent_only_when_complete() {
         let cases = [(0, 0), (0, 7), (999, 1000), (u64::MAX - 1, u64::MAX)];
         for (done, total) in cases {
             assert!(part(done, total, 100) < 100, "{done} of {total}");

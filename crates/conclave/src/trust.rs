@@ -42,7 +42,10 @@ pub(crate) async fn find(
     endpoints: &[String],
     expected: Option<Fingerprint>,
 ) -> Result<Option<Authority>, CommandError> {
-    let addresses: Vec<&str> = endpoints.iter().map(|endpoint| bare(endpoint)).collect();
+    let addresses: Vec<&str> = endpoints
+        .iter()
+        .map(|endpoint| without_scheme(endpoint))
+        .collect();
     // A user who gives the fingerprint needs no file, nor a home directory.
     let file = match expected {
         Some(_) => path().ok(),
@@ -87,7 +90,7 @@ pub(crate) async fn find(
 /// # Errors
 /// If the file cannot be read or written.
 pub(crate) fn pin(endpoints: &[String], authority: &Authority) -> Result<(), CommandError> {
-    let addresses = endpoints.iter().map(|endpoint| bare(endpoint));
+    let addresses = endpoints.iter().map(|endpoint| without_scheme(endpoint));
     pin_in(&path()?, addresses, authority)
 }
 
@@ -109,7 +112,7 @@ pub(crate) fn known() -> Result<Vec<(String, Fingerprint)>, CommandError> {
 /// If the file is damaged.
 pub(crate) fn exported(endpoint: &str) -> Result<Option<String>, CommandError> {
     let stored = load(&path()?)?;
-    let Some(text) = stored.get(bare(endpoint)) else {
+    let Some(text) = stored.get(without_scheme(endpoint)) else {
         return Ok(None);
     };
     let letters = STANDARD.encode(decode(text)?.der());
@@ -151,7 +154,7 @@ pub(crate) fn roots(file: &Path) -> Result<Roots, CommandError> {
 pub(crate) fn forget(endpoint: &str) -> Result<usize, CommandError> {
     let path = path()?;
     let mut stored = load(&path)?;
-    let Some(authority) = stored.get(bare(endpoint)).cloned() else {
+    let Some(authority) = stored.get(without_scheme(endpoint)).cloned() else {
         return Ok(0);
     };
     let before = stored.len();
@@ -178,11 +181,11 @@ async fn ask<'a>(
             FetchError::NotTls(_) if may_be_plain => return Ok(None),
             FetchError::NotTls(_) => (
                 EXIT_PERMISSION,
-                "others could listen: nothing is sent in plain text, except on loopback",
+                "plain text is sent on loopback only: name a node that speaks TLS",
             ),
             FetchError::NotTrusted(_) => (
                 EXIT_PERMISSION,
-                "name the address of a node for clients, and nothing that stands before it",
+                "name the client address of a node, not that of a proxy",
             ),
             FetchError::Unreachable(_) | FetchError::Silent(_) => {
                 last = Some((address, error));
@@ -195,7 +198,7 @@ async fn ask<'a>(
         Some((address, error)) if !may_be_plain => Err(CommandError::new(
             EXIT_UNAVAILABLE,
             sentence(address, &error),
-            "see that a node runs there and can be reached from here",
+            "check that a node runs there and can be reached from here",
         )),
         // The call itself will report what is wrong.
         _ => Ok(None),
@@ -211,7 +214,7 @@ fn another(address: &str, is: Fingerprint, expected: Fingerprint) -> CommandErro
     CommandError::new(
         EXIT_PERMISSION,
         format!("the cluster at {address} has the fingerprint {is}, not {expected}"),
-        "somebody may stand between you and the cluster: ask its administrator for its fingerprint",
+        "an attacker may intercept the connection: ask the administrator for the fingerprint",
     )
 }
 
@@ -288,7 +291,7 @@ fn pin_in<'a>(
 }
 
 /// Returns `HOST:PORT` without scheme and trailing slash.
-fn bare(endpoint: &str) -> &str {
+fn without_scheme(endpoint: &str) -> &str {
     let endpoint = endpoint.trim();
     let mut schemes = [PLAIN_SCHEME, TLS_SCHEME].into_iter();
     let without = schemes.find_map(|scheme| endpoint.strip_prefix(scheme));
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pinned_stays_until_it_is_forgotten() {
+    fn a_pinned_authority_stays_until_it_is_forgotten() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("conclave").join("authorities.json");
         assert!(load(&path).unwrap().is_empty());
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_an_error_with_a_way_out() {
+    fn a_damaged_file_is_an_error_with_a_hint() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("authorities.json");
         fs::write(&path, "{").unwrap();
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_spoken_to_in_plain_text_elsewhere() {
+    async fn the_cli_uses_plain_text_only_on_loopback() {
         // An address reserved for documentation, where nothing answers.
         let refused = ask(&["192.0.2.1:1"], false).await.unwrap_err();
         assert_eq!(refused.exit(), EXIT_UNAVAILABLE);

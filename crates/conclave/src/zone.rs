@@ -39,7 +39,7 @@ pub(crate) fn chosen(asked: Option<&TimeZone>) -> TimeZone {
         if let Some(unknown) = std::env::var_os("TZ").filter(|name| !name.is_empty()) {
             let unknown = unknown.to_string_lossy();
             note(&format!(
-                "warning: TZ={unknown} is no zone that is known: times are shown in UTC"
+                "warning: TZ={unknown} is not a known time zone: times are shown in UTC"
             ));
         }
         TimeZone::UTC

@@ -451,13 +451,13 @@ pub enum ClusterEvent {
         /// The retired number.
         node: NodeId,
     },
-    /// The key of the authority that peers believe is exchanged, or is about to be.
-    AuthorityExchanged {
-        /// Number of exchanges, this one included.
+    /// The key of the authority that peers trust is rotated, or is about to be.
+    AuthorityRotated {
+        /// Number of rotations, this one included.
         generation: u64,
         /// The authority.
         authority: AuthorityId,
-        /// Whether the one before is not believed any more; otherwise this one is announced.
+        /// Whether the one before is not trusted any more; otherwise this one is announced.
         is_final: bool,
     },
     /// The preferred leader has changed: that node leads while it is healthy.

@@ -168,7 +168,7 @@ bytes! {
 }
 
 bytes! {
-    /// SHA-256 of the certificate of an authority: which one peers believe. It is no secret.
+    /// SHA-256 of the certificate of an authority: which one peers trust. It is no secret.
     AuthorityId, 32
 }
 

@@ -77,8 +77,8 @@ pub use now::Now;
 pub use once::OncePool;
 pub use operation::{
     AccessOperation, AccountOperation, AccountRole, AdminOperation, ClusterOperation, Grant,
-    LoginKeys, MemberRole, MessageOperation, MessageRef, Operation, OperatorRequest, Pass,
-    Progress, Recipient, RoomOperation,
+    JoinCredential, LoginKeys, MemberRole, MessageOperation, MessageRef, Operation,
+    OperatorRequest, Progress, Recipient, RoomOperation,
 };
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};

@@ -170,8 +170,8 @@ pub const INVITE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 /// is refused.
 pub const JOIN_TOKENS_MAX: u64 = 100;
 
-/// How often the secret of a cluster can be exchanged: every hour for a century.
-pub const EXCHANGES_MAX: u64 = 1_000_000;
+/// How often the secret of a cluster can be rotated: every hour for a century.
+pub const ROTATIONS_MAX: u64 = 1_000_000;
 
 /// Longest life of a join token, in milliseconds of log time.
 pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;

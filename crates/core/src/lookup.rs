@@ -128,10 +128,10 @@ pub struct JoinToken {
     pub voter: bool,
 }
 
-/// The authority that peers believe.
+/// The authority that peers trust.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerAuthority {
-    /// Number of exchanges of its key.
+    /// Number of rotations of its key.
     pub generation: u64,
     /// The authority that will take its place, once all members are prepared.
     pub next: Option<AuthorityId>,
@@ -188,9 +188,9 @@ pub trait Lookup {
     fn account(&self, id: AccountId) -> Result<Option<Account>, Broken>;
     /// Returns the account whose name has this key (see [`crate::AccountName::key`]).
     fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken>;
-    /// Returns an account whose name looks like this (see [`crate::AccountName::look`]), the first
-    /// one.
-    fn account_by_look(&self, look: &str) -> Result<Option<AccountId>, Broken>;
+    /// Returns the first account whose name has this skeleton (see
+    /// [`crate::AccountName::skeleton`]).
+    fn account_by_skeleton(&self, skeleton: &str) -> Result<Option<AccountId>, Broken>;
     /// Returns how many accounts there are.
     fn accounts(&self) -> Result<u64, Broken>;
     /// Returns the greatest account number ever given.
@@ -326,7 +326,7 @@ pub trait Lookup {
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken>;
     /// Returns the node that leads while it is healthy.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
-    /// Returns the authority that peers believe, and the one that takes its place next.
+    /// Returns the authority that peers trust, and the one that takes its place next.
     fn authority(&self) -> Result<PeerAuthority, Broken>;
     /// Returns the limits of accounts.
     fn account_limits(&self) -> Result<AccountLimits, Broken>;

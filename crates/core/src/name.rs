@@ -60,10 +60,10 @@ name! {
 }
 
 impl AccountName {
-    /// Returns the form in which looks are compared: see [`look`].
+    /// Returns the form in which looks are compared: see [`skeleton`].
     #[must_use]
-    pub fn look(&self) -> String {
-        look(&self.0)
+    pub fn skeleton(&self) -> String {
+        skeleton(&self.0)
     }
 }
 
@@ -71,7 +71,7 @@ impl AccountName {
 /// like letters, and so does a capital `I`; `rn` looks like `m` and `vv` like `w`; and signs at the
 /// end are taken for those of a sentence. A rule of ASCII alone, the same for ever.
 #[must_use]
-pub fn look(written: &str) -> String {
+pub fn skeleton(written: &str) -> String {
     let trimmed = written.trim_end_matches(['.', '_', '-']);
     let core = if trimmed.is_empty() { written } else { trimmed };
     let letters = core.chars().map(|character| match character {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_taken_for_each_other_have_one_look() {
+    fn confusable_names_have_the_same_look() {
         let alike = [
             ["alice", "aIice"],
             ["alice", "a1ice"],
@@ -145,7 +145,7 @@ mod tests {
             ["Ilya", "llya"],
         ];
         for [one, other] in alike {
-            assert_eq!(look(one), look(other), "{one} {other}");
+            assert_eq!(skeleton(one), skeleton(other), "{one} {other}");
         }
         let different = [
             ["ilya", "llya"],
@@ -156,14 +156,18 @@ mod tests {
             ["p2", "p3"],
         ];
         for [one, other] in different {
-            assert_ne!(look(one), look(other), "{one} {other}");
+            assert_ne!(skeleton(one), skeleton(other), "{one} {other}");
         }
         let name = AccountName::new("B0b.").unwrap();
-        assert_eq!(look(&name.look()), name.look(), "once more changes nothing");
+        assert_eq!(
+            skeleton(&name.skeleton()),
+            name.skeleton(),
+            "once more changes nothing"
+        );
     }
 
     #[test]
-    fn names_that_differ_in_case_have_one_key() {
+    fn names_that_differ_only_in_case_share_a_key() {
         let keys = ["ALICE", "alice", "aLiCe"].map(|name| AccountName::new(name).unwrap().key());
         assert!(keys.iter().all(|key| key == "alice"));
     }

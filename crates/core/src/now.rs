@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn log_time_never_goes_back_and_a_date_goes_back_by_more_than_a_jitter() {
+    fn log_time_is_monotonic_and_dates_step_back_only_beyond_jitter() {
         let before = now(1_000_000, 2_000_000);
         for (stamp, expected) in [
             ((1_000_001, 2_000_001), (1_000_001, 2_000_001)),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_date_of_a_moment_keeps_its_distance_to_now() {
+    fn the_date_of_a_log_time_keeps_its_distance_to_now() {
         let before = now(5000, 1000);
         for (moment, date) in [(5000, 1000), (6000, 2000), (4500, 500), (0, 0)] {
             assert_eq!(

@@ -82,7 +82,7 @@ pub enum ClusterOperation {
     /// Admit a machine to the cluster, and give it a number.
     AdmitNode {
         /// The credential that allows it.
-        pass: Pass,
+        credential: JoinCredential,
         /// The greatest node number that the leader knows of: initial members are not admitted.
         known_last: NodeId,
     },
@@ -91,14 +91,14 @@ pub enum ClusterOperation {
         /// Number of the removed node.
         node: NodeId,
     },
-    /// Exchange the key of the authority that peers believe, in two steps. Only a leader proposes
+    /// Rotate the key of the authority that peers trust, in two steps. Only a leader proposes
     /// it; a step that is not the next one changes nothing.
-    ExchangeAuthority {
-        /// Number of exchanges, this one included.
+    RotateAuthority {
+        /// Number of rotations, this one included.
         generation: u64,
-        /// The authority that peers will believe.
+        /// The authority that peers will trust.
         authority: AuthorityId,
-        /// Whether the one before is not believed any more; otherwise this one is announced.
+        /// Whether the one before is not trusted any more; otherwise this one is announced.
         is_final: bool,
     },
     /// Execute an operator's request.
@@ -385,7 +385,7 @@ pub struct LoginKeys {
 
 /// What allows a machine to join the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
+pub enum JoinCredential {
     /// A token, which is used up by it.
     Token(TokenHash),
     /// The cluster's secret, as was verified where the request arrived.

@@ -32,7 +32,7 @@ pub enum Rejection {
     #[error("the name is taken")]
     NameTaken,
     /// Another account has a name that is easily taken for this one.
-    #[error("the name is easily taken for that of another account")]
+    #[error("the name looks like that of another account")]
     NameAlike,
     /// The cluster has as many accounts as it may have.
     #[error("the cluster has as many accounts as it can hold")]
@@ -115,7 +115,7 @@ pub enum Rejection {
         sequence: u64,
     },
     /// Only the sender may delete a message for everyone.
-    #[error("message {sequence} of conversation {conversation} is somebody else's")]
+    #[error("message {sequence} of conversation {conversation} was sent by another account")]
     NotYourMessage {
         /// The conversation.
         conversation: u64,
@@ -131,16 +131,16 @@ pub enum Rejection {
         bytes_max: u64,
     },
     /// One of the two has blocked the other. The blocked one does not learn which.
-    #[error("this person takes no messages from you")]
+    #[error("this account does not accept messages from you")]
     Blocked,
     /// Oneself cannot be blocked, kicked or invited.
-    #[error("this cannot be done to oneself")]
+    #[error("an account cannot do this to itself")]
     Oneself,
     /// The caller's role does not allow it.
     #[error("your role does not allow this")]
     NotAllowed,
     /// The room would have no owner, or the cluster no administrator.
-    #[error("the last {0} cannot go", if *.admin { "administrator" } else { "owner" })]
+    #[error("the last {0} cannot be removed", if *.admin { "administrator" } else { "owner" })]
     LastOfItsKind {
         /// An administrator, or the owner of a room.
         admin: bool,
@@ -163,7 +163,7 @@ pub enum Rejection {
         sequence: u64,
     },
     /// The cluster is not open: the request shows no invite, setup token or administrator.
-    #[error("accounts cannot be created without permission here")]
+    #[error("creating an account needs permission on this cluster")]
     RegistrationClosed,
     /// The invite does not exist, has run out, or was used up.
     #[error("the invite cannot be used")]
@@ -211,7 +211,7 @@ pub enum Rejection {
     #[error("this needs the credential of an operator")]
     NotAnOperator,
     /// The cluster would have no operator.
-    #[error("the last operator cannot go")]
+    #[error("the last operator cannot be removed")]
     LastOperator,
     /// No node has or can have this number.
     #[error("there is no node {node}")]
@@ -220,7 +220,7 @@ pub enum Rejection {
         node: u64,
     },
     /// The list has no item.
-    #[error("nothing was named")]
+    #[error("the request names nothing")]
     ListEmpty,
     /// The list has too many items.
     #[error("at most {DELETE_MESSAGES_MAX} items may be named at once")]

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_of_requests_may_be_under_way_at_once() {
+    fn a_window_of_requests_may_be_in_flight() {
         let mut window = RequestWindow::default();
         for number in (1..=REQUEST_WINDOW).rev() {
             assert_eq!(window.admit(number), Admission::Fresh, "{number}");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_left_the_window_is_too_old_whether_it_was_used_or_not() {
+    fn a_number_below_the_window_is_too_old_used_or_not() {
         let mut window = RequestWindow::default();
         window.record(1);
         window.record(3);

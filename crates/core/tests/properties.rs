@@ -114,7 +114,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_log_makes_an_event_that_could_not_be(steps in plan(Weather::Wild, STEPS)) {
+    fn no_log_produces_an_impossible_event(steps in plan(Weather::Wild, STEPS)) {
         let history = play(&steps);
         let observer = observe(&history);
         for gone in observer.deleted_accounts() {
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn the_memory_of_answers_is_bounded(steps in plan(Weather::Wild, STEPS)) {
+    fn remembered_answers_are_bounded(steps in plan(Weather::Wild, STEPS)) {
         let history = play(&steps);
         let asked_once = history.batches.iter().flat_map(|batch| &batch.commands);
         let asked_once = asked_once.filter(|c| matches!(c.origin, Origin::Once(_))).count();
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn a_log_with_retries_is_the_log_without_them(
+    fn retries_do_not_change_what_a_log_decides(
         steps in plan(Weather::Calm, STEPS), choices in choices()
     ) {
         let history = play(&steps);
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn a_retry_after_the_memory_has_gone_is_refused_and_changes_nothing(
+    fn a_retry_of_a_forgotten_request_is_refused_without_effect(
         steps in plan(Weather::Slow, STEPS), choices in choices()
     ) {
         let history = play(&steps);
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_log_gives_the_same_state_however_it_is_cut(steps in plan(Weather::Wild, STEPS)) {
+    fn the_same_log_gives_the_same_state_in_any_batching(steps in plan(Weather::Wild, STEPS)) {
         let history = play(&steps);
         let mut state = Memory::default();
         for (batch, decisions) in history.batches.iter().zip(&history.decisions) {
@@ -176,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn one_more_login_never_leaves_too_many_sessions(
+    fn a_login_never_exceeds_the_session_bound(
         ticks in prop::collection::vec(prop::sample::select(vec![0i64, 700_000, 86_400_000]), 60)
     ) {
         let ask = |what| Step::Ask { who: 0, what, late: 0, skip: 0 };
@@ -189,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn dates_change_nothing_but_what_is_shown(
+    fn dates_affect_only_displayed_times(
         steps in plan(Weather::Wild, STEPS),
         dates in prop::collection::vec(time(), 1..20),
     ) {
@@ -205,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn no_command_whatever_makes_a_rule_panic(
+    fn no_command_makes_a_rule_panic(
         batches in prop::collection::vec((time(), time(), commands()), 1..40)
     ) {
         let mut state = Memory::default();
@@ -252,7 +252,7 @@ fn undated(decision: &Decision) -> Decision {
 }
 
 #[test]
-fn the_plans_reach_every_answer_that_they_can() {
+fn generated_plans_reach_every_possible_answer() {
     let mut runner = TestRunner::deterministic();
     let mut reached = BTreeSet::new();
     for _ in 0..250 {

@@ -20,7 +20,7 @@ use language::World;
 const SCRIPTS_MIN: usize = 20;
 
 #[test]
-fn every_story_goes_as_it_is_told() {
+fn every_script_produces_its_recorded_output() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
     let entries = fs::read_dir(&folder).expect("the folder of scripts exists");
@@ -51,7 +51,7 @@ fn every_story_goes_as_it_is_told() {
 }
 
 #[test]
-fn a_story_that_goes_otherwise_is_noticed() {
+fn a_script_with_different_output_fails() {
     let told = "# Alice exists.\n\ncreate alice\n---\n= AccountCreated account=7:alice\n";
     let happened = retell(told).unwrap();
     assert_ne!(told, happened);
@@ -62,7 +62,7 @@ fn a_story_that_goes_otherwise_is_noticed() {
     );
     assert!(
         retell("# A.\n\nalice#1 logout\n---\n").is_err(),
-        "nobody is called alice"
+        "no account is called alice"
     );
 }
 

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_findings_the_first_are_kept_and_all_are_counted() {
+    fn the_first_findings_are_kept_and_all_are_counted() {
         let mut findings = Findings::default();
         for number in 0..FINDINGS_MAX + 7 {
             findings.add("alice/bob", || number.to_string());

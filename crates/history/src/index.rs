@@ -130,7 +130,7 @@ impl<'a> Index<'a> {
             if pair[0].message == pair[1].message {
                 let message = pair[0].message;
                 malformed.add(pair[1].conversation, || {
-                    format!("{message:?} is the word of two sends, so neither can be told apart")
+                    format!("{message:?} is the word of two sends, which cannot be told apart")
                 });
             }
         }

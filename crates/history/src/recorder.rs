@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_threads_record_is_all_there() {
+    fn events_of_concurrent_threads_are_all_recorded() {
         let recorder = Recorder::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_with_a_hole_is_not_handed_out() {
+    fn an_incomplete_record_is_not_returned() {
         let recorder = Recorder::with_events_max(1);
         assert_eq!(recorder.record(event(1)), Ok(()));
         let full = RecorderFull {

@@ -41,7 +41,7 @@ fn blamed(verdict: &Verdict) -> Vec<&'static str> {
 }
 
 #[test]
-fn every_bad_history_is_blamed_for_its_fault_and_for_nothing_else() {
+fn every_bad_history_is_blamed_for_exactly_its_fault() {
     for (story, history) in histories("bad") {
         let (property, _) = story
             .split_once('-')
@@ -88,7 +88,7 @@ fn a_history_survives_being_written_and_read() {
 }
 
 #[test]
-fn the_verdict_counts_what_became_of_the_sends() {
+fn the_verdict_counts_send_outcomes() {
     let stories = histories("good");
     let of = |wanted: &str| {
         let (_, history) = stories

@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn a_run_cut_off_anywhere_is_blamed_for_nothing_but_what_was_not_read(
+    fn a_truncated_run_is_blamed_only_for_unread_messages(
         plans in plans(), at in any::<Index>(),
     ) {
         let mut events = run(&plans);
@@ -234,7 +234,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_in_a_second_place_is_duplicated(plans in plans(), which in 0..2_usize) {
+    fn a_message_at_two_positions_is_duplicated(plans in plans(), which in 0..2_usize) {
         let mut events = run(&plans);
         for messages in readings(&plans, &mut events) {
             let seq = messages.len() as u64 + 1;
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn two_messages_that_changed_places_everywhere_are_reordered(plans in plans()) {
+    fn messages_swapped_on_all_nodes_are_reordered(plans in plans()) {
         let mut events = run(&plans);
         for messages in readings(&plans, &mut events) {
             swap_first_two(messages);
@@ -253,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn two_messages_that_changed_places_on_one_node_are_a_disagreement(
+    fn messages_swapped_on_one_node_are_a_disagreement(
         plans in plans(), node in any::<Index>(),
     ) {
         let mut events = run(&plans);
@@ -264,7 +264,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_nobody_sent_is_invented(plans in plans()) {
+    fn a_message_without_a_send_is_invented(plans in plans()) {
         let mut events = run(&plans);
         for messages in readings(&plans, &mut events) {
             let seq = messages.len() as u64 + 1;
@@ -274,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_whose_send_was_refused_is_invented(plans in plans(), which in 0..2_u64) {
+    fn a_message_of_a_refused_send_is_invented(plans in plans(), which in 0..2_u64) {
         let mut events = run(&plans);
         for event in &mut events {
             if let What::Ok { client, op, .. } = event.what
@@ -287,7 +287,7 @@ proptest! {
     }
 
     #[test]
-    fn one_different_digest_is_a_disagreement(plans in plans()) {
+    fn a_differing_digest_is_a_disagreement(plans in plans()) {
         let mut events = run(&plans);
         let what = What::Digest { node: 2, applied: 9, digest: "other".to_owned() };
         events.push(Event { at_us: END_US, what });

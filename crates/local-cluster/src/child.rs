@@ -61,7 +61,7 @@ impl Node {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        let pid = child.id().expect("nobody has waited for it");
+        let pid = child.id().expect("the child has not been waited for");
         let stdout = child.stdout.take().expect("it is piped");
         let (tell, phase) = watch::channel(Phase::Started);
         tokio::spawn(read_lines(stdout, tell, setup_token));

@@ -12,7 +12,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
+//! use conclave_local_cluster::{Bootstrap, LocalCluster, Options, Ports};
 //!
 //! # async fn survive() -> Result<(), Box<dyn std::error::Error>> {
 //! const LIMIT: Duration = Duration::from_secs(30);
@@ -20,8 +20,8 @@
 //!     program: "target/release/conclave".into(),
 //!     directory: "conclave-data".into(),
 //!     nodes: 3,
-//!     founders: 3,
-//!     founding: Founding::Meeting,
+//!     initial_members: 3,
+//!     bootstrap: Bootstrap::Discovery,
 //!     ports: Ports::free(3).ok_or("there are no free ports")?,
 //!     plain: true,
 //!     environment: Default::default(),
@@ -88,9 +88,9 @@ pub struct Options {
     pub nodes: u64,
     /// Number of nodes that bootstrap the cluster; the others join it, with a token or after an
     /// operator has added them.
-    pub founders: u64,
+    pub initial_members: u64,
     /// Way in which the initial members know each other.
-    pub founding: Founding,
+    pub bootstrap: Bootstrap,
     /// Ports on which the nodes listen.
     pub ports: Ports,
     /// Whether the nodes talk to clients in plain text.
@@ -101,13 +101,13 @@ pub struct Options {
 
 /// Ways in which the initial members of a cluster know each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Founding {
+pub enum Bootstrap {
     /// Each initial member has the numbers of all: it listens at once, whether or not the others
     /// run.
     Numbered,
     /// The initial members find each other: none listens before all have started for the first
     /// time.
-    Meeting,
+    Discovery,
 }
 
 /// A local cluster cannot do what the caller asked for.
@@ -132,7 +132,7 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// A node ended before it listened.
-    #[error("node {node} ended at its start: {reason}")]
+    #[error("node {node} exited during its start: {reason}")]
     Ended {
         /// Number of the node.
         node: u64,
@@ -148,7 +148,7 @@ pub enum ClusterError {
         limit: Duration,
     },
     /// The cluster did not serve in time.
-    #[error("the cluster did not serve within {} s: {last}", limit.as_secs())]
+    #[error("the cluster was not ready within {} s: {last}", limit.as_secs())]
     NotReady {
         /// Time that the cluster had.
         limit: Duration,
@@ -248,8 +248,8 @@ impl LocalCluster {
     }
 
     /// Sets how the initial members know each other when they are started for the first time.
-    pub fn found_by(&mut self, founding: Founding) {
-        self.options.founding = founding;
+    pub fn set_bootstrap(&mut self, bootstrap: Bootstrap) {
+        self.options.bootstrap = bootstrap;
     }
 
     /// Sets a variable in the environment of a node when it is started the next time.
@@ -465,7 +465,7 @@ async fn wait<T>(
     mut look: impl AsyncFnMut() -> Result<T, String>,
 ) -> Result<T, ClusterError> {
     let deadline = Instant::now() + limit;
-    let mut last = "nothing was seen".to_owned();
+    let mut last = "no node has answered".to_owned();
     loop {
         match timeout_at(deadline, look()).await {
             Ok(Ok(seen)) => return Ok(seen),

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_of_one_process_do_not_overlap() {
+    fn port_blocks_of_one_process_do_not_overlap() {
         let mut bases: Vec<u16> = (0..BLOCKS).map(|tried| block_base(77, tried)).collect();
         bases.sort_unstable();
         bases.dedup();

@@ -8,8 +8,8 @@ use futures::future::try_join_all;
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    ClusterError, Founding, LISTEN_LIMIT, LocalCluster, Node, Options, Phase, Ports, file, process,
-    secret_file,
+    Bootstrap, ClusterError, LISTEN_LIMIT, LocalCluster, Node, Options, Phase, Ports, file,
+    process, secret_file,
 };
 
 /// Maximum number of blocks of ports that a throw-away cluster tries.
@@ -130,26 +130,30 @@ impl LocalCluster {
     /// Returns the arguments with which a node finds its cluster.
     fn belonging(&self, node: u64) -> Vec<String> {
         let options = &self.options;
-        let founders = (1..=options.founders).map(|founder| options.ports.peer(founder));
-        let join = ["--join".to_owned(), founders.collect::<Vec<_>>().join(",")];
+        let initial_members =
+            (1..=options.initial_members).map(|initial_member| options.ports.peer(initial_member));
+        let join = [
+            "--join".to_owned(),
+            initial_members.collect::<Vec<_>>().join(","),
+        ];
         let number = ["--node".to_owned(), node.to_string()];
         let secret = secret_file(&options.directory).display().to_string();
         let secret = ["--secret-file".to_owned(), secret];
         if self.tokens().contains_key(&node) {
             return join.to_vec();
         }
-        if node > options.founders {
+        if node > options.initial_members {
             return [join, number, secret].concat();
         }
-        match options.founding {
-            Founding::Numbered => {
+        match options.bootstrap {
+            Bootstrap::Numbered => {
                 let members = ["--members".to_owned(), members(options)];
                 [members, number, secret].concat()
             }
-            Founding::Meeting => {
+            Bootstrap::Discovery => {
                 let expect = [
                     "--bootstrap-expect".to_owned(),
-                    options.founders.to_string(),
+                    options.initial_members.to_string(),
                 ];
                 [join, expect, secret].concat()
             }
@@ -162,7 +166,7 @@ fn members(options: &Options) -> String {
         let (peer, client) = (options.ports.peer(node), options.ports.client(node));
         format!("{node}={peer}/{client}")
     };
-    let members: Vec<String> = (1..=options.founders).map(member).collect();
+    let members: Vec<String> = (1..=options.initial_members).map(member).collect();
     members.join(",")
 }
 
@@ -188,7 +192,11 @@ fn reason(log: &Path, said_before: u64) -> String {
     let said = &said[said.len().saturating_sub(REASON_BYTES_MAX)..];
     let said = String::from_utf8_lossy(said);
     let mut lines = said.lines().rev();
-    let last = lines.clone().next().unwrap_or("it said nothing").to_owned();
+    let last = lines
+        .clone()
+        .next()
+        .unwrap_or("it printed nothing")
+        .to_owned();
     let error = lines.find_map(|line| line.strip_prefix("error: "));
     error.map_or(last, str::to_owned)
 }
@@ -198,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_is_the_error_of_this_start_and_not_of_an_earlier_one() {
+    fn the_start_error_is_read_from_this_start_only() {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("node.log");
         let earlier = "error: the old one\nhint: none\n";
@@ -211,7 +219,7 @@ mod tests {
         assert_eq!(reason(&log, before), "port 1 is in use");
         fs::write(&log, format!("{earlier}Killed")).unwrap();
         assert_eq!(reason(&log, before), "Killed");
-        assert_eq!(reason(&log, 1000), "it said nothing");
+        assert_eq!(reason(&log, 1000), "it printed nothing");
     }
 
     fn prepare(program: &Path, directory: &Path) -> LocalCluster {
@@ -219,8 +227,8 @@ mod tests {
             program: program.to_owned(),
             directory: directory.to_owned(),
             nodes: 1,
-            founders: 1,
-            founding: Founding::Numbered,
+            initial_members: 1,
+            bootstrap: Bootstrap::Numbered,
             ports: Ports::free(1).unwrap(),
             plain: true,
             environment: Default::default(),
@@ -235,13 +243,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_ends_at_its_start_says_why() {
+    async fn a_node_that_exits_at_start_is_reported_with_its_reason() {
         let directory = tempfile::tempdir().unwrap();
         let cluster = prepare(Path::new("/bin/false"), directory.path());
         let error = cluster.start_all().await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "node 1 ended at its start: it said nothing"
+            "node 1 exited during its start: it printed nothing"
         );
         assert_eq!(cluster.pid(1), None);
     }

@@ -42,7 +42,7 @@ use crate::{
     },
     health::pins::{Pin, Pins},
     log::synced::Synced,
-    snapshot::{installed::Installed, offer::SnapshotData, store::SnapshotStore},
+    snapshot::{install_marker::InstallMarker, offer::SnapshotData, store::SnapshotStore},
 };
 
 /// Entries applied in one transaction at most: a transaction of this size takes tens of
@@ -64,7 +64,7 @@ const CHECKPOINT_RETRY: Duration = Duration::from_millis(50);
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// The engine around this state machine.
-pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
 type Responder = Option<ApplyResponder<TypeConfig>>;
 type Done<T> = oneshot::Sender<io::Result<T>>;
@@ -95,19 +95,19 @@ enum Job {
 
 /// The state machine as openraft knows it: a handle to the writer thread.
 #[derive(Clone)]
-pub(crate) struct Machine {
+pub(crate) struct StateMachine {
     jobs: mpsc::SyncSender<Job>,
     codec: Arc<dyn Codec>,
     reader: state::Reader,
     store: SnapshotStore,
     synced: Synced,
-    installed: Installed,
+    installed: InstallMarker,
     /// Up to where the log may be purged: the meta of the snapshot that openraft is offered.
     fence: watch::Sender<Option<SnapshotMeta>>,
     stopping: Arc<AtomicBool>,
 }
 
-impl Machine {
+impl StateMachine {
     /// Starts the writer thread.
     pub(crate) fn start(
         state: State,
@@ -115,7 +115,7 @@ impl Machine {
         store: SnapshotStore,
         observers: Observers,
         synced: Synced,
-        installed: Installed,
+        installed: InstallMarker,
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
         let reader = state.reader();
@@ -201,7 +201,7 @@ impl Machine {
     }
 }
 
-impl RaftStateMachine<TypeConfig> for Machine {
+impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Self;
 
@@ -275,7 +275,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 }
 
-impl RaftSnapshotBuilder<TypeConfig> for Machine {
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(
@@ -470,7 +470,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_ends_at_its_bytes_and_has_at_least_one_entry() {
+    fn a_transaction_is_bounded_in_bytes_but_never_empty() {
         let mib = 1024 * 1024;
         let at_once = |sizes: &[usize]| entries_at_once(sizes.iter().copied());
         assert_eq!(at_once(&[0; 512]), 512);

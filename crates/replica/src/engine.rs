@@ -6,7 +6,7 @@ use openraft::SnapshotPolicy;
 
 use crate::{
     Config, StartError,
-    apply::{Machine, Raft},
+    apply::{Raft, StateMachine},
     log::store::Log,
     network::Network,
 };
@@ -19,7 +19,7 @@ pub(crate) async fn start_engine(
     config: &Config,
     network: Network,
     log: &Log,
-    machine: &Machine,
+    machine: &StateMachine,
 ) -> Result<Raft, StartError> {
     machine.move_fence().await?;
     let engine = Arc::new(engine_config(config).map_err(StartError::Engine)?);

@@ -64,11 +64,11 @@ pub use config::{Config, LogRetention, Timers};
 pub use health::damage::Damage;
 pub use health::pins::Pin;
 pub use membership::rules::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
-pub use recover::{Standing, Survivor};
+pub use recover::{Survivor, SurvivorState};
 pub use replica::Replica;
 pub use start_error::StartError;
 pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,
     SnapshotOffer, Transport, VoteRequest, VoteResponse,
 };
-pub use types::{Member, Members, Outcome, Place, ProposeError, ReadError, Role, Status};
+pub use types::{Member, Members, NodeMembership, Outcome, ProposeError, ReadError, Role, Status};

@@ -205,7 +205,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let from = vote_out(request.from_leader());
         let last = request.last_log_id().map(log_id_out);
         self.peer
-            .transfer_leader(from, *request.to_node_id(), last, option.hard_ttl())
+            .timeout_now(from, *request.to_node_id(), last, option.hard_ttl())
             .await
             .map_err(|error| self.rpc_error(error, RPCTypes::TransferLeader))?;
         Ok(Ok(()))

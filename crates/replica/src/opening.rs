@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     Config, StartError,
-    apply::Machine,
+    apply::StateMachine,
     health::damage::{disk_failure, found},
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn start_search(
 /// damage that was found meanwhile, or else `error`.
 pub(crate) async fn ended(
     error: StartError,
-    (machine, writer): (Machine, thread::JoinHandle<()>),
+    (machine, writer): (StateMachine, thread::JoinHandle<()>),
     log: Arc<SegmentLog>,
     reader: &Reader,
 ) -> StartError {

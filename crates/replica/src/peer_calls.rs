@@ -24,7 +24,7 @@ impl Replica {
     /// # Errors
     /// [`PeerError::Failed`] if the replica has stopped.
     pub async fn on_append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
-        self.inner.part.check()?;
+        self.inner.participation.check()?;
         let entry = |entry: Entry| entry_in(entry, &*self.inner.codec);
         let entries = request
             .entries
@@ -56,7 +56,7 @@ impl Replica {
     /// # Errors
     /// [`PeerError::Failed`] if the replica has stopped.
     pub async fn on_vote(&self, request: VoteRequest) -> Result<VoteResponse, PeerError> {
-        self.inner.part.check()?;
+        self.inner.participation.check()?;
         let last = request.last.map(log_id_in);
         let mut rpc = openraft::raft::VoteRequest::new(vote_in(request.vote), last);
         rpc.leadership_transfer = request.leader_transfer;
@@ -76,13 +76,13 @@ impl Replica {
     ///
     /// # Errors
     /// [`PeerError::Failed`] if it does not: its log is behind, or another node leads by now.
-    pub async fn on_transfer_leader(
+    pub async fn on_timeout_now(
         &self,
         from: Vote,
         to: u64,
         last: Option<LogId>,
     ) -> Result<(), PeerError> {
-        self.inner.part.check()?;
+        self.inner.participation.check()?;
         let request = TransferLeaderRequest::new(vote_in(from), to, last.map(log_id_in));
         self.inner
             .raft
@@ -98,7 +98,7 @@ impl Replica {
     /// [`PeerError::BadSnapshot`] if the file is not a whole state of this version, and
     /// [`PeerError::Failed`] if it cannot be installed; the old state stands.
     pub async fn on_snapshot(&self, offer: SnapshotOffer) -> Result<Vote, PeerError> {
-        self.inner.part.check()?;
+        self.inner.participation.check()?;
         // Before the engine hears of it: to the engine a snapshot that fails is a broken disk.
         let verifying = spawn_blocking(move || VerifiedSnapshot::new(offer.file));
         let verified = verifying.await.map_err(failed)?;

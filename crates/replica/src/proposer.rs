@@ -255,7 +255,7 @@ fn reply_all(replies: Vec<oneshot::Sender<Attempt>>, result: ClientWriteResult<T
         }
         Err(ClientWriteError::ForwardToLeader(to)) => Failure::before_proposing(to.leader_id),
         Err(error) => {
-            tracing::debug!(%error, "the fate of a proposal is open");
+            tracing::debug!(%error, "proposal outcome unknown");
             Failure::UNKNOWN
         }
     };

@@ -81,7 +81,7 @@ impl Reads {
         match tokio::time::timeout(CONFIRM_LIMIT, confirmation).await {
             Ok(Ok((read, _applied))) => Ok(read.index()),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a read index was not confirmed");
+                tracing::debug!(%error, "failed to confirm a read index");
                 Err(None)
             }
             Err(_) => Err(None),

@@ -22,7 +22,7 @@ use conclave_storage::{
 
 use crate::{
     Codec, Members, StartError, health::damage::log_has_all, opening::check_pair,
-    snapshot::installed::Installed,
+    snapshot::install_marker::InstallMarker,
 };
 
 /// Entries of the log that are read at once when the newest membership is looked for.
@@ -34,12 +34,12 @@ const READ_BYTES_MAX: usize = 8 << 20;
 pub struct Survivor {
     log: SegmentLog,
     codec: Arc<dyn Codec>,
-    standing: Standing,
+    standing: SurvivorState,
 }
 
 /// The log and the vote of a survivor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct SurvivorState {
     /// The survivor's vote.
     pub vote: Option<Vote>,
     /// The last entry of the survivor's log: of two survivors the one with the greater last entry
@@ -66,7 +66,7 @@ impl Survivor {
             log_has_all: log_has_all(&log),
         })?;
         let applied = state.applied();
-        Installed::new(data).tell(&log, applied.last)?;
+        InstallMarker::new(data).tell(&log, applied.last)?;
         check_pair(&log, &state)?;
         let found = log.state();
         let committed = found.committed.max(applied.last);
@@ -78,7 +78,7 @@ impl Survivor {
             Some(bytes) => codec.decode_members(&bytes).map_err(io::Error::other)?,
             None => Members::default(),
         };
-        let standing = Standing {
+        let standing = SurvivorState {
             vote: found.vote,
             last: found.last,
             committed,
@@ -94,7 +94,7 @@ impl Survivor {
 
     /// Returns what it has.
     #[must_use]
-    pub fn standing(&self) -> &Standing {
+    pub fn standing(&self) -> &SurvivorState {
         &self.standing
     }
 

@@ -22,15 +22,15 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Listener, Member, Outcome, Place, ProposeError, ReadError, Role, StartError,
-    Status, Transport,
-    apply::{Machine, Observers, Raft},
+    Codec, Config, Listener, Member, NodeMembership, Outcome, ProposeError, ReadError, Role,
+    StartError, Status, Transport,
+    apply::{Observers, Raft, StateMachine},
     clocks::{Clocks, rounds::Others},
     convert::members_out,
     election::{
         campaign::{self, Campaigner},
         contact::Contact,
-        part::Part,
+        participation::Participation,
     },
     engine::start_engine,
     health::damage::log_has_all,
@@ -40,14 +40,14 @@ use crate::{
     opening::{check_pair, ended, start_search},
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
-    snapshot::{installed::Installed, offer, store::SnapshotStore},
+    snapshot::{install_marker::InstallMarker, offer, store::SnapshotStore},
 };
 
 /// Pause before a command or a read is tried again while no leader is known.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often the leader looks whether the transfer of leadership has happened.
-const HAND_OVER_POLL: Duration = Duration::from_millis(10);
+const TRANSFER_POLL: Duration = Duration::from_millis(10);
 
 /// One voter of the cluster. Cheap to clone; all clones are the same replica.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) raft: Raft,
-    pub(crate) machine: Machine,
+    pub(crate) machine: StateMachine,
     pub(crate) log: Arc<SegmentLog>,
     pub(crate) reader: Reader,
     search: Search,
@@ -71,8 +71,8 @@ pub(crate) struct Inner {
     pub(crate) clocks: Clocks,
     pub(crate) contact: Contact,
     /// The reason why this replica's state is not that of a majority, if it is not.
-    pub(crate) odd: OnceLock<String>,
-    pub(crate) part: Part,
+    pub(crate) diverged: OnceLock<String>,
+    pub(crate) participation: Participation,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -114,8 +114,8 @@ impl Replica {
         };
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
-        let installed = Installed::new(&config.data);
-        let (machine, writer) = Machine::start(
+        let installed = InstallMarker::new(&config.data);
+        let (machine, writer) = StateMachine::start(
             state,
             codec.clone(),
             store.clone(),
@@ -176,7 +176,7 @@ impl Replica {
             campaign: campaign.start(),
             proposer: proposer.start(),
             reads: reads.start(),
-            part: Part::new(config.admitted),
+            participation: Participation::new(config.admitted),
             config,
             codec,
             raft,
@@ -188,7 +188,7 @@ impl Replica {
             applied,
             clocks,
             contact,
-            odd: OnceLock::new(),
+            diverged: OnceLock::new(),
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),
         };
@@ -352,7 +352,7 @@ impl Replica {
 
     /// Returns what this replica knows of a node, without copying anything.
     #[must_use]
-    pub fn place_of(&self, node: u64) -> Place {
+    pub fn membership_of(&self, node: u64) -> NodeMembership {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
@@ -361,16 +361,16 @@ impl Replica {
             .iter()
             .any(|set| set.contains(&node))
         {
-            Place::Voter
+            NodeMembership::Voter
         } else if membership.get_node(&node).is_some() {
-            Place::Learner
+            NodeMembership::Learner
         } else {
             let config = &self.inner.config;
             let is_new = membership.get_joint_config().iter().all(BTreeSet::is_empty);
             // Initial members vote before the log says so.
             match is_new && config.bootstrap && config.members.contains_key(&node) {
-                true => Place::Voter,
-                false => Place::Unknown,
+                true => NodeMembership::Voter,
+                false => NodeMembership::Unknown,
             }
         }
     }
@@ -425,8 +425,8 @@ impl Replica {
 
     /// Transfers leadership, if this node has it, to the follower with the most of the log. Returns
     /// whether another node leads when `limit` has passed.
-    pub async fn hand_over(&self, limit: Duration) -> bool {
-        self.hand_over_to(None, limit).await
+    pub async fn step_down(&self, limit: Duration) -> bool {
+        self.step_down_for(None, limit).await
     }
 
     /// Returns this replica's number.
@@ -435,7 +435,7 @@ impl Replica {
     }
 
     /// Transfers leadership likewise, to node `to` if there is one.
-    pub(crate) async fn hand_over_to(&self, to: Option<u64>, limit: Duration) -> bool {
+    pub(crate) async fn step_down_for(&self, to: Option<u64>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let node = self.inner.config.node;
         let mut asked = None;
@@ -451,15 +451,15 @@ impl Replica {
             if Instant::now() >= deadline {
                 return false;
             }
-            if let Some(heir) = to.or_else(|| self.most_caught_up_follower()) {
-                if asked.replace(heir) != Some(heir) {
-                    tracing::info!(node, peer = heir, "handing leadership over");
+            if let Some(successor) = to.or_else(|| self.most_caught_up_follower()) {
+                if asked.replace(successor) != Some(successor) {
+                    tracing::info!(node, peer = successor, "transferring leadership");
                 }
                 if self
                     .inner
                     .raft
                     .trigger()
-                    .transfer_leader(heir)
+                    .transfer_leader(successor)
                     .await
                     .is_err()
                 {
@@ -468,7 +468,7 @@ impl Replica {
             }
             let mut leader = self.inner.leader.clone();
             let gone = leader.wait_for(|leader| leader.is_some_and(|leader| leader != node));
-            let patience = (Instant::now() + 20 * HAND_OVER_POLL).min(deadline);
+            let patience = (Instant::now() + 20 * TRANSFER_POLL).min(deadline);
             let _ = timeout_at(patience, gone).await;
         }
     }
@@ -497,7 +497,7 @@ impl Replica {
     /// unknown to the waiting callers.
     pub async fn stop(&self) {
         if let Err(error) = self.inner.raft.shutdown().await {
-            tracing::warn!(%error, "the consensus engine did not stop in order");
+            tracing::warn!(%error, "failed to stop the consensus engine");
         }
         let lock = |error: std::sync::PoisonError<_>| error.into_inner();
         self.inner
@@ -548,7 +548,7 @@ fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
         source,
         log_has_all: log_has_all(&log),
     })?;
-    Installed::new(&config.data).tell(&log, state.applied().last)?;
+    InstallMarker::new(&config.data).tell(&log, state.applied().last)?;
     check_pair(&log, &state)?;
     Ok((Arc::new(log), state))
 }

@@ -81,7 +81,7 @@ pub trait Peer: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<VoteResponse, PeerError>>;
     /// Asks the peer to campaign at once: the leader with vote `from` steps back for `to`, which
     /// must have `last` in its log.
-    fn transfer_leader(
+    fn timeout_now(
         &self,
         from: Vote,
         to: u64,

@@ -102,9 +102,9 @@ pub enum Role {
     Stopped,
 }
 
-/// Place of a node, by the newest membership in a replica's log.
+/// Membership of a node, by the newest membership in a replica's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum NodeMembership {
     /// The node votes, in the old or in the new set if the membership changes.
     Voter,
     /// The node follows without a vote.

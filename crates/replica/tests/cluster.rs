@@ -8,7 +8,7 @@ use conclave_replica::{LogRetention, ProposeError, ReadError, Role, Timers};
 use support::{Cluster, PATIENCE, open_session, send, sequence, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_node_takes_a_command_and_gives_a_linearizable_read() {
+async fn any_node_accepts_commands_and_linearizable_reads() {
     let cluster = Cluster::start(3).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     for number in 1..=9 {
@@ -48,7 +48,7 @@ async fn a_retry_on_another_node_gets_the_first_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_is_cut_off_never_acknowledges() {
+async fn a_partitioned_leader_never_acknowledges() {
     let cluster = Cluster::start(5).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let old = cluster.leader().await;
@@ -93,11 +93,11 @@ async fn a_leader_that_is_cut_off_never_acknowledges() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leadership_is_handed_over_on_request() {
+async fn leadership_is_transferred_on_request() {
     let cluster = Cluster::start(3).await;
     open_session(&cluster.node(1), "alice", 1).await;
     let old = cluster.leader().await;
-    assert!(cluster.node(old).hand_over(PATIENCE).await);
+    assert!(cluster.node(old).step_down(PATIENCE).await);
     let new = wait_for("another leader", || {
         let found = cluster
             .nodes()
@@ -110,7 +110,7 @@ async fn leadership_is_handed_over_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_that_were_stopped_and_started_have_equal_digests() {
+async fn restarted_replicas_have_equal_digests() {
     let cluster = Cluster::start(3).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let mut last = 0;
@@ -158,7 +158,7 @@ async fn replicas_that_were_stopped_and_started_have_equal_digests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
+async fn a_node_absent_past_the_purged_log_gets_a_snapshot() {
     let retention = LogRetention {
         keep_bytes: 4096,
         keep_entries: 20,
@@ -214,7 +214,7 @@ const SLOW: Timers = Timers {
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_connection_to_a_dead_leader_begins_the_election_early() {
+async fn a_broken_connection_to_a_dead_leader_speeds_up_the_election() {
     let cluster = Cluster::start_with_timers(3, SLOW).await;
     let leader = cluster.leader().await;
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
@@ -232,7 +232,7 @@ async fn a_broken_connection_to_a_dead_leader_begins_the_election_early() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_stands_back_leaves_the_election_to_the_other() {
+async fn a_follower_that_stands_back_does_not_win_the_election() {
     let cluster = Cluster::start_with_timers(3, SLOW).await;
     let leader = cluster.leader().await;
     // The turns go in a circle, so this node would campaign first.
@@ -247,7 +247,7 @@ async fn a_follower_that_stands_back_leaves_the_election_to_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_connection_to_a_living_leader_changes_nothing() {
+async fn a_broken_connection_to_a_live_leader_causes_no_election() {
     let timers = Timers {
         election_min_ms: 600,
         election_max_ms: 700,

@@ -15,7 +15,7 @@ use conclave_storage::log::Vote;
 use support::{Cluster, PATIENCE, open_session, send, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_is_fenced_gives_no_vote_and_another_leads() {
+async fn a_fenced_leader_gives_no_vote_and_another_leads() {
     let cluster = Cluster::start(3).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let old = cluster.leader().await;
@@ -36,7 +36,7 @@ async fn a_leader_that_is_fenced_gives_no_vote_and_another_leads() {
     }
     let failed = tokio::time::timeout(PATIENCE, fenced.failed()).await;
     assert_eq!(failed.expect("it says why"), "its state is another one");
-    assert!(matches!(fenced.damage(), Some(Damage::Odd(_))));
+    assert!(matches!(fenced.damage(), Some(Damage::Diverged(_))));
     let other = cluster.nodes().into_iter().find(|node| *node != old);
     let other = cluster.node(other.expect("there are others"));
     let sent = other.propose(send(session, 1, "alice", "hi"), PATIENCE);
@@ -46,7 +46,7 @@ async fn a_leader_that_is_fenced_gives_no_vote_and_another_leads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn states_that_are_held_after_one_entry_are_the_same_while_others_are_applied() {
+async fn states_pinned_at_an_entry_have_equal_digests_on_all_nodes() {
     let cluster = Cluster::start(3).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let applied = cluster.node(1).read_barrier(PATIENCE).await.unwrap();
@@ -75,7 +75,7 @@ async fn states_that_are_held_after_one_entry_are_the_same_while_others_are_appl
     assert!(matches!(late, Pin::Passed { .. }));
     let one = cluster.node(1);
     let never = one.pin(at + 1_000_000, Duration::from_millis(1)).await;
-    never.expect_err("nobody waits longer than asked");
+    never.expect_err("the wait has a limit");
     wait_for("all are equally far", || {
         let far = cluster.nodes().into_iter();
         let far: Vec<u64> = far
@@ -123,7 +123,7 @@ fn matters(path: &Path) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damages_at_random_places_are_told_as_damage_or_shown_by_comparing_or_are_harmless() {
+async fn random_damage_is_reported_or_found_by_digest_or_harmless() {
     let cluster = Cluster::start(1).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     for number in 1..=200 {
@@ -196,7 +196,7 @@ async fn damages_at_random_places_are_told_as_damage_or_shown_by_comparing_or_ar
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_waits_to_be_admitted_gives_no_vote_and_takes_no_entry() {
+async fn a_replica_waiting_to_join_gives_no_vote_and_takes_no_entry() {
     let cluster = Cluster::start(3).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let leader = cluster.leader().await;

@@ -122,7 +122,7 @@ async fn strike(cluster: &Cluster, leader: u64, fault: Fault) {
             });
         }
         Fault::Deposed => {
-            cluster.node(leader).hand_over(PATIENCE).await;
+            cluster.node(leader).step_down(PATIENCE).await;
         }
     }
 }
@@ -205,17 +205,17 @@ async fn survives_everywhere(fault: Fault) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_whose_leader_is_killed_is_finished() {
+async fn a_membership_change_survives_a_killed_leader() {
     survives_everywhere(Fault::Killed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_whose_leader_is_paused_is_finished() {
+async fn a_membership_change_survives_a_paused_leader() {
     survives_everywhere(Fault::Paused).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_whose_leader_is_deposed_is_finished() {
+async fn a_membership_change_survives_a_deposed_leader() {
     survives_everywhere(Fault::Deposed).await;
 }
 
@@ -300,7 +300,7 @@ async fn one_random_change(cluster: &Cluster, random: &mut Random) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leadership_is_not_sent_to_a_voter_that_does_not_answer_or_is_behind() {
+async fn leadership_is_not_transferred_to_a_silent_or_unknown_node() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader_of_all().await;
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();

@@ -14,7 +14,7 @@ use conclave_replica::{Member, Members, Role, Survivor};
 use support::{Cluster, PATIENCE, TestCodec, open_session, send, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_survivor_goes_on_alone_and_remembers_sessions_and_answers() {
+async fn a_recovered_survivor_keeps_sessions_and_answers() {
     let cluster = Cluster::start(3).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let command = || send(session, 1, "alice", "once");

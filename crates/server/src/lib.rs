@@ -12,7 +12,7 @@
 //! let config = NodeConfig { data: "/var/lib/conclave".into(), ..NodeConfig::default() };
 //! let node = Node::start(config).await?;
 //! let leader = node.ready().await;
-//! println!("node {} serves {}; node {leader} leads", node.node(), node.client_address());
+//! println!("node {} serves {}; node {leader} is the leader", node.node(), node.client_address());
 //! let reason = node.failed().await; // Never ends on a healthy node.
 //! node.stop(Duration::from_secs(10)).await;
 //! # drop(reason);

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use people::{PASSWORD, PATIENCE, Person, World, reason};
 
 #[tokio::test]
-async fn the_setup_token_makes_one_administrator_who_lets_others_in() {
+async fn the_setup_token_creates_one_administrator() {
     let mut world = World::start(Registration::Closed).await;
     let closed = Err("REGISTRATION_CLOSED".to_owned());
     assert_eq!(world.create("eve", None, None).await, closed);
@@ -69,7 +69,7 @@ async fn the_setup_token_makes_one_administrator_who_lets_others_in() {
 }
 
 #[tokio::test]
-async fn an_invite_lets_in_as_many_as_it_says() {
+async fn an_invite_is_valid_for_its_number_of_uses() {
     let mut world = World::start(Registration::Invite).await;
     let root = world.administrator("root").await;
     let invite = v1::CreateInviteRequest {
@@ -142,7 +142,7 @@ async fn a_bot_has_a_token_and_no_password() {
     let own = world.sessions().get_session(robot.ask(own)).await.unwrap();
     let account = own.into_inner().account.unwrap();
     assert_eq!((account.id, account.role()), (made.id, AccountRole::Bot));
-    for password in ["nobody's password", "12345678"] {
+    for password in ["no account's password", "12345678"] {
         let id = world.request_id();
         let refused = world.try_login(&id, "robot", password).await.err().unwrap();
         assert_eq!(refused.reason(), Reason::WrongCredentials, "{password}");
@@ -150,7 +150,7 @@ async fn a_bot_has_a_token_and_no_password() {
 }
 
 #[tokio::test]
-async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
+async fn password_guesses_are_throttled_and_a_retry_is_not_counted() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     // A client that guesses does not vary its request ids for the test's sake.
@@ -211,7 +211,7 @@ async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
 }
 
 #[tokio::test]
-async fn who_guesses_at_many_names_has_to_wait_and_nobody_else_has() {
+async fn guesses_at_many_names_throttle_only_their_address() {
     let mut world = World::start(Registration::Open).await;
     let id = world.request_id();
     let throttled = async {
@@ -233,7 +233,7 @@ async fn who_guesses_at_many_names_has_to_wait_and_nobody_else_has() {
 }
 
 #[tokio::test]
-async fn a_new_password_ends_all_other_sessions_and_a_retry_says_so_again() {
+async fn a_new_password_ends_other_sessions_and_can_be_retried() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     let (here, there) = (world.login("anna").await, world.login("anna").await);
@@ -315,7 +315,7 @@ async fn sessions_have_labels_and_are_ended_by_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn whom_one_has_blocked_is_listed() {
+async fn blocked_accounts_are_listed() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     world.create("bob", None, None).await.unwrap();
@@ -348,7 +348,7 @@ async fn whom_one_has_blocked_is_listed() {
 }
 
 #[tokio::test]
-async fn a_display_name_that_is_taken_for_anothers_name_is_refused() {
+async fn a_display_name_confusable_with_another_name_is_refused() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     world.create("bob", None, None).await.unwrap();
@@ -378,7 +378,7 @@ async fn a_display_name_that_is_taken_for_anothers_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_long_for_its_caller_is_refused_with_a_reason() {
+async fn a_request_too_long_for_its_caller_is_refused_with_a_reason() {
     let world = World::start(Registration::Open).await;
     // The longest name that is read is refused as too long, and so is a request that is longer.
     for (bytes, word) in [

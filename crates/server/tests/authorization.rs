@@ -101,12 +101,12 @@ fn every_call_has_a_row_and_every_row_a_call() {
     for call in &calls {
         let mut of_call = rows.iter().filter(|row| row.call == call);
         let is_allowed = |row: &Row| Caller::ALL.iter().any(|one| row.told.to(*one) == OK);
-        assert!(of_call.any(is_allowed), "{call} is allowed to nobody");
+        assert!(of_call.any(is_allowed), "{call} is allowed to no caller");
     }
 }
 
 #[test]
-fn the_descriptors_have_no_service_that_is_tried_by_nobody() {
+fn every_service_in_the_descriptors_is_tried() {
     let files = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     for file in files.file.iter().filter(|file| !file.service.is_empty()) {
         let tried = ["conclave.v1", "conclave.peer.v1"];
@@ -115,7 +115,7 @@ fn the_descriptors_have_no_service_that_is_tried_by_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_refused_is_told_why_and_has_changed_nothing() {
+async fn refused_calls_name_the_reason_and_change_nothing() {
     let mut world = World::start().await;
     let mut wrong = Vec::new();
     let mut before = world.view().await;
@@ -131,7 +131,7 @@ async fn who_is_refused_is_told_why_and_has_changed_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_has_run_out_is_none_before_it_is_swept_away() {
+async fn an_expired_session_is_invalid_before_it_is_swept() {
     // A log-in would sweep the session away, so no account logs in.
     let mut world = World::after_a_month().await;
     let () = world
@@ -154,7 +154,7 @@ async fn a_session_that_has_run_out_is_none_before_it_is_swept_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_allowed_gets_through_and_outsiders_read_no_secret() {
+async fn allowed_calls_succeed_and_outsiders_read_no_secret() {
     let mut world = World::start().await;
     world.secret_is_found().await;
     let mut wrong = Vec::new();
@@ -174,7 +174,7 @@ async fn who_is_allowed_gets_through_and_outsiders_read_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_is_not_in_is_what_does_not_exist() {
+async fn hidden_objects_look_the_same_as_missing_objects() {
     let mut world = World::start().await;
     let mut compared = BTreeSet::new();
     for row in rows() {
@@ -214,7 +214,7 @@ async fn what_one_is_not_in_is_what_does_not_exist() {
 async fn clients_and_peers_have_ports_of_their_own() {
     let mut world = World::start().await;
     for row in rows() {
-        for caller in [Caller::Nobody, Caller::Admin, Caller::Operator] {
+        for caller in [Caller::Anonymous, Caller::Admin, Caller::Operator] {
             let refused = world.call_at_peers(&row, caller).await;
             assert_eq!(reason(&refused), "WRONG_PORT", "{row} by {caller:?}");
         }
@@ -222,7 +222,7 @@ async fn clients_and_peers_have_ports_of_their_own() {
     let calls = calls_of("conclave.peer.v1");
     assert!(!calls.is_empty(), "the descriptors know no peers");
     for call in calls {
-        for caller in [Caller::Nobody, Caller::Admin, Caller::Operator] {
+        for caller in [Caller::Anonymous, Caller::Admin, Caller::Operator] {
             let path = format!("/conclave.peer.v1.{call}");
             let refused = world.call_bytes(&path, Vec::new(), caller).await;
             assert_eq!(reason(&refused), "WRONG_PORT", "{path} by {caller:?}");

@@ -19,7 +19,7 @@ use people::{PASSWORD, PATIENCE, World, reason};
 const FLOOD: usize = 400;
 
 #[tokio::test]
-async fn a_flood_of_wrong_codes_costs_no_hash_and_no_entry_and_keeps_nobody_out() {
+async fn a_flood_of_wrong_codes_costs_no_hash_and_blocks_no_login() {
     let mut world = World::start(Registration::Invite).await;
     let root = world.administrator("root").await;
     let invite = v1::CreateInviteRequest {
@@ -96,7 +96,7 @@ async fn a_flood_of_wrong_codes_costs_no_hash_and_no_entry_and_keeps_nobody_out(
 }
 
 #[tokio::test]
-async fn a_retry_with_an_invite_that_it_used_up_gets_its_first_answer() {
+async fn a_retry_with_its_used_up_invite_gets_its_first_answer() {
     let mut world = World::start(Registration::Invite).await;
     let root = world.administrator("root").await;
     let invite = v1::CreateInviteRequest {
@@ -146,7 +146,7 @@ async fn try_from(
 }
 
 #[tokio::test]
-async fn guesses_from_many_addresses_keep_nobody_out_who_was_there_before() {
+async fn guesses_from_many_addresses_do_not_lock_out_a_known_address() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     world.login("anna").await;
@@ -177,7 +177,7 @@ async fn guesses_from_many_addresses_keep_nobody_out_who_was_there_before() {
 }
 
 #[tokio::test]
-async fn guesses_from_the_owners_address_do_not_keep_its_device_out() {
+async fn guesses_from_the_owners_address_do_not_lock_out_its_device() {
     let world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     let device = Some([7; 32]);
@@ -205,7 +205,7 @@ async fn guesses_from_the_owners_address_do_not_keep_its_device_out() {
 }
 
 #[tokio::test]
-async fn guesses_at_once_are_verified_no_more_often_than_one_after_the_other() {
+async fn concurrent_guesses_are_throttled_like_sequential_guesses() {
     let world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     let guesses = (0..120).map(|guess| {
@@ -221,7 +221,7 @@ async fn guesses_at_once_are_verified_no_more_often_than_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_suspended_account_is_shut_and_loses_nothing() {
+async fn a_suspended_account_is_locked_out_and_keeps_its_data() {
     let mut world = World::start(Registration::Open).await;
     let root = world.administrator("root").await;
     world.create("anna", None, None).await.unwrap();
@@ -256,7 +256,7 @@ async fn a_suspended_account_is_shut_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_administrator_gives_another_password() {
+async fn an_administrator_can_reset_a_password() {
     let mut world = World::start(Registration::Open).await;
     let root = world.administrator("root").await;
     world.create("anna", None, None).await.unwrap();
@@ -281,7 +281,7 @@ async fn an_administrator_gives_another_password() {
 }
 
 #[tokio::test]
-async fn an_account_is_deleted_with_its_password_alone() {
+async fn deleting_an_account_needs_its_password() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     let anna = world.login("anna").await;
@@ -307,7 +307,7 @@ async fn an_account_is_deleted_with_its_password_alone() {
 }
 
 #[tokio::test]
-async fn guesses_in_a_stolen_session_have_to_wait() {
+async fn guesses_in_a_stolen_session_are_throttled() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     let (stolen, own) = (world.login("anna").await, world.login("anna").await);

@@ -72,7 +72,7 @@ fn names(list: v1::ListOperatorsResponse) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_operator_is_made_once_and_lets_others_in() {
+async fn the_first_operator_is_created_once_and_can_add_others() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
     let first = until(|| written(data.path())).await;
@@ -119,7 +119,7 @@ async fn the_first_operator_is_made_once_and_lets_others_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_join_token_is_listed_and_taken_back() {
+async fn a_join_token_is_listed_and_revoked() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
     let operator = until(|| written(data.path())).await;
@@ -156,7 +156,7 @@ async fn a_join_token_is_listed_and_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_owns_the_directory_replaces_lost_credentials() {
+async fn the_owner_of_the_directory_can_replace_lost_credentials() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
     let lost = until(|| written(data.path())).await;
@@ -168,7 +168,8 @@ async fn who_owns_the_directory_replaces_lost_credentials() {
     until(|| (!asked.exists()).then_some(())).await;
     assert_eq!(written(data.path()).as_ref(), Some(&found));
     let mut admin_of = admin(&node).await;
-    let list = |by_whom: &OperatorCredential| by(by_whom, v1::ListOperatorsRequest::default());
+    let list =
+        |credential: &OperatorCredential| by(credential, v1::ListOperatorsRequest::default());
     let refused = admin_of.list_operators(list(&lost)).await;
     assert_eq!(reason(refused), "NOT_AN_OPERATOR");
     let all = admin_of.list_operators(list(&found)).await.unwrap();
@@ -177,7 +178,7 @@ async fn who_owns_the_directory_replaces_lost_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_are_told_little_of_the_cluster() {
+async fn callers_without_a_credential_get_only_a_partial_status() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
     let operator = until(|| written(data.path())).await;

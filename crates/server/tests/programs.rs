@@ -33,7 +33,7 @@ const SEND: &str = "/conclave.v1.ChatService/SendMessage";
 
 /// Parts of an answer: status, type of the content, allowed methods, and the body.
 #[derive(Debug)]
-struct Told {
+struct Reply {
     status: u16,
     kind: String,
     allow: String,
@@ -42,7 +42,7 @@ struct Told {
 }
 
 /// Sends a request by HTTP/2.
-async fn by_http2(channel: &Channel, method: &Method, path: &str, kind: &str) -> Told {
+async fn by_http2(channel: &Channel, method: &Method, path: &str, kind: &str) -> Reply {
     let mut channel = channel.clone();
     let mut request = Request::builder().method(method).uri(path);
     if !kind.is_empty() {
@@ -59,7 +59,7 @@ async fn by_http2(channel: &Channel, method: &Method, path: &str, kind: &str) ->
     let status = answer.status().as_u16();
     let body = axum::body::to_bytes(Body::new(answer.into_body()), 1 << 20).await;
     let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
-    Told {
+    Reply {
         status,
         kind,
         allow,
@@ -69,7 +69,7 @@ async fn by_http2(channel: &Channel, method: &Method, path: &str, kind: &str) ->
 }
 
 /// Sends a request by HTTP/1.1.
-async fn by_http1(world: &World, method: &Method, path: &str, kind: &str) -> Told {
+async fn by_http1(world: &World, method: &Method, path: &str, kind: &str) -> Reply {
     let mut stream = TcpStream::connect(world.node.client_address())
         .await
         .unwrap();
@@ -87,7 +87,7 @@ async fn by_http1(world: &World, method: &Method, path: &str, kind: &str) -> Tol
         let line = head.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_default().trim().to_owned()
     };
-    Told {
+    Reply {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
         kind: header("content-type:"),
         allow: header("allow:"),
@@ -97,7 +97,7 @@ async fn by_http1(world: &World, method: &Method, path: &str, kind: &str) -> Tol
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_request_that_is_not_served_is_answered_with_a_success() {
+async fn unserved_requests_never_get_a_success() {
     let world = World::start(Registration::Open).await;
     let secret = "A".repeat(43);
     let cases = [
@@ -187,7 +187,7 @@ async fn no_request_that_is_not_served_is_answered_with_a_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_of_a_service_that_there_is_not_is_unimplemented() {
+async fn a_call_of_an_unknown_service_is_unimplemented() {
     let world = World::start(Registration::Open).await;
     let paths = [
         "/no.such.Service/Call",
@@ -205,7 +205,7 @@ async fn a_call_of_a_service_that_there_is_not_is_unimplemented() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reflection_tells_of_health_and_of_what_is_for_clients_and_of_nothing_else() {
+async fn reflection_lists_only_health_and_the_client_services() {
     let world = World::start(Registration::Open).await;
     let ask = async |asked: MessageRequest| {
         let request = ServerReflectionRequest {
@@ -293,7 +293,7 @@ async fn reflection_tells_of_health_and_of_what_is_for_clients_and_of_nothing_el
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_asked_to_be_too_long_is_cut_and_says_so() {
+async fn an_oversized_page_request_is_capped_and_says_so() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
     let anna = world.login("anna").await;

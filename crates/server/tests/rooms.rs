@@ -114,11 +114,11 @@ impl Person {
         self.rooms().create_room(self.asks(room)).await.unwrap();
     }
 
-    async fn invite(&mut self, room: &str, whom: &str) {
+    async fn invite(&mut self, room: &str, user: &str) {
         let invite = v1::InviteToRoomRequest {
             request: self.next(),
             name: room.to_owned(),
-            account_name: whom.to_owned(),
+            account_name: user.to_owned(),
         };
         let mut rooms = self.rooms();
         rooms.invite_to_room(self.asks(invite)).await.unwrap();
@@ -212,7 +212,7 @@ fn reason(status: Status) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_private_room_is_there_for_those_in_it_and_those_invited() {
+async fn a_private_room_exists_only_for_members_and_invited_accounts() {
     let world = World::start().await;
     let mut anna = world.person("anna").await;
     let mut ben = world.person("ben").await;
@@ -247,7 +247,7 @@ async fn a_private_room_is_there_for_those_in_it_and_those_invited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_sees_who_is_in_a_public_room_but_only_members_read() {
+async fn public_room_members_are_visible_but_only_members_read() {
     let world = World::start().await;
     let mut anna = world.person("anna").await;
     let mut ben = world.person("ben").await;
@@ -269,7 +269,7 @@ async fn everybody_sees_who_is_in_a_public_room_but_only_members_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_edited_and_what_others_think_of_it_is_read() {
+async fn edits_and_reactions_are_shown_to_readers() {
     let world = World::start().await;
     let mut anna = world.person("anna").await;
     let mut ben = world.person("ben").await;
@@ -311,7 +311,7 @@ async fn what_is_edited_and_what_others_think_of_it_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_finds_what_its_asker_may_see_as_soon_as_it_says_so() {
+async fn a_search_finds_visible_messages_up_to_its_reported_position() {
     let world = World::start().await;
     let mut anna = world.person("anna").await;
     let eve = world.person("eve").await;

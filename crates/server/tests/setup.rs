@@ -82,7 +82,7 @@ async fn create(node: &Node, name: &str, token: &str) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn the_next_leader_has_a_token_of_its_own() {
+async fn a_new_leader_offers_its_own_setup_token() {
     let data = tempfile::tempdir().unwrap();
     let mut nodes = start(3, data.path()).await;
     let (leader, first) = offered(&nodes).await;

@@ -165,7 +165,7 @@ async fn http(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_post_with_a_key_is_in_the_room_once_and_has_one_answer() {
+async fn a_keyed_post_is_sent_once_and_has_one_answer() {
     let mut world = World::start().await;
     let (_, path) = world.webhook("builds").await;
     let (key, body) = ("idempotency-key: build-7\r\n", r#"{"text": "green"}"#);
@@ -205,13 +205,13 @@ async fn a_post_with_a_key_is_in_the_room_once_and_has_one_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_post_is_told_in_a_sentence() {
+async fn a_refused_post_gets_a_sentence_with_the_cause() {
     let mut world = World::start().await;
     let (_, path) = world.webhook("builds").await;
     let address = world.node.client_address();
     let good = r#"{"text": "green"}"#;
     let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(256 * 1024));
-    let nobody = format!("/hooks/{}", "A".repeat(43));
+    let unknown = format!("/hooks/{}", "A".repeat(43));
     let xml = "content-type: text/xml\r\n";
     let packed = "content-encoding: br\r\n";
     let wide = "content-type: application/json; charset=utf-16\r\n";
@@ -228,7 +228,7 @@ async fn what_is_wrong_with_a_post_is_told_in_a_sentence() {
             400,
             "IDEMPOTENCY_KEY_INVALID",
         ),
-        (world.post(&nobody, "", good).await, 404, "NO_SUCH_WEBHOOK"),
+        (world.post(&unknown, "", good).await, 404, "NO_SUCH_WEBHOOK"),
         (
             world.post("/hooks/x/y", "", good).await,
             404,
@@ -274,7 +274,7 @@ async fn what_is_wrong_with_a_post_is_told_in_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_that_is_too_long_is_cut_and_the_answer_says_so() {
+async fn an_overlong_webhook_text_is_cut_and_the_answer_says_so() {
     let mut world = World::start().await;
     let (_, path) = world.webhook("builds").await;
     let long = format!(r#"{{"text": "{}"}}"#, "long ".repeat(10_000));
@@ -286,7 +286,7 @@ async fn a_text_that_is_too_long_is_cut_and_the_answer_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_five_senders_are_in_the_room_or_refused_with_the_cause() {
+async fn corpus_bodies_are_posted_or_refused_with_the_cause() {
     let mut world = World::start().await;
     let (_, path) = world.webhook("world").await;
     let address = world.node.client_address();
@@ -343,7 +343,7 @@ async fn bodies_of_five_senders_are_in_the_room_or_refused_with_the_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_webhook_is_no_webhook() {
+async fn a_deleted_webhook_refuses_posts() {
     let mut world = World::start().await;
     let (webhook_id, path) = world.webhook("builds").await;
     let list = v1::ListWebhooksRequest {

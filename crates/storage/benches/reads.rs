@@ -95,7 +95,7 @@ impl Writer {
 
 fn text(number: u64) -> MessageText {
     MessageText::new(format!(
-        "message {number}: what somebody says in a line of its own"
+        "message {number}: what a person says in a line of its own"
     ))
     .unwrap()
 }
@@ -387,11 +387,11 @@ fn main() {
     hall(&mut table, &reader);
     known_to_all(&mut table, &reader);
     table.row(
-        "stream, pages of 1000: who sees all",
+        "stream, pages of 1000: sees all rooms",
         catch_up(&reader, BEA),
     );
     table.row(
-        "stream, pages of 1000: who sees little",
+        "stream, pages of 1000: sees few rooms",
         catch_up(&reader, CYD),
     );
     table.measure("for_index(1000)", || {

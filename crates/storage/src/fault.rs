@@ -230,7 +230,7 @@ fn settled(of_sqlite: Fault, error: &io::Error, why: String) -> (Fault, String) 
 /// Reads a file to its end, for what the system says to that. Closing it ends the locks by which
 /// SQLite keeps other processes out, which the lock of the directory does as well.
 fn read_whole(path: &Path) -> io::Result<()> {
-    let mut file = patiently(|| File::open(path))?;
+    let mut file = open_with_retry(|| File::open(path))?;
     let mut piece = vec![0; READ_BYTES];
     loop {
         match file.read(&mut piece) {
@@ -246,14 +246,14 @@ fn probe(directory: &Path) -> io::Result<()> {
     let path = directory.join(PROBE);
     let mut open = File::options();
     open.write(true).create(true).truncate(true);
-    let mut file = patiently(|| open.open(&path))?;
+    let mut file = open_with_retry(|| open.open(&path))?;
     fs::remove_file(&path)?;
     file.write_all(&vec![0; PROBE_BYTES])?;
     file.sync_all()
 }
 
 /// Opens a file; waits a while for a descriptor if they have run out: others are given back.
-pub(crate) fn patiently(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
+pub(crate) fn open_with_retry(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
     /// For how long, in all: 5 s.
     const TRIES: u32 = 200;
     const PAUSE: Duration = Duration::from_millis(25);

@@ -11,7 +11,7 @@ use super::*;
 const UNREADABLE: &str = "/proc/self/mem";
 
 #[test]
-fn what_the_system_refuses_is_never_damage() {
+fn errors_of_the_operating_system_are_never_damage() {
     let table = [
         (Errno::NOSPC, Fault::Full),
         (Errno::DQUOT, Fault::Full),
@@ -55,7 +55,7 @@ fn sqlite(code: i32) -> rusqlite::Error {
 }
 
 #[test]
-fn every_code_of_sqlite_has_one_meaning() {
+fn each_sqlite_error_code_maps_to_one_fault() {
     let table = [
         (ffi::SQLITE_FULL, Fault::Full),
         (ffi::SQLITE_IOERR, Fault::Failed),
@@ -110,7 +110,7 @@ fn database(directory: &Path) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_page_that_the_disk_does_not_give_is_no_damage_although_sqlite_calls_it_malformed() {
+fn an_unreadable_page_is_a_disk_failure_despite_sqlite_corrupt() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
     symlink(UNREADABLE, &path).unwrap();
@@ -135,7 +135,7 @@ fn a_page_that_the_disk_does_not_give_is_no_damage_although_sqlite_calls_it_malf
 }
 
 #[test]
-fn a_write_ahead_log_that_the_disk_does_not_give_is_no_damage() {
+fn an_unreadable_write_ahead_log_is_a_disk_failure_not_damage() {
     let directory = tempfile::tempdir().unwrap();
     let path = database(directory.path());
     symlink(UNREADABLE, directory.path().join("state.db-wal")).unwrap();
@@ -144,7 +144,7 @@ fn a_write_ahead_log_that_the_disk_does_not_give_is_no_damage() {
 }
 
 #[test]
-fn a_write_that_failed_is_asked_about_and_the_question_leaves_nothing() {
+fn a_failed_write_is_probed_and_the_probe_leaves_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = database(directory.path());
     // There is room, so it was the disk.
@@ -163,7 +163,7 @@ fn a_write_that_failed_is_asked_about_and_the_question_leaves_nothing() {
 }
 
 #[test]
-fn the_fault_is_found_under_all_that_is_wrapped_around_it() {
+fn the_fault_is_found_inside_wrapped_errors() {
     let io = || io::Error::from(Errno::IO);
     let wrapped = [
         io::Error::other(io()),

@@ -71,7 +71,7 @@ fn failed_log(errno: Errno) -> (tempfile::TempDir, SegmentLog) {
 }
 
 #[test]
-fn a_sync_of_the_log_that_fails_is_told_as_a_failed_disk() {
+fn a_failed_log_sync_is_reported_as_a_failed_disk() {
     for (errno, fault) in [
         (Errno::IO, Fault::Failed),
         (Errno::ROFS, Fault::Failed),
@@ -90,7 +90,7 @@ fn a_sync_of_the_log_that_fails_is_told_as_a_failed_disk() {
 }
 
 #[test]
-fn a_segment_that_the_disk_does_not_give_is_a_failed_disk_and_one_that_is_gone_is_damage() {
+fn an_unreadable_segment_is_a_failed_disk_a_missing_one_damage() {
     let dir = tempfile::tempdir().unwrap();
     let log = log_support::open(dir.path());
     for index in 1..=60 {
@@ -126,7 +126,7 @@ fn a_segment_that_the_disk_does_not_give_is_a_failed_disk_and_one_that_is_gone_i
 }
 
 #[test]
-fn entries_whose_segment_was_cut_are_damage() {
+fn entries_of_a_truncated_segment_are_damage() {
     let dir = tempfile::tempdir().unwrap();
     let log = log_support::open(dir.path());
     for index in 1..=60 {
@@ -149,7 +149,7 @@ fn state() -> (tempfile::TempDir, State) {
 }
 
 #[test]
-fn a_database_that_the_disk_does_not_give_is_a_failed_disk_at_the_start() {
+fn a_database_unreadable_at_start_is_a_failed_disk() {
     let (dir, state) = state();
     drop(state);
     make_unreadable(&dir.path().join("state.db"));
@@ -164,7 +164,7 @@ fn a_database_that_the_disk_does_not_give_is_a_failed_disk_at_the_start() {
 }
 
 #[test]
-fn a_database_that_the_disk_gives_no_longer_is_a_failed_disk_for_its_readers() {
+fn a_database_that_becomes_unreadable_is_a_failed_disk() {
     let (dir, state) = state();
     // No connection for reading is open yet.
     make_unreadable(&dir.path().join("state.db"));

@@ -54,7 +54,7 @@ fn assert_damaged_and_untouched(dir: &Path, what: &str) {
 }
 
 #[test]
-fn a_last_frame_torn_at_any_byte_is_cut_and_everything_before_stays() {
+fn a_last_frame_torn_at_any_byte_is_cut_and_the_rest_kept() {
     let origin = tempfile::tempdir().expect("a directory");
     let ends = write_frames(origin.path(), 4, 61);
     let path = segments(origin.path()).remove(0);
@@ -118,7 +118,7 @@ fn a_flipped_bit_in_any_frame_but_the_last_is_damage() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_last_frame_of_an_earlier_segment_is_damage() {
+fn a_flipped_bit_at_the_end_of_an_earlier_segment_is_damage() {
     let dir = tempfile::tempdir().expect("a directory");
     write_frames(dir.path(), 60, 500);
     let paths = segments(dir.path());
@@ -186,7 +186,7 @@ fn frame_like_bytes_in_a_message_are_not_a_frame() {
 }
 
 #[test]
-fn a_power_loss_keeps_what_was_acknowledged_and_drops_what_was_not() {
+fn a_power_loss_keeps_exactly_the_acknowledged_entries() {
     let origin = tempfile::tempdir().expect("a directory");
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(origin.path());
@@ -210,7 +210,7 @@ fn a_power_loss_keeps_what_was_acknowledged_and_drops_what_was_not() {
 }
 
 #[test]
-fn the_committed_position_rides_with_the_next_frame_or_with_the_end() {
+fn the_committed_position_is_saved_with_the_next_frame_or_close() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     for index in 1..=20 {
@@ -230,7 +230,7 @@ fn the_committed_position_rides_with_the_next_frame_or_with_the_end() {
 }
 
 #[test]
-fn a_bit_that_flips_while_the_log_is_open_is_noticed_by_a_read() {
+fn a_bit_flipped_while_the_log_is_open_is_detected_on_read() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     for index in 1..=20 {

@@ -81,7 +81,7 @@ fn reopened(path: &Path, bytes: &[u8]) -> Option<LogState> {
 type Last = fn(&SegmentLog);
 
 #[test]
-fn no_changed_byte_takes_back_what_was_acknowledged() {
+fn no_changed_byte_undoes_an_acknowledgement() {
     let lasts: [(&str, Last); 4] = [
         ("an entry", |log| append(log, vec![entry(2, 9, 300)])),
         ("a vote", |log| wait(|done| log.save_vote(vote(7), done))),
@@ -112,7 +112,7 @@ fn no_changed_byte_takes_back_what_was_acknowledged() {
 }
 
 #[test]
-fn a_vote_that_was_cut_short_is_dropped_and_everything_before_stays() {
+fn a_torn_vote_is_dropped_and_the_rest_kept() {
     let dir = tempfile::tempdir().expect("a directory");
     let before = written(dir.path(), |_| {});
     let path = segments(dir.path()).remove(0);
@@ -147,7 +147,7 @@ fn a_sector_that_was_not_written_is_a_torn_tail() {
 }
 
 #[test]
-fn single_damages_at_random_places_are_noticed_or_harmless() {
+fn random_single_damage_is_detected_or_harmless() {
     let seed = 0x0c0f_fee0_dead_10c5;
     println!("seed {seed:#x}");
     let mut chance = Chance(seed);
@@ -200,7 +200,7 @@ fn single_damages_at_random_places_are_noticed_or_harmless() {
 }
 
 #[test]
-fn a_log_that_is_read_again_shows_what_has_changed_since() {
+fn verifying_the_log_detects_later_changes() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     for index in 1..=60 {
@@ -254,7 +254,7 @@ impl Syncer for Disk {
 }
 
 #[test]
-fn a_sync_that_fails_is_not_tried_again_and_nothing_is_acknowledged_after_it() {
+fn after_a_failed_sync_nothing_is_retried_or_acknowledged() {
     let dir = tempfile::tempdir().expect("a directory");
     let disk = Arc::new(Disk::default());
     let options = Options {
@@ -297,7 +297,7 @@ fn has_given_up(log: &SegmentLog) {
 }
 
 #[test]
-fn a_sync_that_fails_while_the_next_segment_is_made_stops_the_log_at_once() {
+fn a_failed_sync_of_the_next_segment_stops_the_log() {
     let dir = tempfile::tempdir().expect("a directory");
     let disk = Arc::new(Disk::default());
     let options = Options {
@@ -313,7 +313,7 @@ fn a_sync_that_fails_while_the_next_segment_is_made_stops_the_log_at_once() {
 }
 
 #[test]
-fn a_log_that_was_found_damaged_or_is_fenced_gives_no_vote_any_more() {
+fn a_damaged_or_fenced_log_saves_no_vote() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     append(&log, vec![entry(1, 1, 500)]);

@@ -46,7 +46,7 @@ fn start_child(dir: &std::path::Path) -> Child {
 }
 
 #[test]
-fn a_killed_process_loses_nothing_that_was_on_disk() {
+fn a_killed_process_loses_no_synced_entry() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut acked = 0;
     for round in 0..ROUNDS {

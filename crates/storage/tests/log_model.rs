@@ -169,12 +169,12 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_log_is_a_vector(steps in prop::collection::vec(step(), 1..60)) {
+    fn a_log_behaves_like_a_vector(steps in prop::collection::vec(step(), 1..60)) {
         check_story(&steps, false);
     }
 
     #[test]
-    fn a_log_is_a_vector_when_opened_after_every_step(
+    fn a_log_reopened_after_every_step_behaves_like_a_vector(
         steps in prop::collection::vec(step(), 1..25),
     ) {
         check_story(&steps, true);
@@ -211,7 +211,7 @@ fn a_truncation_must_name_an_entry_of_the_log() {
 }
 
 #[test]
-fn an_entry_that_is_too_big_is_refused_and_changes_nothing() {
+fn an_oversized_entry_is_refused_without_effect() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     let big = entry(1, 1, conclave_storage::log::ENTRY_BYTES_MAX + 1);

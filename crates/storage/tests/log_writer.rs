@@ -47,7 +47,7 @@ fn waiting_appends_share_one_sync() {
 }
 
 #[test]
-fn completions_come_in_the_order_of_the_calls() {
+fn completions_follow_the_order_of_the_calls() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -74,7 +74,7 @@ fn completions_come_in_the_order_of_the_calls() {
 }
 
 #[test]
-fn changes_that_overtake_the_disk_end_as_they_were_called() {
+fn queued_changes_reach_the_disk_in_call_order() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     for term in 1..=100 {
@@ -103,7 +103,7 @@ fn changes_that_overtake_the_disk_end_as_they_were_called() {
 }
 
 #[test]
-fn a_read_stops_at_its_limit_and_goes_on_from_there() {
+fn a_log_read_stops_at_its_byte_limit() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     append(&log, (1..=100).map(|index| entry(1, index, 100)).collect());

@@ -14,8 +14,8 @@ use conclave_core::{
     },
 };
 use conclave_storage::{
-    search::{SearchError, Stop},
-    state::{Happened, HistoryFrom, MessageRow, State},
+    search::{CancelFlag, SearchError},
+    state::{HistoryFrom, MessageRow, State, StreamEvent},
 };
 use search_support::World;
 use state_support::{START, accept, apply_at, ask, people, say};
@@ -50,7 +50,7 @@ fn check_page(rows: &[MessageRow], is_last: bool) {
 }
 
 #[test]
-fn a_page_of_history_ends_by_its_bytes_in_both_directions() {
+fn a_history_page_is_bounded_in_bytes_in_both_directions() {
     let (_directory, state) = long_story();
     let (reader, id) = (state.reader(), ConversationId(1));
     let (mut from, mut seen) = (HistoryFrom::After(Sequence(0)), Vec::new());
@@ -74,7 +74,7 @@ fn a_page_of_history_ends_by_its_bytes_in_both_directions() {
 }
 
 #[test]
-fn what_is_unread_comes_in_pages_that_end_by_their_bytes() {
+fn unread_pages_are_bounded_in_bytes() {
     let (_directory, mut state) = long_story();
     let (mut seen, mut number) = (0, 0);
     while seen < MESSAGES {
@@ -91,13 +91,13 @@ fn what_is_unread_comes_in_pages_that_end_by_their_bytes() {
 }
 
 #[test]
-fn a_page_of_a_stream_ends_by_its_bytes() {
+fn a_stream_page_is_bounded_in_bytes() {
     let (_directory, state) = long_story();
     let (mut after, mut seen) = (Position(0), 0);
     loop {
         let page = state.reader().stream(ANN, after, 1000).unwrap();
         let rows = page.items.iter().filter_map(|item| match &item.what {
-            Happened::Sent(row) => Some(row.bytes()),
+            StreamEvent::Sent(row) => Some(row.bytes()),
             _ => None,
         });
         let bytes: Vec<usize> = rows.collect();
@@ -114,7 +114,7 @@ fn a_page_of_a_stream_ends_by_its_bytes() {
 /// Gives messages as many and as long reactions as there may be: the bytes of these, without the
 /// texts, fill more than one page.
 #[test]
-fn reactions_count_among_the_bytes_of_a_page() {
+fn reactions_count_towards_the_bytes_of_a_page() {
     let messages = PAGE_BYTES_MAX / (REACTION_KINDS_MAX * REACTION_BYTES_MAX) + 1;
     assert!(messages < PAGE_MAX);
     let (_directory, mut state) = read_support::opened();
@@ -157,7 +157,7 @@ fn reactions_count_among_the_bytes_of_a_page() {
     loop {
         let page = reader.stream(ANN, after, PAGE_MAX).unwrap();
         let rows = page.items.iter().filter_map(|item| match &item.what {
-            Happened::Sent(row) => Some(row.bytes()),
+            StreamEvent::Sent(row) => Some(row.bytes()),
             _ => None,
         });
         let bytes: Vec<usize> = rows.collect();
@@ -172,7 +172,7 @@ fn reactions_count_among_the_bytes_of_a_page() {
 }
 
 #[test]
-fn a_page_of_a_search_ends_by_its_bytes_and_a_search_can_be_stopped() {
+fn a_search_page_is_bounded_in_bytes_and_can_be_stopped() {
     let mut world = World::of(&["alice", "bob"]);
     let text = "word ".repeat(TEXT_BYTES_MAX / 5);
     for _ in 0..200 {
@@ -193,7 +193,7 @@ fn a_page_of_a_search_ends_by_its_bytes_and_a_search_can_be_stopped() {
         }
     }
     assert_eq!(seen, 200);
-    let stop = Stop::default();
+    let stop = CancelFlag::default();
     stop.set();
     let query = search_support::query("word");
     let stopped = world.search.find(BEA, &query, None, 100, &stop);

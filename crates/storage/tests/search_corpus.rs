@@ -97,7 +97,7 @@ fn the_corpus_is_large_and_of_many_scripts() {
 }
 
 #[test]
-fn every_pair_of_the_corpus_is_right() {
+fn every_query_of_the_corpus_has_its_expected_result() {
     let pairs = pairs();
     let all: BTreeSet<&str> = pairs.iter().map(|pair| pair.text.as_str()).collect();
     let mut world = World::with_lobby();

@@ -6,7 +6,7 @@ mod search_support;
 mod state_support;
 
 use conclave_core::{AccountId, MessageOperation, MessageRef, Operation, Progress};
-use conclave_storage::search::Stop;
+use conclave_storage::search::CancelFlag;
 use conclave_words::{SearchQuery, query::Zone};
 use proptest::prelude::*;
 use search_support::{ALICE, BOB, CAROL, World, find, january, texts, to_lobby};
@@ -23,7 +23,7 @@ fn reads(world: &mut World, account: u64, to: MessageRef) {
 }
 
 #[test]
-fn a_filter_is_a_query() {
+fn a_filter_alone_is_a_valid_query() {
     let mut world = World::with_lobby();
     world.room("attic", CAROL, &[ALICE]);
     world.now = january(10, 0);
@@ -48,7 +48,7 @@ fn a_filter_is_a_query() {
         ("-in:#lobby", &["four", "three 🎉"]),
         ("-in:#lobby -in:bob", &["three 🎉"]),
         ("-from:bob -from:carol", &["one"]),
-        ("-from:nobody -in:#nowhere from:alice", &["one"]),
+        ("-from:mallory -in:#nowhere from:alice", &["one"]),
         ("-one -two -three", &["four"]),
     ] {
         assert_eq!(world.finds(ALICE, typed), found, "{typed}");
@@ -60,7 +60,7 @@ fn a_filter_is_a_query() {
 }
 
 #[test]
-fn the_days_of_a_search_are_the_callers() {
+fn search_days_are_in_the_callers_zone() {
     let mut world = World::with_lobby();
     world.now = january(10, 20);
     world.says(ALICE, "lobby", "late");
@@ -69,7 +69,7 @@ fn the_days_of_a_search_are_the_callers() {
         let query = SearchQuery::parse(typed, &Zone::new(offset, Vec::new()).unwrap()).unwrap();
         let found = world
             .search
-            .find(AccountId(BOB), &query, None, 9, &Stop::default());
+            .find(AccountId(BOB), &query, None, 9, &CancelFlag::default());
         found.unwrap().rows.len()
     };
     assert_eq!(
@@ -97,7 +97,7 @@ fn the_days_of_a_search_are_the_callers() {
 }
 
 #[test]
-fn what_is_excluded_is_not_found_also_after_an_edit() {
+fn excluded_messages_stay_excluded_after_an_edit() {
     let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "party tonight");
     let noon = world.says(ALICE, "lobby", "party at noon");
@@ -110,7 +110,7 @@ fn what_is_excluded_is_not_found_also_after_an_edit() {
 }
 
 #[test]
-fn unread_is_what_was_not_read() {
+fn is_unread_finds_only_unread_messages() {
     let mut world = World::with_lobby();
     let first = world.says(ALICE, "lobby", "word one");
     world.says(ALICE, "lobby", "word two");
@@ -133,7 +133,7 @@ fn unread_is_what_was_not_read() {
 }
 
 #[test]
-fn an_exclusion_that_fits_much_goes_on_page_by_page() {
+fn a_broad_exclusion_continues_page_by_page() {
     let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "word wanted");
     for _ in 0..25 {
@@ -150,7 +150,7 @@ fn an_exclusion_that_fits_much_goes_on_page_by_page() {
 }
 
 #[test]
-fn a_search_in_long_texts_goes_on_page_by_page() {
+fn a_search_in_long_texts_continues_page_by_page() {
     let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "word wanted");
     let long = format!("word barred {}", "x ".repeat(8000));
@@ -169,7 +169,7 @@ fn a_search_in_long_texts_goes_on_page_by_page() {
 }
 
 #[test]
-fn no_query_is_an_error_to_the_index() {
+fn no_valid_query_fails_in_the_index() {
     let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "word 東京 🎉 ไทย \"quoted\" NEAR");
     world.settle();
@@ -178,7 +178,7 @@ fn no_query_is_an_error_to_the_index() {
         "([ \"*:#a1é^(){}+-]|東京|🎉|\\PC|from:|in:|has:link|NEAR|AND|\u{0}){0,40}",
     ])| {
         if let Ok(query) = SearchQuery::parse(&typed, &Zone::default()) {
-            let found = world.search.find(AccountId(BOB), &query, None, 9, &Stop::default());
+            let found = world.search.find(AccountId(BOB), &query, None, 9, &CancelFlag::default());
             prop_assert!(found.is_ok(), "{:?}", found);
         }
     });

@@ -9,7 +9,7 @@ mod state_support;
 use std::{fs, path::Path};
 
 use conclave_storage::{
-    search::{FILE, Search, Stop},
+    search::{CancelFlag, FILE, Search},
     state::{Options, State},
 };
 use rusqlite::Connection;
@@ -37,7 +37,7 @@ fn index(directory: &Path) -> Connection {
 }
 
 #[test]
-fn an_index_that_is_gone_is_built_anew() {
+fn a_missing_index_is_rebuilt() {
     let mut world = world();
     assert_eq!(count(&world, "word"), 600);
     world.restart(|directory| fs::remove_file(directory.join(FILE)).unwrap());
@@ -62,7 +62,7 @@ fn an_index_is_kept_over_a_restart() {
 }
 
 #[test]
-fn a_damaged_index_is_built_anew() {
+fn a_damaged_index_is_rebuilt() {
     let damages: [fn(&Path); 8] = [
         |file| fs::write(file, "no database at all, but a text of some length").unwrap(),
         |file| fs::write(file, "").unwrap(),
@@ -93,7 +93,7 @@ fn run(file: &Path, sql: &str) {
 }
 
 #[test]
-fn an_index_that_is_damaged_while_it_is_used_is_built_anew() {
+fn an_index_damaged_while_in_use_is_rebuilt() {
     let world = world();
     assert_eq!(count(&world, "word"), 600);
     let sql = "DELETE FROM words_data WHERE id > 10";
@@ -104,14 +104,14 @@ fn an_index_that_is_damaged_while_it_is_used_is_built_anew() {
             &search_support::query("word"),
             None,
             1000,
-            &Stop::default(),
+            &CancelFlag::default(),
         );
         found.ok().filter(|found| found.rows.len() == 600)
     });
 }
 
 #[test]
-fn what_happened_without_the_index_is_caught_up_with() {
+fn the_index_catches_up_with_missed_changes() {
     let mut world = world();
     let edited = world.says(ALICE, "lobby", "red one");
     let deleted = world.says(ALICE, "lobby", "red two");
@@ -128,7 +128,7 @@ fn what_happened_without_the_index_is_caught_up_with() {
 }
 
 #[test]
-fn an_index_after_which_edits_were_forgotten_is_built_anew() {
+fn an_index_that_missed_forgotten_edits_is_rebuilt() {
     let mut world = world();
     let edited = world.says(ALICE, "lobby", "red one");
     assert_eq!(world.finds(BOB, "red"), ["red one"]);
@@ -147,7 +147,7 @@ fn an_index_after_which_edits_were_forgotten_is_built_anew() {
 }
 
 #[test]
-fn an_index_of_older_rules_is_built_anew_while_it_is_searched() {
+fn an_index_of_older_rules_is_rebuilt_while_it_is_searched() {
     let mut world = world();
     assert_eq!(count(&world, "word"), 600);
     // The index was built with rules that knew none of these words, and is marked as such.
@@ -170,7 +170,7 @@ fn an_index_of_older_rules_is_built_anew_while_it_is_searched() {
 }
 
 #[test]
-fn an_index_of_a_state_that_has_come_further_is_built_anew() {
+fn an_index_ahead_of_its_state_is_rebuilt() {
     let longer = world();
     let mut shorter = other();
     let file = whole_index(&longer);
@@ -180,7 +180,7 @@ fn an_index_of_a_state_that_has_come_further_is_built_anew() {
 }
 
 #[test]
-fn an_index_of_another_state_is_built_anew() {
+fn an_index_of_another_state_is_rebuilt() {
     let mut longer = world();
     let file = whole_index(&other());
     longer.restart(|directory| fs::write(directory.join(FILE), file).unwrap());
@@ -232,7 +232,7 @@ fn an_installed_snapshot_is_searched() {
 }
 
 #[test]
-fn complete_to_promises_no_more_than_is_found() {
+fn complete_to_covers_only_what_the_search_finds() {
     let mut world = world();
     world.settle();
     let all = find(&world.search, BOB, "word", None, 1000).rows;

@@ -84,7 +84,7 @@ fn an_empty_bucket_stays_empty_over_a_restart_and_in_a_snapshot() {
 }
 
 #[test]
-fn entries_of_one_transaction_see_what_the_ones_before_have_used() {
+fn entries_of_one_transaction_see_the_usage_of_earlier_entries() {
     let limits = [("messages-per-minute", 60), ("messages-burst", 3)];
     let run = |entries_at_once: usize, options: Options| {
         let (_directory, mut state) = started(options);
@@ -130,7 +130,7 @@ fn delete(sequence: u64) -> Operation {
 }
 
 #[test]
-fn stored_bytes_follow_what_is_stored() {
+fn the_stored_bytes_follow_the_stored_content() {
     let (_directory, mut state) = started(tiny());
     accept(&mut state, vec![ask(2, 1, say("bea", "12345"))]);
     assert_eq!(stored(&state, 2), MESSAGE_COST_BYTES + 5);
@@ -168,7 +168,7 @@ fn stored_bytes_follow_what_is_stored() {
 }
 
 #[test]
-fn who_leaves_a_room_last_gets_its_bytes_back_and_who_is_gone_has_none() {
+fn a_closed_room_frees_its_bytes_and_deleted_accounts_own_none() {
     let (_directory, mut state) = started(Options::default());
     accept(
         &mut state,
@@ -197,7 +197,7 @@ fn who_leaves_a_room_last_gets_its_bytes_back_and_who_is_gone_has_none() {
 }
 
 #[test]
-fn a_quota_holds_for_what_was_stored_before() {
+fn a_new_quota_counts_earlier_messages() {
     let (_directory, mut state) = started(Options::default());
     accept(&mut state, vec![ask(2, 1, say("bea", "hi"))]);
     accept(&mut state, vec![set(1, &[("stored-bytes", 100)])]);

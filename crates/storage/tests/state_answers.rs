@@ -42,7 +42,7 @@ fn attempt(number: u64) -> Operation {
 }
 
 #[test]
-fn a_retry_is_told_the_entry_of_its_first_answer() {
+fn a_retry_reports_the_entry_of_its_first_answer() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = with_webhook(directory.path());
     accept(&mut state, vec![ask(1, 3, say("ann", "a note"))]);
@@ -66,7 +66,7 @@ fn a_retry_is_told_the_entry_of_its_first_answer() {
 }
 
 #[test]
-fn no_flood_of_other_requests_makes_a_keyed_post_come_twice() {
+fn a_flood_of_requests_never_duplicates_a_keyed_post() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = with_webhook(directory.path());
     let first = apply(&mut state, vec![once(7, post(SECRET, "hi"))]);
@@ -82,7 +82,7 @@ fn no_flood_of_other_requests_makes_a_keyed_post_come_twice() {
 }
 
 #[test]
-fn a_webhook_with_too_many_keys_refuses_new_ones_until_a_day_has_gone() {
+fn a_webhook_with_too_many_keys_refuses_new_keys_for_a_day() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = with_webhook(directory.path());
     let keyed = |number: u64| once(9 << 64 | u128::from(number), post(SECRET, "hi"));
@@ -114,7 +114,7 @@ fn a_webhook_with_too_many_keys_refuses_new_ones_until_a_day_has_gone() {
 }
 
 #[test]
-fn what_only_a_node_retries_is_forgotten_soon() {
+fn answers_that_only_nodes_retry_are_forgotten_early() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = with_webhook(directory.path());
     let count = || vec![once(7, attempt(1))];

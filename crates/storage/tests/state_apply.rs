@@ -11,12 +11,12 @@ use std::{path::Path, process};
 
 use conclave_core::{Rejection, limits::SWEEP_ROWS_PER_ENTRY};
 use conclave_storage::state::{Entry, Options, Payload, State};
-use generated_commands::{log, wish};
+use generated_commands::{generated_command, log};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use state_support::*;
 
 #[test]
-fn a_retry_gets_the_first_answer_even_after_the_node_was_restarted() {
+fn a_retry_gets_the_first_answer_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     people(&mut state, &["ann", "bea"]);
@@ -37,7 +37,7 @@ fn a_retry_gets_the_first_answer_even_after_the_node_was_restarted() {
 }
 
 #[test]
-fn a_deleted_account_leaves_nothing_and_its_name_is_free() {
+fn a_deleted_account_leaves_no_data_and_frees_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     people(&mut state, &["ann", "bea"]);
@@ -130,8 +130,8 @@ const KILLED: &str = "CONCLAVE_TEST_STATE_TO_KILL";
 /// Returns a log that is the same in both processes.
 fn fixed_log() -> Vec<Entry> {
     let mut runner = TestRunner::deterministic();
-    let wishes = prop::collection::vec(wish(), 400).new_tree(&mut runner);
-    let entries = log(&wishes.unwrap().current());
+    let generated = prop::collection::vec(generated_command(), 400).new_tree(&mut runner);
+    let entries = log(&generated.unwrap().current());
     assert!(entries.len() > 100, "it is too short to be killed in");
     entries
 }
@@ -154,7 +154,7 @@ fn a_process_that_applies_until_it_is_killed() {
 }
 
 #[test]
-fn a_node_killed_while_it_applies_goes_on_where_it_was() {
+fn a_node_killed_while_applying_resumes_where_it_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let log = fixed_log();
     State::open(directory.path(), Options::default()).unwrap();
@@ -191,7 +191,7 @@ fn a_node_killed_while_it_applies_goes_on_where_it_was() {
 #[test]
 #[ignore = "measures; run it with --release"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-fn what_a_message_costs() {
+fn measure_the_cost_of_applying_a_message() {
     for commands in [1_u64, 16, 256] {
         let directory = tempfile::tempdir().unwrap();
         let mut state = State::open(directory.path(), Options::default()).unwrap();

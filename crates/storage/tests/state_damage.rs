@@ -134,10 +134,7 @@ fn files(entries: &[Entry], is_read: bool) -> (Vec<(PathBuf, Vec<u8>)>, Digest) 
     (files.to_vec(), digest(&state))
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "who replays a seed wants to see what it did"
-)]
+#[expect(clippy::print_stdout, reason = "a replayed seed prints what it did")]
 fn tell(what: &str) {
     println!("{what}");
 }
@@ -177,7 +174,7 @@ fn damaged(name: &str, seed: u64) -> [u64; 3] {
 }
 
 #[test]
-fn a_damaged_database_is_noticed_alone_or_by_comparing_digests() {
+fn a_damaged_database_is_detected_locally_or_by_digests() {
     let [noticed, _, differs] = damaged("state.db", 0x51ab_0000_0000_0001);
     assert!(
         noticed > 0 && differs > 0,
@@ -186,7 +183,7 @@ fn a_damaged_database_is_noticed_alone_or_by_comparing_digests() {
 }
 
 #[test]
-fn a_damaged_write_ahead_log_is_noticed_or_made_good_by_the_log() {
+fn a_damaged_write_ahead_log_is_detected_or_repaired_by_the_log() {
     let [noticed, harmless, differs] = damaged("state.db-wal", 0x51ab_0000_0000_0002);
     assert!(
         noticed > 0 && harmless > 0,
@@ -196,13 +193,13 @@ fn a_damaged_write_ahead_log_is_noticed_or_made_good_by_the_log() {
 }
 
 #[test]
-fn a_damaged_mark_is_harmless() {
+fn a_damaged_state_mark_is_harmless() {
     let [_, harmless, _] = damaged("state.mark", 0x51ab_0000_0000_0003);
     assert_eq!(harmless, ROUNDS);
 }
 
 #[test]
-fn a_database_that_was_emptied_is_not_taken_for_a_new_one() {
+fn an_emptied_database_is_not_treated_as_new() {
     let entries = log();
     let (files, _) = files(&entries, false);
     let directory = tempfile::tempdir().unwrap();
@@ -213,7 +210,7 @@ fn a_database_that_was_emptied_is_not_taken_for_a_new_one() {
 }
 
 #[test]
-fn the_chain_is_kept_at_fixed_places_however_entries_are_grouped() {
+fn chain_points_are_fixed_however_entries_are_grouped() {
     let entries = log();
     let points = |at_once: usize| {
         let directory = tempfile::tempdir().unwrap();
@@ -230,7 +227,7 @@ fn the_chain_is_kept_at_fixed_places_however_entries_are_grouped() {
 }
 
 #[test]
-fn only_the_newest_points_are_kept() {
+fn only_the_newest_chain_points_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     let last = (CHAIN_POINTS_KEPT + 3) * CHAIN_POINT_ENTRIES;
@@ -244,7 +241,7 @@ fn only_the_newest_points_are_kept() {
 }
 
 #[test]
-fn a_pinned_state_stays_what_it_was_while_entries_are_applied() {
+fn a_pinned_state_stays_unchanged_while_entries_are_applied() {
     let entries = log();
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
@@ -263,7 +260,7 @@ fn a_pinned_state_stays_what_it_was_while_entries_are_applied() {
 }
 
 #[test]
-fn no_snapshot_is_made_of_a_damaged_state_and_the_node_learns_of_it() {
+fn a_snapshot_of_a_damaged_state_fails_and_reports_the_damage() {
     let entries = log();
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();

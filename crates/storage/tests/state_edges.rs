@@ -144,7 +144,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn every_operation_with_every_edge_is_decided_and_kept(
+    fn edge_values_of_every_operation_are_decided_alike(
         rest in prop::collection::vec((time(), commands()), 1..24)
     ) {
         check(&rest);
@@ -153,7 +153,7 @@ proptest! {
     /// Tries the same so that each operation reaches its rule: requested by an administrator and by
     /// another account, under numbers that were not used.
     #[test]
-    fn every_operation_with_every_edge_is_decided_when_its_caller_may(
+    fn edge_values_of_allowed_operations_are_decided_alike(
         rest in prop::collection::vec((any_operation(), any::<bool>()), 1..60)
     ) {
         let asked = (1..).zip(rest).map(|(number, (operation, by_admin))| {
@@ -177,7 +177,7 @@ fn outside(operation: &Operation) -> bool {
             | Operation::Access(AccessOperation::OfferSetup { .. })
             | Operation::Cluster(ClusterOperation::AdmitNode { .. })
             | Operation::Cluster(ClusterOperation::RetireNode { .. })
-            | Operation::Cluster(ClusterOperation::ExchangeAuthority { .. })
+            | Operation::Cluster(ClusterOperation::RotateAuthority { .. })
             | Operation::Cluster(ClusterOperation::ByOperator { .. })
             | Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
             | Operation::Cluster(ClusterOperation::ResetOperators { .. })
@@ -202,7 +202,7 @@ fn a_leader_is_preferred_only_by_a_number_that_a_node_can_have() {
 
 /// Operations that end the administrator's session or account come last.
 #[test]
-fn each_operation_with_each_edge_is_decided_by_one_log() {
+fn one_log_decides_each_edge_value_of_each_operation() {
     let texts = edges::texts();
     let numbers = edges::NUMBERS.into_iter().flat_map(edges::operations);
     let all: Vec<Operation> = texts.into_iter().chain(numbers).collect();

@@ -65,7 +65,7 @@ fn kind(event: &Event) -> u8 {
         Event::Account(AccountEvent::PasswordRehashed { .. }) => 40,
         Event::Account(AccountEvent::Suspended { .. }) => 41,
         Event::Account(AccountEvent::LimitsChanged { .. }) => 42,
-        Event::Cluster(ClusterEvent::AuthorityExchanged { .. }) => 43,
+        Event::Cluster(ClusterEvent::AuthorityRotated { .. }) => 43,
     }
 }
 
@@ -108,7 +108,7 @@ fn check(directory: &Path, sql: &str, expected: &[&str]) {
 }
 
 #[test]
-fn people_and_what_lets_them_in_have_their_rows() {
+fn accounts_and_their_credentials_have_their_rows() {
     let (directory, mut state) = opened();
     story(&mut state);
     let at = directory.path();
@@ -235,7 +235,7 @@ fn rooms_and_messages_have_their_rows() {
 }
 
 #[test]
-fn a_stream_is_told_all_changes_without_texts() {
+fn the_change_list_has_all_changes_without_texts() {
     let (directory, mut state) = opened();
     story(&mut state);
     let about_accounts = ["12|-|2|-|-|-|-"; 2].into_iter();
@@ -286,7 +286,7 @@ fn a_stream_is_told_all_changes_without_texts() {
 }
 
 #[test]
-fn who_comes_back_to_a_room_has_read_what_it_wrote_before() {
+fn own_earlier_messages_are_read_after_rejoining_a_room() {
     let (directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(

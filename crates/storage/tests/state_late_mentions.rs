@@ -34,7 +34,7 @@ fn room_with(text: &str) -> (tempfile::TempDir, State) {
 }
 
 #[test]
-fn a_mention_that_comes_by_an_edit_counts_once() {
+fn a_mention_added_by_an_edit_counts_once() {
     let (_directory, mut state) = room_with("hello");
     accept(&mut state, vec![ask(2, 2, advance(1, 1, 1))]);
     assert_eq!(unread(&state, 2), (0, 0));
@@ -57,7 +57,7 @@ fn a_mention_that_comes_by_an_edit_counts_once() {
 }
 
 #[test]
-fn a_late_mention_goes_with_its_name_its_message_and_the_next_reading() {
+fn a_late_mention_ends_with_its_text_its_message_or_a_read() {
     let (_directory, mut state) = room_with("hello");
     accept(
         &mut state,
@@ -105,7 +105,7 @@ fn an_account_is_found_by_the_look_of_its_name() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "Will"]);
     let find = |state: &State, look: &str| {
-        let found = state.reader().account_by_look(look).unwrap();
+        let found = state.reader().account_by_skeleton(look).unwrap();
         found.map(|row| row.name)
     };
     assert_eq!(find(&state, "will").as_deref(), Some("Will"));

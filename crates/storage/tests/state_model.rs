@@ -146,7 +146,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn one_log_makes_one_state_however_it_is_applied(steps in plan(Weather::Wild, 120)) {
+    fn one_log_gives_one_state_however_it_is_applied(steps in plan(Weather::Wild, 120)) {
         check_all_ways(&play(&steps));
     }
 }

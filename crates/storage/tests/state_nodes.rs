@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use conclave_core::{
-    Accepted, AuthorityId, ClusterOperation, NodeId, Operation, Pass, lookup::PeerAuthority,
+    Accepted, AuthorityId, ClusterOperation, JoinCredential, NodeId, Operation,
+    lookup::PeerAuthority,
 };
 use conclave_storage::state::{NodesRow, Options, Payload, State};
 use state_support::*;
@@ -28,7 +29,7 @@ fn known(state: &State) -> (u64, BTreeSet<u64>) {
 }
 
 #[test]
-fn a_number_is_used_up_in_the_transaction_that_removes_its_node() {
+fn a_removal_uses_up_the_node_number_in_its_transaction() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     members(&mut state, &[1, 2, 3]);
@@ -41,7 +42,7 @@ fn a_number_is_used_up_in_the_transaction_that_removes_its_node() {
     assert_eq!(known(&state), (7, BTreeSet::from([2, 7])));
     // The next machine gets a number above all of them, whatever the leader knew.
     let admit = Operation::Cluster(ClusterOperation::AdmitNode {
-        pass: Pass::Secret { voter: true },
+        credential: JoinCredential::Secret { voter: true },
         known_last: NodeId(0),
     });
     let admitted = apply(&mut state, vec![once(1, admit)]);
@@ -58,13 +59,13 @@ fn a_number_is_used_up_in_the_transaction_that_removes_its_node() {
 }
 
 #[test]
-fn what_a_node_that_goes_may_have_got_is_not_believed() {
+fn a_removal_voids_the_next_authority_of_a_rotation() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     members(&mut state, &[1, 2, 3]);
     let authority = AuthorityId([7; 32]);
     let step = |generation, authority, is_final| {
-        Operation::Cluster(ClusterOperation::ExchangeAuthority {
+        Operation::Cluster(ClusterOperation::RotateAuthority {
             generation,
             authority,
             is_final,
@@ -80,7 +81,7 @@ fn what_a_node_that_goes_may_have_got_is_not_believed() {
     );
     members(&mut state, &[1, 2, 4]);
     assert_eq!(next(&state).next, Some(AuthorityId::WANTED));
-    // So the exchange cannot end with the authority that was announced.
+    // So the rotation cannot end with the authority that was announced.
     apply(&mut state, vec![once(2, step(1, authority, true))]);
     assert_eq!(next(&state).generation, 0);
     let other = AuthorityId([8; 32]);

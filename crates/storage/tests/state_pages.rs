@@ -12,7 +12,9 @@ use conclave_core::{
     AccountId, AccountOperation, ConversationId, DisplayName, MemberRole, Operation, Position,
     limits::PAGE_MAX,
 };
-use conclave_storage::state::{Happened, HistoryFrom, MessageRow, RoomChange, State, StreamItem};
+use conclave_storage::state::{
+    HistoryFrom, MessageRow, RoomChange, State, StreamEvent, StreamItem,
+};
 use proptest::prelude::*;
 use read_support::{model::Model, *};
 use state_support::{ask, people, say};
@@ -80,19 +82,19 @@ fn play(state: &mut State, model: &mut Model, numbers: &mut [u64; 4], steps: &[S
 
 fn kind(item: &StreamItem) -> &'static str {
     match &item.what {
-        Happened::Sent(_) => "sent",
-        Happened::Edited(_) => "edited",
-        Happened::Deleted(_) => "deleted",
-        Happened::Hidden(_) => "hidden",
-        Happened::Reaction { .. } => "reaction",
-        Happened::Advanced { .. } => "advanced",
-        Happened::Opened { .. } => "opened",
-        Happened::Room(RoomChange::Joined { .. }) => "joined",
-        Happened::Room(RoomChange::Left { .. }) => "left",
-        Happened::Room(RoomChange::RoleChanged { .. }) => "role",
-        Happened::Room(RoomChange::TopicChanged { .. }) => "topic",
-        Happened::Room(RoomChange::Invited { .. }) => "invited",
-        Happened::AccountChanged(_) => "account",
+        StreamEvent::Sent(_) => "sent",
+        StreamEvent::Edited(_) => "edited",
+        StreamEvent::Deleted(_) => "deleted",
+        StreamEvent::Hidden(_) => "hidden",
+        StreamEvent::Reaction { .. } => "reaction",
+        StreamEvent::Advanced { .. } => "advanced",
+        StreamEvent::Opened { .. } => "opened",
+        StreamEvent::Room(RoomChange::Joined { .. }) => "joined",
+        StreamEvent::Room(RoomChange::Left { .. }) => "left",
+        StreamEvent::Room(RoomChange::RoleChanged { .. }) => "role",
+        StreamEvent::Room(RoomChange::TopicChanged { .. }) => "topic",
+        StreamEvent::Room(RoomChange::Invited { .. }) => "invited",
+        StreamEvent::AccountChanged(_) => "account",
     }
 }
 
@@ -155,7 +157,7 @@ fn check_stream(state: &State, model: &Model, account: u64, limit: usize) {
             .collect();
         assert_eq!(told, rest, "account {account} after {after}, limit {limit}");
         for item in &items {
-            let (Happened::Sent(row) | Happened::Edited(row)) = &item.what else {
+            let (StreamEvent::Sent(row) | StreamEvent::Edited(row)) = &item.what else {
                 continue;
             };
             let from = HistoryFrom::Before(row.sequence.next());
@@ -268,7 +270,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn pages_of_any_size_tell_everything_once(
+    fn change_pages_of_any_size_show_each_change_once(
         steps in prop::collection::vec((0..4_u64, 0..44_u8, 0..64_u64, 0..64_u64), 50..300),
         limit in prop_oneof![Just(1_usize), 2..9_usize, Just(PAGE_MAX)],
     ) {

@@ -49,7 +49,7 @@ fn admin(state: &mut State) {
 }
 
 #[test]
-fn sessions_that_can_be_used_are_listed_with_the_oldest_first() {
+fn usable_sessions_are_listed_oldest_first() {
     let (_directory, mut state) = opened();
     admin(&mut state);
     let late = START + SESSION_MS / 2;
@@ -116,7 +116,7 @@ fn an_account_has_its_role_and_display_name() {
 }
 
 #[test]
-fn blocks_are_listed_for_the_one_who_made_them() {
+fn blocks_are_listed_for_the_account_that_made_them() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea", "cyd"]);
     accept(
@@ -135,12 +135,12 @@ fn blocks_are_listed_for_the_one_who_made_them() {
     };
     assert_eq!(blocked_by(1), ["bea", "cyd"]);
     assert_eq!(blocked_by(2), [""; 0]);
-    let is_blocked = |by, whom| reader.is_blocked(AccountId(by), AccountId(whom)).unwrap();
+    let is_blocked = |by, user| reader.is_blocked(AccountId(by), AccountId(user)).unwrap();
     assert!(is_blocked(1, 2) && !is_blocked(2, 1) && !is_blocked(2, 3));
 }
 
 #[test]
-fn an_invite_is_told_until_it_runs_out() {
+fn an_invite_is_listed_until_it_expires() {
     let (_directory, mut state) = opened();
     admin(&mut state);
     let invite = |code: u8, ttl_ms, uses| {
@@ -177,7 +177,7 @@ fn an_invite_is_told_until_it_runs_out() {
 }
 
 #[test]
-fn what_is_held_against_a_name_is_told() {
+fn the_throttle_state_of_a_name_is_readable() {
     let (_directory, mut state) = opened();
     let (name, address) = (ThrottleKey([1; 16]), ThrottleKey([2; 16]));
     let failures = THROTTLE_FREE_ACCOUNT + 1;
@@ -203,7 +203,7 @@ fn what_is_held_against_a_name_is_told() {
 }
 
 #[test]
-fn the_places_of_an_account_are_known_and_the_least_recently_used_goes() {
+fn the_least_recently_used_login_place_is_forgotten_first() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann"]);
     let place = |number: usize| ThrottleKey([number as u8 + 1; 16]);

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use conclave_core::{
     AccountId, Command, ConversationId, NamePattern, Position, Progress, Sequence, TokenHash,
 };
-use conclave_storage::state::{Delivery, Happened, HistoryFrom, MessageRow, ReadError, To, With};
+use conclave_storage::state::{
+    Counterpart, Delivery, Destination, HistoryFrom, MessageRow, ReadError, StreamEvent,
+};
 use read_support::opened;
 use state_support::{START, accept, apply_at, ask, digest, people, say};
 
@@ -33,7 +35,7 @@ fn sequences(rows: &[MessageRow]) -> Vec<u64> {
 }
 
 #[test]
-fn every_field_comes_back_as_it_went_in() {
+fn every_field_is_read_back_as_written() {
     let (_directory, mut state) = opened();
     people(&mut state, &["Ann", "bea"]);
     let sent = apply_at(
@@ -70,7 +72,7 @@ fn every_field_comes_back_as_it_went_in() {
     };
     assert_eq!(row.position, sent.events.last().unwrap().0);
     assert_eq!((row.by.0, row.by_name.as_deref()), (1, Some("Ann")));
-    let to_bea = To::Peer {
+    let to_bea = Destination::Peer {
         account: AccountId(2),
         name: Some("bea".to_owned()),
         delivery: Delivery::Delivered,
@@ -90,7 +92,7 @@ fn every_field_comes_back_as_it_went_in() {
         Some(ConversationId(1))
     );
     let list = reader.conversations(AccountId(2), None, 10).unwrap();
-    let ann = With::Peer {
+    let ann = Counterpart::Peer {
         account: AccountId(1),
         name: Some("Ann".to_owned()),
         progress: Progress::default(),
@@ -142,7 +144,7 @@ fn paging_visits_every_message_once_in_both_directions() {
         loop {
             let part = reader.stream(AccountId(2), position, limit).unwrap();
             stream.extend(part.items.iter().filter_map(|item| match &item.what {
-                Happened::Sent(row) => Some(row.sequence.0),
+                StreamEvent::Sent(row) => Some(row.sequence.0),
                 _ => None,
             }));
             assert!(part.scanned_to >= position);
@@ -171,7 +173,7 @@ fn paging_visits_every_message_once_in_both_directions() {
 }
 
 #[test]
-fn unread_are_the_messages_of_others_in_order_of_the_log() {
+fn unread_lists_the_messages_of_others_in_log_order() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea", "cyd"]);
     let say_to_ann = |session, number, text: &str| ask(session, number, say("ann", text));
@@ -208,7 +210,7 @@ fn unread_are_the_messages_of_others_in_order_of_the_log() {
 }
 
 #[test]
-fn a_list_of_accounts_goes_on_where_it_stopped() {
+fn a_list_of_accounts_continues_after_its_last_row() {
     let (_directory, mut state) = opened();
     people(&mut state, &["bob", "Alan", "alice", "Albert", "zoe"]);
     let pattern = NamePattern::new("al*").unwrap();
@@ -230,7 +232,7 @@ fn a_list_of_accounts_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn readers_beside_the_writer_see_whole_transactions() {
+fn concurrent_readers_see_whole_transactions() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(&mut state, vec![ask(1, 1, say("bea", "x"))]);
@@ -275,7 +277,7 @@ fn a_closed_state_is_not_read() {
 }
 
 #[test]
-fn deleting_writes_as_little_in_a_large_mailbox_as_in_a_small_one() {
+fn the_cost_of_a_deletion_does_not_grow_with_the_mailbox() {
     for messages in [10, 5_000] {
         let (directory, mut state) = opened();
         people(&mut state, &["ann", "bea"]);

@@ -7,7 +7,7 @@ mod state_support;
 
 use conclave_core::{AccountId, ConversationId, MemberRole, NamePattern, Recipient, Sequence};
 use conclave_storage::state::{
-    ConversationInfo, HistoryFrom, ReactionRow, RoomsPage, State, To, With,
+    ConversationInfo, Counterpart, Destination, HistoryFrom, ReactionRow, RoomsPage, State,
 };
 use read_support::*;
 use state_support::{START, accept, ask, once, people, say};
@@ -34,7 +34,7 @@ fn names(page: &RoomsPage) -> Vec<&str> {
 }
 
 #[test]
-fn a_private_room_is_known_to_members_and_those_who_are_invited() {
+fn a_private_room_is_known_to_members_and_invited_accounts() {
     let (_directory, mut state) = opened();
     house(&mut state);
     let reader = state.reader();
@@ -59,7 +59,7 @@ fn a_private_room_is_known_to_members_and_those_who_are_invited() {
 }
 
 #[test]
-fn a_list_of_rooms_goes_on_where_it_stopped() {
+fn a_list_of_rooms_continues_after_its_last_row() {
     let (_directory, mut state) = opened();
     house(&mut state);
     let reader = state.reader();
@@ -135,7 +135,7 @@ fn members_come_in_order_of_their_numbers_with_their_roles() {
 }
 
 #[test]
-fn a_conversation_tells_what_it_is_until_its_last_member_leaves() {
+fn a_conversation_has_its_info_until_its_last_member_leaves() {
     let (_directory, mut state) = opened();
     house(&mut state);
     accept(&mut state, vec![ask(3, 1, say("ann", "x"))]);
@@ -154,7 +154,7 @@ fn a_conversation_tells_what_it_is_until_its_last_member_leaves() {
 }
 
 #[test]
-fn a_message_of_a_room_comes_back_with_all_that_is_known_of_it() {
+fn a_room_message_is_read_back_with_all_its_fields() {
     let (_directory, mut state) = opened();
     house(&mut state);
     let to_hall = Recipient::Room(room("hall"));
@@ -177,7 +177,7 @@ fn a_message_of_a_room_comes_back_with_all_that_is_known_of_it() {
         panic!("{page:?}")
     };
     let name = "Hall".to_owned();
-    assert_eq!(second.to, To::Room { name });
+    assert_eq!(second.to, Destination::Room { name });
     assert_eq!(
         (second.by_name.as_deref(), second.action),
         (Some("bea"), true)
@@ -210,7 +210,7 @@ fn a_message_of_a_room_comes_back_with_all_that_is_known_of_it() {
     assert_eq!(both.unwrap(), [second.clone(), first.clone()]);
 
     let list = reader.conversations(AccountId(1), None, 10).unwrap();
-    let with = With::Room {
+    let with = Counterpart::Room {
         name: "Hall".to_owned(),
         topic: "about Hall".to_owned(),
     };
@@ -222,7 +222,7 @@ fn a_message_of_a_room_comes_back_with_all_that_is_known_of_it() {
 }
 
 #[test]
-fn webhooks_are_told_without_their_secrets() {
+fn webhooks_are_listed_without_their_secrets() {
     let (_directory, mut state) = opened();
     house(&mut state);
     accept(

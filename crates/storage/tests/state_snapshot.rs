@@ -109,7 +109,7 @@ fn a_damaged_snapshot_is_refused_and_the_old_state_stays() {
 }
 
 #[test]
-fn a_crash_at_any_point_of_an_installation_leaves_one_whole_state() {
+fn a_crash_during_an_installation_leaves_one_whole_state() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (from, file) = source(one.path());
     let to = target(two.path());
@@ -179,7 +179,7 @@ fn a_checkpoint_past_a_pinned_reader_does_not_move_the_fence() {
 }
 
 #[test]
-fn the_database_takes_in_its_write_ahead_log_while_entries_are_applied() {
+fn the_write_ahead_log_is_checkpointed_while_entries_apply() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = target(directory.path());
     state.checkpoint().unwrap();
@@ -199,7 +199,7 @@ fn the_database_takes_in_its_write_ahead_log_while_entries_are_applied() {
 }
 
 #[test]
-fn a_database_of_another_version_or_program_is_left_alone() {
+fn a_database_of_another_version_or_program_is_not_changed() {
     let others = [
         ("user_version", SCHEMA_VERSION - 1),
         ("user_version", SCHEMA_VERSION + 1),

@@ -9,12 +9,12 @@ use conclave_core::{
     AccountId, AccountOperation, ConversationId, DisplayName, MemberRole, Operation, Position,
     Progress, Sequence,
 };
-use conclave_storage::state::{Happened, IndexRow, RoomChange, State};
+use conclave_storage::state::{IndexRow, RoomChange, State, StreamEvent};
 use read_support::*;
 use state_support::{START, accept, ask, people, say};
 
 /// Returns everything that an account gets from a position on.
-fn told(state: &State, account: u64, after: Position) -> Vec<Happened> {
+fn told(state: &State, account: u64, after: Position) -> Vec<StreamEvent> {
     let page = state.reader().stream(AccountId(account), after, 1000);
     let page = page.unwrap();
     assert!(page.complete);
@@ -30,14 +30,14 @@ fn told_of(
     state: &mut State,
     account: u64,
     commands: Vec<conclave_core::Command>,
-) -> Vec<Happened> {
+) -> Vec<StreamEvent> {
     let before = now(state);
     accept(state, commands);
     told(state, account, before)
 }
 
 #[test]
-fn a_change_of_a_message_is_told_to_those_who_see_it() {
+fn message_changes_reach_the_accounts_that_see_the_message() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea", "cyd"]);
     accept(
@@ -54,7 +54,7 @@ fn a_change_of_a_message_is_told_to_those_who_see_it() {
             ask(1, 4, delete(1, &[2], true)),
         ],
     );
-    let reaction = |present| Happened::Reaction {
+    let reaction = |present| StreamEvent::Reaction {
         message: message(1, 1),
         account: AccountId(2),
         name: Some("bea".to_owned()),
@@ -68,9 +68,9 @@ fn a_change_of_a_message_is_told_to_those_who_see_it() {
             (row.text.as_deref(), row.mentions.len()),
             (Some("@bea z"), 1)
         );
-        Happened::Edited(row)
+        StreamEvent::Edited(row)
     };
-    let deleted = Happened::Deleted(message(1, 2));
+    let deleted = StreamEvent::Deleted(message(1, 2));
     for account in [1, 2] {
         let expected = [
             edited(account),
@@ -85,13 +85,13 @@ fn a_change_of_a_message_is_told_to_those_who_see_it() {
     // A hidden message is not delivered again, and only the account that hid it learns that it is
     // hidden.
     accept(&mut state, vec![ask(2, 3, delete(1, &[1], false))]);
-    let hidden = Happened::Hidden(message(1, 1));
+    let hidden = StreamEvent::Hidden(message(1, 1));
     assert_eq!(told(&state, 2, before), [deleted, hidden]);
     assert_eq!(told(&state, 1, before).len(), 4);
 }
 
 #[test]
-fn a_room_is_told_from_joining_on_and_its_end_is_told_to_the_one_who_left() {
+fn a_member_gets_room_events_from_joining_until_leaving() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(
@@ -103,7 +103,7 @@ fn a_room_is_told_from_joining_on_and_its_end_is_told_to_the_one_who_left() {
     );
     let hall = ConversationId(1);
     let name = |name: &str| Some(name.to_owned());
-    let joined = Happened::Room(RoomChange::Joined {
+    let joined = StreamEvent::Room(RoomChange::Joined {
         conversation: hall,
         room_name: name("Hall"),
         account: AccountId(2),
@@ -113,12 +113,12 @@ fn a_room_is_told_from_joining_on_and_its_end_is_told_to_the_one_who_left() {
     assert_eq!(told(&state, 2, Position(0)), [joined]);
     let page = state.reader().stream(AccountId(2), now(&state), 1).unwrap();
     assert_eq!(page.rooms, [hall]);
-    let role = Happened::Room(RoomChange::RoleChanged {
+    let role = StreamEvent::Room(RoomChange::RoleChanged {
         conversation: hall,
         account: AccountId(2),
         role: MemberRole::Moderator,
     });
-    let topic = Happened::Room(RoomChange::TopicChanged {
+    let topic = StreamEvent::Room(RoomChange::TopicChanged {
         conversation: hall,
         topic: "tea".to_owned(),
     });
@@ -127,7 +127,7 @@ fn a_room_is_told_from_joining_on_and_its_end_is_told_to_the_one_who_left() {
         ask(2, 2, set_topic("Hall", "tea")),
     ];
     assert_eq!(told_of(&mut state, 2, commands), [role, topic]);
-    let left = Happened::Room(RoomChange::Left {
+    let left = StreamEvent::Room(RoomChange::Left {
         conversation: hall,
         room_name: name("Hall"),
         account: AccountId(2),
@@ -145,7 +145,7 @@ fn a_room_is_told_from_joining_on_and_its_end_is_told_to_the_one_who_left() {
 }
 
 #[test]
-fn an_invitation_and_ones_own_changes_are_told_to_oneself_alone() {
+fn invitations_and_account_changes_reach_only_their_account() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(&mut state, vec![ask(1, 1, create_room("Den", false))]);
@@ -162,7 +162,7 @@ fn an_invitation_and_ones_own_changes_are_told_to_oneself_alone() {
             ),
         ],
     );
-    let invited = Happened::Room(RoomChange::Invited {
+    let invited = StreamEvent::Room(RoomChange::Invited {
         conversation: ConversationId(1),
         room_name: Some("Den".to_owned()),
         by: AccountId(1),
@@ -171,13 +171,13 @@ fn an_invitation_and_ones_own_changes_are_told_to_oneself_alone() {
     assert_eq!(bea.display_name, "Bea");
     assert_eq!(
         told(&state, 2, before),
-        [invited, Happened::AccountChanged(bea)]
+        [invited, StreamEvent::AccountChanged(bea)]
     );
     assert_eq!(told(&state, 1, before), []);
 }
 
 #[test]
-fn only_the_last_advance_is_told_and_in_a_room_only_ones_own() {
+fn only_the_last_advance_is_streamed_and_in_rooms_only_the_own() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(
@@ -199,7 +199,7 @@ fn only_the_last_advance_is_told_and_in_a_room_only_ones_own() {
             ask(2, 4, advance(2, 1, 1)),
         ],
     );
-    let of_bea = |conversation, delivered, read| Happened::Advanced {
+    let of_bea = |conversation, delivered, read| StreamEvent::Advanced {
         conversation: ConversationId(conversation),
         account: AccountId(2),
         progress: Progress {
@@ -209,7 +209,7 @@ fn only_the_last_advance_is_told_and_in_a_room_only_ones_own() {
     };
     assert_eq!(told(&state, 2, before), [of_bea(1, 2, 1), of_bea(2, 1, 1)]);
     assert_eq!(told(&state, 1, before), [of_bea(1, 2, 1)]);
-    let opened = |peer: &str| Happened::Opened {
+    let opened = |peer: &str| StreamEvent::Opened {
         conversation: ConversationId(1),
         peer_name: Some(peer.to_owned()),
     };
@@ -218,7 +218,7 @@ fn only_the_last_advance_is_told_and_in_a_room_only_ones_own() {
 }
 
 #[test]
-fn who_resumes_before_what_was_forgotten_is_told_of_a_gap() {
+fn resuming_before_the_forgotten_changes_reports_a_gap() {
     let (directory, mut state) = opened();
     people(&mut state, &["ann"]);
     // As if the changes up to there had been forgotten.
@@ -238,7 +238,7 @@ fn who_resumes_before_what_was_forgotten_is_told_of_a_gap() {
 }
 
 #[test]
-fn an_index_learns_what_was_sent_edited_and_deleted() {
+fn the_index_gets_all_sends_edits_and_deletions() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(

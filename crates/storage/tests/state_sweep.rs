@@ -59,7 +59,7 @@ fn sweep(state: &mut State, directory: &Path, conversation: u64) -> u64 {
 }
 
 #[test]
-fn a_room_without_members_goes_with_everything_in_it() {
+fn a_room_without_members_is_removed_with_its_content() {
     let (directory, mut state) = opened();
     let at = directory.path();
     people(&mut state, &["ann", "bea", "cyd"]);
@@ -93,7 +93,7 @@ fn a_room_without_members_goes_with_everything_in_it() {
     accept(&mut state, vec![ask(2, 400, leave("lobby"))]);
     accept(&mut state, vec![ask(3, 400, leave("lobby"))]);
     accept(&mut state, vec![ask(1, 400, invite("lobby", "cyd"))]);
-    assert_eq!(left_of(at, 1), all, "somebody is still there");
+    assert_eq!(left_of(at, 1), all, "rows are left");
     accept(&mut state, vec![ask(1, 401, leave("lobby"))]);
     assert_eq!(number(at, "SELECT rooms FROM meta"), 0);
     assert_eq!(number(at, "SELECT count(*) FROM invitations"), 0);
@@ -125,7 +125,7 @@ fn a_room_without_members_goes_with_everything_in_it() {
 }
 
 #[test]
-fn a_deleted_account_leaves_no_block_invitation_or_hidden_message() {
+fn a_deleted_account_leaves_no_block_invitation_or_hidden_row() {
     let (directory, mut state) = opened();
     let at = directory.path();
     people(&mut state, &["ann", "bea", "cyd"]);
@@ -173,7 +173,7 @@ fn fill_changes(directory: &Path) {
 }
 
 #[test]
-fn changes_beyond_the_bound_are_forgotten_and_the_floor_says_up_to_where() {
+fn changes_beyond_the_bound_are_dropped_and_the_floor_rises() {
     let (directory, mut state) = opened();
     let at = directory.path();
     people(&mut state, &["ann", "bea"]);
@@ -210,7 +210,7 @@ fn changes_beyond_the_bound_are_forgotten_and_the_floor_says_up_to_where() {
 }
 
 #[test]
-fn a_message_to_a_warm_conversation_is_decided_without_reading_a_table() {
+fn a_send_to_a_warm_conversation_reads_no_table() {
     let (directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(&mut state, vec![ask(1, 1, create_room("lobby", true))]);

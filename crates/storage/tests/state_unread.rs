@@ -36,7 +36,7 @@ fn unread(state: &State, account: u64) -> u64 {
 }
 
 #[test]
-fn runs_of_own_messages_of_any_length_are_jumped_over() {
+fn unread_reads_skip_runs_of_own_messages() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);
     accept(
@@ -119,7 +119,7 @@ fn unread_before(state: &State, account: u64, before: u64) -> u64 {
 }
 
 #[test]
-fn what_is_unread_before_a_page_is_counted_behind_thousands_of_deleted_messages() {
+fn unread_before_a_page_is_counted_past_many_deleted_messages() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea", "cyd"]);
     let deleted = 2 * PAGE_MAX as u64;
@@ -168,7 +168,7 @@ fn what_is_unread_before_a_page_is_counted_behind_thousands_of_deleted_messages(
 }
 
 #[test]
-fn what_one_writes_to_oneself_is_read() {
+fn messages_to_the_own_account_count_as_read() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann"]);
     accept(&mut state, vec![ask(1, 1, say("ann", "note"))]);
@@ -177,7 +177,7 @@ fn what_one_writes_to_oneself_is_read() {
 }
 
 #[test]
-fn what_comes_after_thousands_of_deleted_messages_is_told_when_the_position_is_behind_them() {
+fn unread_past_many_deletions_is_listed_after_an_advance() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea", "cyd"]);
     let sends = 4 * PAGE_MAX as u64 + STEP_MAX;

@@ -51,8 +51,8 @@ fn run(way: &Way, entries: &[Entry]) -> (Vec<EntryResult>, Digest, tempfile::Tem
     (results, digest(&state), directory)
 }
 
-fn check(wishes: &[Wish]) {
-    let entries = log(wishes);
+fn check(generated: &[GeneratedCommand]) {
+    let entries = log(generated);
     let plain = Way {
         options: Options::default(),
         entries_per_transaction: 1,
@@ -141,7 +141,7 @@ fn check_counters(directory: &Path) {
     }
     let sql = "SELECT account, other FROM blocks WHERE account NOT IN (SELECT id FROM accounts)
         OR other NOT IN (SELECT id FROM accounts)";
-    assert_eq!(rows(directory, sql), [""; 0], "somebody who is gone");
+    assert_eq!(rows(directory, sql), [""; 0], "an account that is gone");
 }
 
 /// Returns a configuration with enough cases for the desk; a failing log is kept as a test, not as
@@ -158,27 +158,27 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn one_log_makes_one_state_in_which_the_counters_are_right(
-        wishes in prop::collection::vec(wish(), 1..150)
+    fn one_log_gives_one_state_with_correct_counters(
+        generated in prop::collection::vec(generated_command(), 1..150)
     ) {
-        check(&wishes);
+        check(&generated);
     }
 }
 
 #[test]
-fn the_wishes_come_true_often_enough_to_mean_something() {
+fn generated_commands_succeed_often_enough() {
     let mut runner = TestRunner::deterministic();
-    let strategy = prop::collection::vec(wish(), 150);
+    let strategy = prop::collection::vec(generated_command(), 150);
     let mut told = std::collections::BTreeMap::<String, u64>::new();
     for _ in 0..40 {
-        let wishes = strategy.new_tree(&mut runner).unwrap().current();
+        let generated = strategy.new_tree(&mut runner).unwrap().current();
         let plain = Way {
             options: Options::default(),
             entries_per_transaction: 50,
             entries_per_opening: usize::MAX,
             snapshot_after: usize::MAX,
         };
-        let (results, ..) = run(&plain, &log(&wishes));
+        let (results, ..) = run(&plain, &log(&generated));
         for (_, event) in results.into_iter().flat_map(|result| result.events) {
             let shown = format!("{event:?}");
             let kind = shown.split([' ', '{']).next().unwrap().to_owned();

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn joiners_and_selectors_are_at_home_in_some_places() {
+    fn joiners_and_selectors_are_kept_in_valid_sequences() {
         let whole = [
             "👩\u{200d}💻",
             "👩🏻\u{200d}❤\u{fe0f}\u{200d}💋\u{200d}👨🏾",
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn everywhere_else_they_hide() {
+    fn joiners_and_selectors_elsewhere_are_hidden() {
         let parts = [
             ("a\u{200d}b", 1),
             ("a\u{200c}b", 1),

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_set_holds_the_one_before_it() {
+    fn direction_controls_are_ignorable_and_ignorables_are_hidden() {
         let (mut direction, mut ignorable, mut hidden) = (0, 0, 0);
         for character in '\0'..=char::MAX {
             let turns = turns_direction(character);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_ignored_is_hidden() {
+    fn ignorable_characters_are_hidden() {
         let ignorable = [
             '\u{ad}', '\u{34f}', '\u{61c}', '\u{115f}', '\u{17b4}', '\u{180e}',
         ];

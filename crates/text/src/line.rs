@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_called_in_every_script() {
+    fn display_names_are_accepted_in_every_script() {
         let names = [
             "",
             "Ann-Marie O’Hara",
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_refused_and_named() {
+    fn hidden_characters_in_a_line_are_refused_and_named() {
         let hidden = [
             '\n',
             '\u{7f}',

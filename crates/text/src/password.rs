@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_password_on_another_keyboard_is_the_same() {
+    fn equivalent_spellings_of_a_password_are_equal() {
         let pairs = [
             ("pässwörter", "pa\u{308}sswo\u{308}rter"),
             ("correct horse", "correct\u{a0}horse"),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_of_a_password_changes() {
+    fn other_differences_between_passwords_matter() {
         let different = [
             ("Password1", "password1"),
             ("password1", " password1"),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_keyboards_do_not_type_is_refused_when_it_is_set() {
+    fn untypable_characters_are_refused_in_a_new_password() {
         for hidden in [
             '\0', '\t', '\u{7f}', '\u{200b}', '\u{202e}', '\u{fe0f}', '\u{3164}',
         ] {

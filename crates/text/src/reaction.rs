@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_emoji_is_a_reaction_however_long_it_is() {
+    fn a_grapheme_cluster_of_any_length_is_a_reaction() {
         let emoji = [
             "🎉",
             "👍🏽",
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_the_same_is_the_same() {
+    fn reactions_that_look_the_same_are_equal() {
         let pairs = [
             ("❤", "❤\u{fe0f}"),
             ("❤\u{fe0e}", "❤\u{fe0f}"),

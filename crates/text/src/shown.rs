@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_steers_a_terminal_is_shown() {
+    fn shown_text_has_no_terminal_control_characters() {
         let cases = [
             ("\x1b[2Jgone", "[2Jgone"),
             ("a\rb\x07\x08\x7f", "ab"),

@@ -65,7 +65,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
     #[test]
-    fn preparing_twice_changes_nothing(text in text()) {
+    fn text_preparation_is_idempotent(text in text()) {
         if let Some(first) = kept(display_name(&text)) {
             let again = kept(display_name(&first));
             prop_assert_eq!(again.as_ref(), Some(&first));
@@ -83,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_kept_can_be_seen(text in text()) {
+    fn accepted_text_is_visible(text in text()) {
         let name = kept(display_name(&text));
         for line in name.into_iter().chain(reaction(&text).map(|kept| kept.as_str().to_owned())) {
             prop_assert_eq!(&shown(&line), &line);
@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_steers_is_shown(text in text()) {
+    fn shown_text_has_no_control_characters(text in text()) {
         let once = shown(&text);
         prop_assert_eq!(&shown(&once), &once, "once more changes nothing");
         // Selectors, joiners and tags alone, and only behind what they belong to.
@@ -130,13 +130,13 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_like_few_others(text in text()) {
+    fn a_name_has_few_confusable_names(text in text()) {
         prop_assert!(names_like(&text).len() <= 5);
     }
 }
 
 #[test]
-fn every_character_alone_is_taken_or_refused() {
+fn every_single_character_is_accepted_or_refused() {
     // All of the planes that have characters, and a few of the others.
     let dense = (0..0x3_3480).chain(0xe_0000..0xe_1000);
     let sparse = (0x3_3480..0x11_0000).step_by(1009);

@@ -178,7 +178,7 @@ openraft = \"1\"
     }
 
     #[test]
-    fn an_arrow_in_a_title_or_for_a_platform_is_caught() {
+    fn an_arrow_in_a_table_header_or_for_a_platform_is_caught() {
         let title = "[dependencies.conclave-server]\nworkspace = true\n";
         assert_eq!(lines(&arrows("crates/core/Cargo.toml", title)), [1]);
         let platform = "[target.'cfg(unix)'.dependencies]\nconclave-wire = { path = \"\" }\n";
@@ -186,7 +186,7 @@ openraft = \"1\"
     }
 
     #[test]
-    fn a_crate_without_a_place_in_the_plan_is_caught() {
+    fn a_crate_missing_from_the_plan_is_caught() {
         assert_eq!(arrows("crates/extra/Cargo.toml", "").len(), 1);
     }
 

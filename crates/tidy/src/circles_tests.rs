@@ -15,7 +15,7 @@ fn found(files: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn two_files_that_import_each_other_are_caught_however_they_do_it() {
+fn two_files_that_import_each_other_are_caught_in_every_form() {
     let b = ("b.rs", "use crate::a::One;");
     for a in [
         "use crate::b::Two;",
@@ -43,7 +43,7 @@ fn a_long_circle_is_one_circle() {
 }
 
 #[test]
-fn a_folder_hands_on_what_its_files_define() {
+fn reexports_of_a_folder_are_not_a_circle() {
     let face = "mod one; mod two; pub use one::One; pub(crate) use self::two::Two;";
     let two = "use super::One;";
     assert!(found(&[("d/mod.rs", face), ("d/one.rs", ""), ("d/two.rs", two)]).is_empty());
@@ -63,7 +63,7 @@ fn a_folder_does_not_hide_a_circle_with_its_neighbour() {
 }
 
 #[test]
-fn tests_comments_and_strings_tie_nothing() {
+fn imports_in_tests_comments_and_strings_are_ignored() {
     let b = ("b.rs", "use crate::a::One;");
     for a in [
         "// use crate::b::Two;",

@@ -74,7 +74,7 @@ Prose may name `Vec::new` freely.
 }
 
 #[test]
-fn a_path_of_one_machine_is_caught() {
+fn a_machine_specific_path_is_caught() {
     let text = [
         "see /wo",
         "rk/main\nsee frame/wo",

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_unicode_is_caught() {
+    fn the_use_of_a_unicode_table_is_caught() {
         let bad = [
             "use unicode_normalization::X;",
             "use conclave_words::Words;",

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_comment_is_caught() {
+    fn a_proto_item_without_a_comment_is_caught() {
         let text = "\
 syntax = \"proto3\";
 package conclave.v1;

@@ -131,14 +131,14 @@ fn files_are_short_or_say_why_not() {
 }
 
 #[test]
-fn names_say_the_thing() {
+fn names_contain_no_forbidden_words() {
     check(&files("crates/", ".rs"), |file| {
         forbidden_names(&file.path, &file.text)
     });
 }
 
 #[test]
-fn the_rules_and_the_state_know_neither_time_nor_chance() {
+fn the_rules_and_the_state_use_no_clock_and_no_randomness() {
     let mut both = files("crates/core/src/", ".rs");
     both.extend(files("crates/storage/src/", ".rs"));
     check(&both, |file| {
@@ -149,14 +149,14 @@ fn the_rules_and_the_state_know_neither_time_nor_chance() {
 }
 
 #[test]
-fn the_rules_know_no_hash_order() {
+fn the_rules_use_no_hash_order() {
     check(&files("crates/core/src/", ".rs"), |file| {
         hash_order(&file.path, &file.text)
     });
 }
 
 #[test]
-fn what_the_log_decides_asks_no_table_of_unicode() {
+fn replicated_decisions_use_no_unicode_table() {
     // Words of a search are found by each node for itself; they decide nothing.
     let search = ["crates/core/src/query", "crates/core/src/words"];
     let mut decided = files("crates/core/src/", ".rs");
@@ -271,7 +271,7 @@ fn requirements_name_tests_that_exist() {
 }
 
 #[test]
-fn nothing_is_true_on_one_machine_only() {
+fn no_file_names_a_machine_specific_path() {
     check(&FILES.iter().collect::<Vec<_>>(), |file| {
         foreign_paths(&file.path, &file.text)
     });

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_silent_does_not_hide_the_next_one() {
+    async fn a_silent_address_does_not_block_the_next_address() {
         let (_listener, _held, silent) = silent().await;
         let (_good, good) = answering().await;
         let began = Instant::now();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_any_that_answers_the_first_reason_is_told() {
+    async fn without_an_answer_the_first_failure_is_reported() {
         let addresses = vec![refusing().await, refusing().await];
         let error = connect_any(addresses).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_connected_to() {
+    async fn a_host_name_or_ip_address_is_dialled() {
         let (_listener, address) = answering().await;
         for host in ["localhost", "127.0.0.1"] {
             let stream = connect(host, address.port()).await.unwrap();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_families_take_turns() {
+    fn address_families_alternate() {
         let all = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"];
         let found = all.map(|address| address.parse().unwrap()).into();
         let ordered: Vec<String> = in_turn(found).iter().map(SocketAddr::to_string).collect();

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_is_read_as_it_is_shown_and_nothing_else_is_one() {
+    fn a_fingerprint_round_trips_and_other_text_is_rejected() {
         let fingerprint = Fingerprint([200; 32]);
         let shown = fingerprint.to_string();
         assert_eq!(shown.len(), PREFIX.len() + 43);

@@ -110,12 +110,12 @@ fn no_ornament(text: &str) -> Result<(), Wrong> {
 /// Splits an IPv6 address in brackets from what comes behind them.
 fn bracketed(text: &str) -> Result<(Host, &str), Wrong> {
     let inner = text.strip_prefix('[').and_then(|text| text.split_once(']'));
-    let (inner, rest) = inner.ok_or("a bracket is open")?;
+    let (inner, rest) = inner.ok_or("a bracket is not closed")?;
     Ok((Host::Ip(ipv6(inner)?.into()), rest))
 }
 
 fn ipv6(text: &str) -> Result<Ipv6Addr, Wrong> {
-    text.parse().map_err(|_| "this is no IPv6 address")
+    text.parse().map_err(|_| "this is not an IPv6 address")
 }
 
 fn name_or_ipv4(host: &str) -> Result<Host, Wrong> {
@@ -128,7 +128,7 @@ fn name_or_ipv4(host: &str) -> Result<Host, Wrong> {
         let ip: Result<Ipv4Addr, _> = host.parse();
         return ip
             .map(|ip| Host::Ip(ip.into()))
-            .map_err(|_| "this is no IPv4 address");
+            .map_err(|_| "this is not an IPv4 address");
     }
     let is_label = |label: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_the_same_everywhere_is_an_address() {
+    fn addresses_valid_on_every_node_are_accepted() {
         for good in [
             "127.0.0.1:7400",
             "[::1]:7400",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused_with_a_sentence() {
+    fn an_invalid_address_is_refused_with_a_sentence() {
         let long = "a".repeat(64);
         let longer = format!("{}a", "a.".repeat(127));
         let hosts: [(&str, &str); 14] = [
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_alone_is_given_as_it_stands_before_a_port() {
+    fn a_bare_host_is_formatted_for_use_before_a_port() {
         for (host, shown) in [
             ("chat.example", "chat.example"),
             ("10.0.0.1", "10.0.0.1"),

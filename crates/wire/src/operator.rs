@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_read_as_it_was_shown_and_nothing_else_is_one() {
+    fn an_operator_credential_round_trips_and_other_text_is_refused() {
         let credential = OperatorCredential::from_bytes([7; TOKEN_BYTES]);
         let text = credential.to_text();
         let read = OperatorCredential::from_text(&format!(" {text}\r\n"));

@@ -25,7 +25,7 @@ const RETRY_BUSY: Duration = Duration::from_millis(50);
 const RETRY_NO_SPACE: Duration = Duration::from_secs(1);
 
 const NO_SPACE: &str =
-    "the disks of the cluster are nearly full: only what deletes or ends something is done";
+    "the disks of the cluster are nearly full: only requests that delete or end something succeed";
 
 /// The reason why a call did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_status_says_nothing_of_the_outcome() {
+    fn a_foreign_status_carries_no_problem() {
         assert_eq!(
             Problem::from_status(&Status::unavailable("connection reset")),
             None
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_the_code_that_its_document_tells() {
+    fn every_reason_has_its_documented_code() {
         let document = include_str!("../../../docs/protocol.md");
         let (_, errors) = document.split_once("\n## Errors\n").unwrap();
         let mut reasons = 0;

@@ -74,7 +74,7 @@ reasons! {
     ContentTypeInvalid = "CONTENT_TYPE_INVALID", InvalidArgument;
     ConversationMissing = "CONVERSATION_MISSING", InvalidArgument, "conversation";
     DeviceInvalid = "DEVICE_INVALID", InvalidArgument;
-    ExchangeInvalid = "EXCHANGE_INVALID", InvalidArgument;
+    RotationInvalid = "ROTATION_INVALID", InvalidArgument;
     ExchangeMissed = "EXCHANGE_MISSED", InvalidArgument;
     HttpVersionInvalid = "HTTP_VERSION_INVALID", InvalidArgument;
     IdempotencyKeyInvalid = "IDEMPOTENCY_KEY_INVALID", InvalidArgument;

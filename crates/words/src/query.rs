@@ -48,7 +48,7 @@ pub enum Exclusion {
     /// It was sent by this account.
     From(AccountName),
     /// It stands here.
-    In(Place),
+    In(ConversationFilter),
     /// It has a link.
     Link,
     /// The caller has not read it.
@@ -57,7 +57,7 @@ pub enum Exclusion {
 
 /// Where a message must stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ConversationFilter {
     /// In this room.
     Room(RoomName),
     /// In the direct conversation with this account.
@@ -69,7 +69,7 @@ pub enum Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Filters {
     from: Option<AccountName>,
-    place: Option<Place>,
+    place: Option<ConversationFilter>,
     sent_from: Option<Timestamp>,
     sent_before: Option<Timestamp>,
     on: bool,
@@ -125,7 +125,7 @@ impl SearchQuery {
 
     /// Returns the conversation that a message must be in.
     #[must_use]
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&ConversationFilter> {
         self.filters.place.as_ref()
     }
 
@@ -257,7 +257,7 @@ impl Filters {
         let day = || Day::parse(value).ok_or(QueryError::NotADate { at, filter });
         match filter {
             Filter::From => self.from = Some(name_of(at, filter, value)?),
-            Filter::In => self.place = Some(place_of(at, filter, value)?),
+            Filter::In => self.place = Some(conversation_filter_of(at, filter, value)?),
             Filter::Before => self.sent_before = Some(zone.begin(day()?)),
             Filter::After => self.sent_from = Some(zone.begin(day()?.next())),
             Filter::On => {
@@ -285,7 +285,7 @@ fn exclusion_of(at: usize, filter: Filter, value: &str) -> Result<Exclusion, Que
     }
     Ok(match filter {
         Filter::From => Exclusion::From(name_of(at, filter, value)?),
-        Filter::In => Exclusion::In(place_of(at, filter, value)?),
+        Filter::In => Exclusion::In(conversation_filter_of(at, filter, value)?),
         Filter::Before | Filter::After | Filter::On => {
             return Err(QueryError::DateExcluded { at, filter });
         }
@@ -318,18 +318,22 @@ fn name_of(at: usize, filter: Filter, value: &str) -> Result<AccountName, QueryE
     AccountName::new(value).map_err(|source| QueryError::NotAName { at, filter, source })
 }
 
-fn place_of(at: usize, filter: Filter, value: &str) -> Result<Place, QueryError> {
+fn conversation_filter_of(
+    at: usize,
+    filter: Filter,
+    value: &str,
+) -> Result<ConversationFilter, QueryError> {
     // No name has a colon.
     let number = value.strip_prefix("id:");
     if let Some(id) = number.and_then(|digits| digits.parse().ok()) {
-        return Ok(Place::Number(ConversationId(id)));
+        return Ok(ConversationFilter::Number(ConversationId(id)));
     }
     let Some(room) = value.strip_prefix('#') else {
-        return name_of(at, filter, value).map(Place::Direct);
+        return name_of(at, filter, value).map(ConversationFilter::Direct);
     };
     let room = RoomName::new(room);
     let room = room.map_err(|source| QueryError::NotAName { at, filter, source })?;
-    Ok(Place::Room(room))
+    Ok(ConversationFilter::Room(room))
 }
 
 /// Returns whether a text names a place on the web.

@@ -24,7 +24,7 @@ fn phrase(text: &str) -> Pattern {
 }
 
 #[test]
-fn words_phrases_and_beginnings_are_told_apart() {
+fn words_phrases_and_prefixes_are_distinguished() {
     let query = parse("  red\t\"blue  green\" yel* “as typed”");
     let terms = [
         word("red"),
@@ -39,7 +39,7 @@ fn words_phrases_and_beginnings_are_told_apart() {
 }
 
 #[test]
-fn nothing_is_an_operator() {
+fn no_word_is_a_query_operator() {
     for typed in [
         "AND", "NEAR(a", "a*b", "(a", "text:a", "x\"y", "{a}", "a-b", "c++",
     ] {
@@ -48,7 +48,7 @@ fn nothing_is_an_operator() {
 }
 
 #[test]
-fn signs_alone_are_not_looked_for() {
+fn punctuation_alone_is_not_searched() {
     assert_eq!(parse("a - \"!\" * :) b").wanted(), [word("a"), word("b")]);
     assert_eq!(parse("\"a\"b").wanted(), [phrase("a"), word("b")]);
     assert_eq!(parse("a -!").excluded(), []);
@@ -65,7 +65,7 @@ fn a_minus_excludes() {
         Exclusion::Says(word("tonight")),
         Exclusion::Says(phrase("at noon")),
         Exclusion::From(bob),
-        Exclusion::In(Place::Room(ops)),
+        Exclusion::In(ConversationFilter::Room(ops)),
         Exclusion::Link,
         Exclusion::Unread,
     ];
@@ -77,7 +77,7 @@ fn a_minus_excludes() {
 }
 
 #[test]
-fn texts_are_judged_by_all_conditions() {
+fn a_text_must_match_all_conditions() {
     for (typed, text, said) in [
         ("party -tonight", "party at noon", true),
         ("party -tonight", "Party TONIGHT", false),
@@ -103,7 +103,7 @@ fn filters_are_read_in_any_case_and_order() {
     assert_eq!(query.wanted(), [word("x")]);
     assert_eq!(query.from().map(AccountName::as_str), Some("Alice"));
     let lobby = RoomName::new("Lobby").unwrap();
-    assert_eq!(query.place(), Some(&Place::Room(lobby)));
+    assert_eq!(query.place(), Some(&ConversationFilter::Room(lobby)));
     // 2026-11-21 00:00 and 2026-11-22 00:00: exactly the day between.
     assert_eq!(query.sent_from(), Some(Timestamp(1_795_219_200_000)));
     assert_eq!(query.sent_before(), Some(Timestamp(1_795_305_600_000)));
@@ -112,8 +112,11 @@ fn filters_are_read_in_any_case_and_order() {
     assert_eq!(on.sent_before(), query.sent_before());
 
     let bob = AccountName::new("bob").unwrap();
-    assert_eq!(parse("in:bob x").place(), Some(&Place::Direct(bob.clone())));
-    let seventh = Place::Number(ConversationId(7));
+    assert_eq!(
+        parse("in:bob x").place(),
+        Some(&ConversationFilter::Direct(bob.clone()))
+    );
+    let seventh = ConversationFilter::Number(ConversationId(7));
     assert_eq!(parse("in:id:7 x").place(), Some(&seventh));
     assert_eq!(parse("from:@bob").from(), Some(&bob));
     assert_eq!(parse("\"from:bob\"").from(), None);
@@ -122,7 +125,7 @@ fn filters_are_read_in_any_case_and_order() {
 }
 
 #[test]
-fn days_are_those_of_the_callers_zone() {
+fn query_days_are_in_the_callers_zone() {
     const HOUR: u64 = 60 * 60 * 1000;
     let utc = parse("on:2026-03-29").sent_from().unwrap().0;
     let day = |date: &str| Day::parse(date).unwrap();
@@ -154,7 +157,7 @@ fn days_are_those_of_the_callers_zone() {
 }
 
 #[test]
-fn the_days_of_a_query_are_those_whose_offsets_matter() {
+fn a_query_lists_the_days_whose_offsets_it_needs() {
     let days = days_in("x on:2026-03-29 -before:2026-03-30 \"2026-01-01");
     let day = |date: &str| Day::parse(date).unwrap();
     assert_eq!(days, ["2026-03-29", "2026-03-30", "2026-03-31"].map(day));
@@ -163,7 +166,7 @@ fn the_days_of_a_query_are_those_whose_offsets_matter() {
 }
 
 #[test]
-fn dates_are_those_of_the_calendar() {
+fn dates_are_valid_calendar_dates() {
     let begins = |date: &str| Day::parse(date).map(|day| day.begin_ms() / 86_400_000);
     for (date, days) in [
         ("1970-01-01", 0),
@@ -212,7 +215,7 @@ fn a_query_needs_something_to_look_for() {
 }
 
 #[test]
-fn an_error_says_what_is_wrong_and_where() {
+fn a_query_error_names_its_cause_and_position() {
     let (at, from) = (3, Filter::From);
     assert_eq!(refused("é \"x"), QueryError::QuoteOpen { at });
     assert_eq!(refused("é x*"), QueryError::PrefixTooShort { at });
@@ -255,7 +258,7 @@ fn an_error_says_what_is_wrong_and_where() {
 }
 
 #[test]
-fn everything_has_a_maximum() {
+fn every_part_of_a_query_has_a_maximum() {
     parse(&"x".repeat(QUERY_BYTES_MAX));
     let bytes = QUERY_BYTES_MAX + 1;
     assert_eq!(refused(&"x".repeat(bytes)), QueryError::TooLong { bytes });
@@ -271,7 +274,7 @@ fn everything_has_a_maximum() {
 
 proptest! {
     #[test]
-    fn no_input_is_too_strange(typed in any::<String>(), text in any::<String>()) {
+    fn any_input_is_parsed_without_a_panic(typed in any::<String>(), text in any::<String>()) {
         if let Ok(query) = SearchQuery::parse(&typed, &Zone::default()) {
             let _ = query.is_said_by(&text);
             let _ = query.is_said_by(&typed);
@@ -280,7 +283,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_has_bounds(
+    fn accepted_queries_are_bounded(
         typed in "([ \"*:#a1é-]|from:|in:|-|on:2026-11-2|before:2026-|after:|has:|\\PC){0,40}",
     ) {
         if let Ok(query) = SearchQuery::parse(&typed, &Zone::default()) {
@@ -291,7 +294,7 @@ proptest! {
     }
 
     #[test]
-    fn plain_words_come_back_as_they_are(words in prop::collection::vec("[a-z0-9é]{1,9}", 1..9)) {
+    fn plain_words_are_parsed_unchanged(words in prop::collection::vec("[a-z0-9é]{1,9}", 1..9)) {
         let query = parse(&words.join(" "));
         let terms: Vec<Pattern> = words.iter().map(|text| word(text)).collect();
         prop_assert_eq!(query.wanted(), terms);

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_client::{
-    Client, Days, From,
+    Client, Days, StartAt,
     core::{MessageRef, Recipient, RoomName},
 };
 use tokio::{
@@ -31,7 +31,7 @@ const PASSWORD: &str = "a greedy password";
 
 /// What one worker does.
 #[derive(Clone, Copy)]
-enum Wish {
+enum Action {
     Send,
     Edit,
     React,
@@ -41,15 +41,15 @@ enum Wish {
 }
 
 /// The workers of a session do these in turn: mostly what is written down for good.
-const WISHES: [Wish; 8] = [
-    Wish::Send,
-    Wish::Send,
-    Wish::Send,
-    Wish::Edit,
-    Wish::React,
-    Wish::Search,
-    Wish::Subscribe,
-    Wish::LogIn,
+const ACTIONS: [Action; 8] = [
+    Action::Send,
+    Action::Send,
+    Action::Send,
+    Action::Edit,
+    Action::React,
+    Action::Search,
+    Action::Subscribe,
+    Action::LogIn,
 ];
 
 /// Lets `count` workers of one account do what they can; counts calls, those that were refused as
@@ -68,11 +68,11 @@ pub(super) async fn greedy(target: Arc<Target>, bounds: Bounds) -> Tally {
     let mut workers = JoinSet::new();
     for number in 0..bounds.count {
         let client = account.sessions[number % SESSIONS].clone();
-        let wish = WISHES[number / SESSIONS % WISHES.len()];
+        let action = ACTIONS[number / SESSIONS % ACTIONS.len()];
         let worker = Worker {
             account: account.clone(),
             client,
-            wish,
+            action,
             log_ins: log_ins.clone(),
         };
         workers.spawn(worker.run(until));
@@ -126,7 +126,7 @@ async fn begin(target: &Target) -> anyhow::Result<Account> {
 struct Worker {
     account: Arc<Account>,
     client: Client,
-    wish: Wish,
+    action: Action,
     log_ins: Arc<Semaphore>,
 }
 
@@ -148,27 +148,27 @@ impl Worker {
     async fn once(&self, turn: u64) -> bool {
         let message = self.account.message;
         let to = Recipient::Conversation(message.conversation);
-        match self.wish {
-            Wish::Send => self.client.send(&to, "x".repeat(TEXT_BYTES)).await.is_ok(),
-            Wish::Edit => {
+        match self.action {
+            Action::Send => self.client.send(&to, "x".repeat(TEXT_BYTES)).await.is_ok(),
+            Action::Edit => {
                 let text = "y".repeat(TEXT_BYTES);
                 self.client.edit_message(message, text).await.is_ok()
             }
-            Wish::React => {
+            Action::React => {
                 let present = turn.is_multiple_of(2);
                 let toggled = self.client.set_reaction(message, "+", present);
                 toggled.await.is_ok()
             }
-            Wish::Search => {
+            Action::Search => {
                 let days = Days::default();
                 self.client.search("xxx*", &days, 100, "").await.is_ok()
             }
-            Wish::Subscribe => {
-                let mut events = self.client.subscribe(From::Beginning);
+            Action::Subscribe => {
+                let mut events = self.client.subscribe(StartAt::Beginning);
                 // A page, and again from the beginning.
                 events.next().await.is_ok()
             }
-            Wish::LogIn => {
+            Action::LogIn => {
                 let Ok(_place) = self.log_ins.acquire().await else {
                     return false;
                 };

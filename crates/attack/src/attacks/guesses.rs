@@ -100,9 +100,9 @@ impl Owner {
     }
 
     async fn log_in_and_out(&self) -> anyhow::Result<()> {
-        let nobody = self.builder.clone().build()?;
-        let from = nobody.login_from(&self.name, PASSWORD, "", Some(self.device));
-        let member = nobody.with_token(&from.await?.token)?;
+        let anonymous = self.builder.clone().build()?;
+        let from = anonymous.login_from(&self.name, PASSWORD, "", Some(self.device));
+        let member = anonymous.with_token(&from.await?.token)?;
         // A session that stays open costs a place of the account, and nothing else.
         let _ = member.logout().await;
         Ok(())

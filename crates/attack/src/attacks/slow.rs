@@ -27,7 +27,7 @@ const WINDOW_FIRST: usize = 65_535;
 /// Bytes of one frame.
 const FRAME_BYTES: usize = 16 * 1024;
 
-/// Begins handshakes and goes on by a byte in a second.
+/// Begins handshakes and goes on at one byte per second.
 pub(super) async fn handshakes(target: Arc<Target>, bounds: Bounds) -> Tally {
     let everywhere = target.everywhere();
     let act = |member: Member| async move {
@@ -38,7 +38,7 @@ pub(super) async fn handshakes(target: Arc<Target>, bounds: Bounds) -> Tally {
     crowd(target, everywhere, bounds.count, bounds, act).await
 }
 
-/// Sends the beginning of a request header by a byte in a second.
+/// Sends the beginning of a request header at one byte per second.
 pub(super) async fn headers(target: Arc<Target>, bounds: Bounds) -> Tally {
     let everywhere = target.everywhere();
     let act = |member: Member| async move {
@@ -56,7 +56,7 @@ pub(super) async fn headers(target: Arc<Target>, bounds: Bounds) -> Tally {
     crowd(target, everywhere, bounds.count, bounds, act).await
 }
 
-/// Sends the HTTP/2 preface itself by a byte in a second.
+/// Sends the HTTP/2 preface itself at one byte per second.
 pub(super) async fn prefaces(target: Arc<Target>, bounds: Bounds) -> Tally {
     let everywhere = target.everywhere();
     let act = |member: Member| async move {
@@ -66,7 +66,7 @@ pub(super) async fn prefaces(target: Arc<Target>, bounds: Bounds) -> Tally {
     crowd(target, everywhere, bounds.count, bounds, act).await
 }
 
-/// Calls, and sends the body by a byte in a second.
+/// Calls, and sends the body at one byte per second.
 pub(super) async fn bodies(target: Arc<Target>, bounds: Bounds) -> Tally {
     let everywhere = target.everywhere();
     let act = |member: Member| async move {

@@ -32,13 +32,13 @@ const SLOW: Duration = Duration::from_millis(10);
 
 /// The people who talk, and their tasks.
 pub(super) struct Load {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<RunState>,
     pub(super) people: Vec<Person>,
     tasks: std::sync::Mutex<JoinSet<Vec<Waited>>>,
 }
 
 /// State that all people share.
-pub(super) struct Shared {
+pub(super) struct RunState {
     started: Instant,
     pub(super) recorder: Recorder,
     stop: AtomicBool,
@@ -67,7 +67,7 @@ impl Load {
     /// Creates the accounts, logs in, and begins to talk.
     pub(super) async fn begin(cluster: &LocalCluster) -> Result<Self, BenchError> {
         let people = people(cluster).await?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RunState {
             started: Instant::now(),
             recorder: Recorder::default(),
             stop: AtomicBool::new(false),
@@ -98,12 +98,12 @@ impl Load {
     /// Stops the load after the messages that are under way; returns those that took long.
     pub(super) async fn stop(&self) -> Vec<Waited> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let tasks = std::mem::take(&mut *self.tasks.lock().expect("nobody panics with it"));
+        let tasks = std::mem::take(&mut *self.tasks.lock().expect("its holders do not panic"));
         tasks.join_all().await.concat()
     }
 }
 
-impl Shared {
+impl RunState {
     pub(super) fn now_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).expect("a run is short")
     }
@@ -116,7 +116,7 @@ impl Shared {
 }
 
 async fn people(cluster: &LocalCluster) -> Result<Vec<Person>, BenchError> {
-    let nobody = cluster
+    let anonymous = cluster
         .client_builder()
         .endpoints(cluster.endpoints())
         .total_timeout(SEND_LIMIT)
@@ -125,11 +125,11 @@ async fn people(cluster: &LocalCluster) -> Result<Vec<Person>, BenchError> {
     let name = |number: u64| format!("person{number}");
     let mut people = Vec::new();
     for number in 1..=PEOPLE {
-        nobody.create_account(&name(number), &password).await?;
+        anonymous.create_account(&name(number), &password).await?;
     }
     for number in 1..=PEOPLE {
         let peer = ((number - 1) ^ 1) + 1;
-        let token = nobody.login(&name(number), &password).await?.token;
+        let token = anonymous.login(&name(number), &password).await?.token;
         // Each person has connections of its own: no other person's failure tells it that a node is
         // dead.
         let client = cluster
@@ -149,7 +149,7 @@ async fn people(cluster: &LocalCluster) -> Result<Vec<Person>, BenchError> {
     Ok(people)
 }
 
-async fn talk(shared: Arc<Shared>, person: Person) -> Vec<Waited> {
+async fn talk(shared: Arc<RunState>, person: Person) -> Vec<Waited> {
     let client = person.number;
     let mut slow = Vec::new();
     for word in 1_u64.. {

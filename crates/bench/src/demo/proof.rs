@@ -7,7 +7,7 @@ use conclave_history::{Observed, Verdict, What, judge};
 use conclave_local_cluster::LocalCluster;
 use tokio::time::{Instant, sleep};
 
-use super::load::{Load, Person, Shared};
+use super::load::{Load, Person, RunState};
 use crate::error::{BenchError, failed};
 
 /// Number of messages on one page.
@@ -49,7 +49,7 @@ pub(super) async fn read(
     }
     let Load { shared, people, .. } = load;
     drop(people);
-    let shared = Arc::into_inner(shared).expect("everybody has stopped talking");
+    let shared = Arc::into_inner(shared).expect("all clients have stopped");
     Ok(Proof {
         verdict: judge(&shared.recorder.finish()?),
         digests_equal,
@@ -72,7 +72,7 @@ async fn digests(
             return Ok(digests);
         }
         if Instant::now() >= deadline {
-            return Err(failed("they do not come to the same place"));
+            return Err(failed("the nodes do not converge"));
         }
         sleep(LOOK_INTERVAL).await;
     }
@@ -80,7 +80,7 @@ async fn digests(
 
 /// Reads all of a conversation as this node has it.
 async fn observe(
-    shared: &Shared,
+    shared: &RunState,
     cluster: &LocalCluster,
     node: u64,
     person: &Person,

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_who_are_killed_are_dead_together_and_come_back() {
+    fn killed_nodes_are_down_together_and_then_restarted() {
         let seconds = Duration::from_secs;
         let expected = [
             (seconds(4), Step::Kill),

@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use conclave_client::{
-    CallError, Client, Events, From, Item, SubscribeOptions,
+    CallError, Client, Events, Item, StartAt, SubscribeOptions,
     core::{Recipient, RoomName},
     v1::event::Event as Kind,
 };
@@ -44,7 +44,7 @@ pub(super) struct Crowd {
     /// Tokens of the sessions, each enough for sixteen streams.
     tokens: Vec<String>,
     /// A client without a session.
-    nobody: Client,
+    anonymous: Client,
     names: Vec<String>,
     password: String,
 }
@@ -52,16 +52,16 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Creates enough people for this number of streams.
     pub(super) async fn gather(endpoints: &[String], streams: usize) -> Result<Self, BenchError> {
-        let nobody = Client::builder().endpoints(endpoints).build()?;
+        let anonymous = Client::builder().endpoints(endpoints).build()?;
         let password = random_word()?;
         let sessions = streams.div_ceil(STREAMS_PER_SESSION).max(1);
         let accounts = sessions.div_ceil(SESSIONS_PER_ACCOUNT);
         let names: Vec<String> = (0..accounts).map(|n| format!("listener{n}")).collect();
         let mut owners = Vec::new();
         for name in &names {
-            nobody.create_account(name, &password).await?;
-            let token = nobody.login(name, &password).await?.token;
-            let member = nobody.with_token(&token)?;
+            anonymous.create_account(name, &password).await?;
+            let token = anonymous.login(name, &password).await?.token;
+            let member = anonymous.with_token(&token)?;
             match owners.is_empty() {
                 true => member.create_room(ROOM, "", false).await?,
                 false => member.join_room(ROOM).await?,
@@ -70,15 +70,15 @@ impl Crowd {
         }
         let missing = (owners.len()..sessions).map(|n| names[n % names.len()].clone());
         let logins = missing.map(|name| {
-            let (nobody, password) = (&nobody, &password);
-            async move { Ok::<_, CallError>(nobody.login(&name, password).await?.token) }
+            let (anonymous, password) = (&anonymous, &password);
+            async move { Ok::<_, CallError>(anonymous.login(&name, password).await?.token) }
         });
         let logins = stream::iter(logins).buffer_unordered(LOGGING_IN_MAX);
         let mut tokens = owners;
         tokens.extend(logins.try_collect::<Vec<_>>().await?);
         Ok(Self {
             tokens,
-            nobody,
+            anonymous,
             names,
             password,
         })
@@ -97,7 +97,7 @@ impl Crowd {
     /// Logs in a member of the room with a session and connections of its own.
     pub(super) async fn member(&self, endpoints: &[String]) -> Result<Client, BenchError> {
         let token = self
-            .nobody
+            .anonymous
             .login(&self.names[0], &self.password)
             .await?
             .token;
@@ -134,9 +134,9 @@ impl Crowd {
 
 /// Threads of their own for streams, with a lower priority than everything else: in real life
 /// clients do not compute on the processors of the nodes.
-pub(super) struct Apart(Option<Runtime>);
+pub(super) struct LowPriorityThreads(Option<Runtime>);
 
-impl Apart {
+impl LowPriorityThreads {
     pub(super) fn start() -> Result<Self, BenchError> {
         const NICE: i32 = 15;
         let give_way = || {
@@ -157,7 +157,7 @@ impl Apart {
     }
 }
 
-impl Drop for Apart {
+impl Drop for LowPriorityThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
@@ -180,7 +180,7 @@ pub(super) async fn open(client: Client) -> Result<Events, BenchError> {
         acknowledge_delivery: false,
         ..SubscribeOptions::default()
     };
-    let mut events = client.subscribe_with(From::Now, options);
+    let mut events = client.subscribe_with(StartAt::Now, options);
     loop {
         if let Item::Event(event) = events.next().await?
             && matches!(event.event, Some(Kind::Started(_)))
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_and_what_comes_twice_is_counted() {
+    fn missing_and_duplicate_messages_are_counted() {
         let mut heard = Heard::default();
         for sequence in [5, 6, 9, 9, 7, 10] {
             heard.count(sequence);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_says_when_it_was_sent() {
+    fn a_text_carries_its_send_time() {
         assert_eq!(sent_us("12 xxx"), Some(12));
         assert_eq!(sent_us("hello you"), None);
     }

@@ -104,12 +104,12 @@ async fn pair(
     stage: &Stage,
     near: &[String],
 ) -> Result<(conclave_client::Client, Recipient, Events), BenchError> {
-    let nobody = conclave_client::Client::builder().endpoints(near).build()?;
+    let anonymous = conclave_client::Client::builder().endpoints(near).build()?;
     let password = random_word()?;
     let mut tokens = Vec::new();
     for name in ["prober", "reader"] {
-        nobody.create_account(name, &password).await?;
-        tokens.push(nobody.login(name, &password).await?.token);
+        anonymous.create_account(name, &password).await?;
+        tokens.push(anonymous.login(name, &password).await?.token);
     }
     let reader = conclave_client::core::AccountName::new("reader".to_owned());
     let reader = Recipient::Account(reader.expect("it is a name"));
@@ -157,11 +157,11 @@ impl Figures for Report {
         vec![
             ("the cluster takes at most", rate(self.rate_max)),
             ("load while measuring", rate(self.rate_kept)),
-            ("half acknowledged within", ms(self.acked_p50_us)),
-            ("99 % acknowledged within", ms(self.acked_p99_us)),
-            ("acknowledgement to arrival, half", ms(self.p50_us)),
-            ("acknowledgement to arrival, 90 %", ms(self.p90_us)),
-            ("acknowledgement to arrival, 99 %", ms(self.p99_us)),
+            ("acknowledged within, median", ms(self.acked_p50_us)),
+            ("acknowledged within, p99", ms(self.acked_p99_us)),
+            ("acknowledgement to arrival, median", ms(self.p50_us)),
+            ("acknowledgement to arrival, p90", ms(self.p90_us)),
+            ("acknowledgement to arrival, p99", ms(self.p99_us)),
             ("acknowledgement to arrival, worst", ms(self.max_us)),
         ]
     }

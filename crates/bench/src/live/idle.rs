@@ -126,8 +126,8 @@ impl Figures for Report {
                 "all connected after",
                 format!("{:.1} s", self.connect_seconds),
             ),
-            ("the last has a message after, half", ms(self.last_p50_us)),
-            ("the last has a message after, 99 %", ms(self.last_p99_us)),
+            ("the last has a message after, median", ms(self.last_p50_us)),
+            ("the last has a message after, p99", ms(self.last_p99_us)),
             ("the last has a message after, worst", ms(self.last_max_us)),
             (
                 "CPU of the node for a message to all",

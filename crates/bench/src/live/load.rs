@@ -34,11 +34,11 @@ pub(crate) type Sender = (Client, Recipient);
 
 /// Senders at work.
 pub(crate) struct Load {
-    shared: Arc<Shared>,
+    shared: Arc<RunState>,
     tasks: JoinSet<()>,
 }
 
-struct Shared {
+struct RunState {
     stop: AtomicBool,
     part: AtomicUsize,
     /// Latencies of answers, for each part of the run.
@@ -54,7 +54,7 @@ impl Load {
         payload: usize,
         board: &Arc<Board>,
     ) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RunState {
             stop: AtomicBool::new(false),
             part: AtomicUsize::new(0),
             took: std::array::from_fn(|_| Mutex::new(latencies())),
@@ -88,7 +88,7 @@ impl Load {
 }
 
 async fn send(
-    shared: Arc<Shared>,
+    shared: Arc<RunState>,
     (client, to): Sender,
     pace: Option<(Duration, Duration)>,
     payload: usize,
@@ -126,15 +126,15 @@ pub(crate) async fn pairs(
     sessions: u64,
     each: u64,
 ) -> Result<Vec<Sender>, BenchError> {
-    let nobody = Client::builder().endpoints(endpoints).build()?;
+    let anonymous = Client::builder().endpoints(endpoints).build()?;
     let password = random_word()?;
     let name = |number: u64| format!("sender{number}");
     for number in 0..=sessions {
-        nobody.create_account(&name(number), &password).await?;
+        anonymous.create_account(&name(number), &password).await?;
     }
     let mut senders = Vec::new();
     for number in 0..sessions {
-        let token = nobody.login(&name(number), &password).await?.token;
+        let token = anonymous.login(&name(number), &password).await?.token;
         let sender = client(endpoints, &token)?;
         let peer = AccountName::new(name(number + 1)).expect("it is a name");
         for _ in 0..each {

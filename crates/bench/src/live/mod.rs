@@ -115,13 +115,13 @@ impl Stage {
     /// Returns the memory of a node.
     fn memory_kib(&self, node: u64) -> Result<u64, BenchError> {
         let kib = process::memory_kib(&self.process(node)?);
-        kib.ok_or_else(|| failed("this system does not tell the memory of a process"))
+        kib.ok_or_else(|| failed("this system does not report the memory of a process"))
     }
 
     /// Returns the CPU time of a node so far.
     fn cpu_us(&self, node: u64) -> Result<u64, BenchError> {
         let us = process::cpu_us(&self.process(node)?);
-        us.ok_or_else(|| failed("this system does not tell the time of a process"))
+        us.ok_or_else(|| failed("this system does not report the CPU time of a process"))
     }
 }
 
@@ -138,8 +138,8 @@ pub async fn measure(options: &Options) -> Result<Report, BenchError> {
     let (directory, program) = (scratch::directory()?, &options.program);
     let cluster = scratch::cluster(program, options.nodes, false, directory.path()).await?;
     let leader = cluster.wait_for_leader(PATIENCE).await?;
-    let nobody = cluster.client_builder().endpoints(cluster.endpoints());
-    limits::lift(&cluster, &nobody.build()?).await?;
+    let anonymous = cluster.client_builder().endpoints(cluster.endpoints());
+    limits::lift(&cluster, &anonymous.build()?).await?;
     let host = leader % options.nodes + 1;
     let stage = Stage {
         cluster,
@@ -203,7 +203,7 @@ async fn until_within(
     let deadline = Instant::now() + limit;
     while !holds() {
         if Instant::now() >= deadline {
-            return Err(failed(&format!("waited too long: {what}")));
+            return Err(failed(&format!("timed out: {what}")));
         }
         sleep(LOOK_INTERVAL).await;
     }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_are_allowed_already_need_nothing() {
+    fn a_sufficient_file_limit_is_left_unchanged() {
         allow_files(1).unwrap();
         assert!(
             allow_files(u64::MAX / 2).is_err() || getrlimit(Resource::Nofile).current.is_none()

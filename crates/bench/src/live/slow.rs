@@ -149,7 +149,7 @@ impl Figures for Report {
         let most = self.memory_most_kib / 1024;
         vec![
             (
-                "readers that stop, and that crawl",
+                "readers that stop, and slow readers",
                 self.slow_readers.to_string(),
             ),
             (
@@ -157,11 +157,11 @@ impl Figures for Report {
                 format!("{:.0} per second", self.rate_kept),
             ),
             (
-                "99 % of the others' sends",
+                "sends of the others, p99",
                 pair(send_without, send_with, self.send_ratio),
             ),
             (
-                "99 % of the others' deliveries",
+                "deliveries to the others, p99",
                 pair(heard_without, heard_with, self.delivery_ratio),
             ),
             (
@@ -172,11 +172,11 @@ impl Figures for Report {
                 ),
             ),
             (
-                "memory for each bad reader",
+                "memory for each such reader",
                 format!("{:.0} KiB", self.memory_growth_kib_per_slow_reader),
             ),
             ("missed by the others", self.missed.to_string()),
-            ("told twice to the others", self.doubled.to_string()),
+            ("delivered twice to the others", self.doubled.to_string()),
         ]
     }
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     Options, Stage,
-    crowd::{Apart, Board, Crowd},
+    crowd::{Board, Crowd, LowPriorityThreads},
     load::{self, Load},
     ms, until,
 };
@@ -50,7 +50,7 @@ pub(super) async fn measure(
     let near = stage.endpoints(&[stage.leader]);
     let crowd = Crowd::gather(&near, streams).await?;
     let board = Board::new();
-    let apart = Apart::start()?;
+    let apart = LowPriorityThreads::start()?;
     let others = stage.cluster.nodes().into_iter();
     let others: Vec<u64> = others.filter(|node| *node != stage.host).collect();
     let nodes = |number: usize| stage.endpoints(&[stage.host, others[number % others.len()]]);
@@ -131,18 +131,18 @@ impl Figures for Report {
                 "all back and caught up after",
                 format!("{:.0} ms", self.all_back_ms),
             ),
-            ("a stream was gone, half", ms(self.gone_p50_us)),
-            ("a stream was gone, 99 %", ms(self.gone_p99_us)),
-            ("a stream was gone, worst", ms(self.gone_max_us)),
+            ("time without a stream, median", ms(self.gone_p50_us)),
+            ("time without a stream, p99", ms(self.gone_p99_us)),
+            ("time without a stream, worst", ms(self.gone_max_us)),
             (
                 "CPU of the other nodes for each",
                 format!("{:.0} µs", self.cpu_us_of_nodes_per_stream),
             ),
             ("messages to all of them", self.messages.to_string()),
             ("missed", self.missed.to_string()),
-            ("told twice", self.doubled.to_string()),
+            ("delivered twice", self.doubled.to_string()),
             (
-                "99 % of the others' sends",
+                "sends of the others, p99",
                 format!(
                     "{} before, {} during: {:.2}; {} in the second after",
                     ms(before),

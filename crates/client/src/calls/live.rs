@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conclave_core::ConversationId;
 use conclave_wire::v1;
 
-use crate::{CallError, Client, attempts::Attempts, rpc::Rpc, verdict::RetryDecision};
+use crate::{CallError, Client, attempts::Attempts, retry_decision::RetryDecision, rpc::Rpc};
 
 impl Client {
     /// Returns the presence of 1 to 100 accounts, in the order of the names.
@@ -47,11 +47,11 @@ impl Client {
 
     /// Asks the node that serves the stream, or else the preferred node, and no other.
     async fn ask_once<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
-        let times = self.shared.times;
-        let mut attempts = Attempts::new(times.total);
+        let timeouts = self.shared.timeouts;
+        let mut attempts = Attempts::new(timeouts.total);
         let streaming = self.session.streaming().as_ref().map(Arc::clone);
         let node = streaming.unwrap_or_else(|| self.shared.nodes.pick());
-        let Some(limit) = attempts.begin(&node, times.attempt) else {
+        let Some(limit) = attempts.begin(&node, timeouts.attempt) else {
             return Err(attempts.give_up(R::KIND, None));
         };
         let failure = match self.attempt(&node, request, limit).await {

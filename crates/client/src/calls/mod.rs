@@ -5,8 +5,8 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod chat;
-pub(crate) mod govern;
+pub(crate) mod cluster;
 pub(crate) mod live;
-pub(crate) mod operate;
+pub(crate) mod operator;
 pub(crate) mod rooms;
 pub(crate) mod sessions;

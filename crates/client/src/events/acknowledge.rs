@@ -81,7 +81,7 @@ impl Waiting {
     }
 
     fn delivered(&self) -> MutexGuard<'_, Delivered> {
-        self.delivered.lock().expect("nobody panics with this lock")
+        self.delivered.lock().expect("its holders do not panic")
     }
 
     /// Takes as many positions as fit into a call.

@@ -41,7 +41,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// Start of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum From {
+pub enum StartAt {
     /// The stream begins with the events from now on: from the moment at which
     /// [`v1::event::Event::Started`] is given.
     #[default]
@@ -75,19 +75,19 @@ impl Client {
     /// Subscribes to everything that happens to the caller, on whichever node serves. Must be
     /// called within a tokio runtime; a task keeps the stream until [`Events`] is dropped.
     #[must_use]
-    pub fn subscribe(&self, from: From) -> Events {
+    pub fn subscribe(&self, from: StartAt) -> Events {
         self.subscribe_with(from, SubscribeOptions::default())
     }
 
     /// Subscribes as [`Client::subscribe`] does, with other options.
     #[must_use]
-    pub fn subscribe_with(&self, from: From, options: SubscribeOptions) -> Events {
+    pub fn subscribe_with(&self, from: StartAt, options: SubscribeOptions) -> Events {
         let (sender, batches) = mpsc::channel(BATCHES_MAX);
-        let from_beginning = matches!(from, From::Beginning | From::After(Position(0)));
+        let from_beginning = matches!(from, StartAt::Beginning | StartAt::After(Position(0)));
         let given = match from {
-            From::Token(token) => Resume::parse(token),
-            From::After(position) => Resume::at(position),
-            From::Now | From::Beginning => Resume::default(),
+            StartAt::Token(token) => Resume::parse(token),
+            StartAt::After(position) => Resume::at(position),
+            StartAt::Now | StartAt::Beginning => Resume::default(),
         };
         let stream = Stream::new(self.clone(), &given, from_beginning, options, sender);
         let acknowledge = options
@@ -146,7 +146,7 @@ impl Events {
     }
 
     /// Returns a token for everything that [`Events::next`] has given so far, for a later
-    /// [`From::Token`]: also after a restart of the program, and on any node. Take it once the
+    /// [`StartAt::Token`]: also after a restart of the program, and on any node. Take it once the
     /// program has processed what was given.
     #[must_use]
     pub fn resume_token(&self) -> Vec<u8> {

@@ -28,8 +28,8 @@ use crate::{
     attempts::back_off,
     nodes::Node,
     random,
+    retry_decision::{Failure, RetryDecision},
     rpc::{self, live},
-    verdict::{Failure, RetryDecision},
 };
 
 /// Time that a node may take to begin beyond that of an attempt: it waits about as long itself
@@ -229,7 +229,7 @@ impl Stream {
             heartbeat_ms: u32::try_from(heartbeat_ms).unwrap_or(u32::MAX),
             ephemeral: self.options.presence,
         });
-        let limit = self.client.shared.times.attempt + BEGIN_EXTRA;
+        let limit = self.client.shared.timeouts.attempt + BEGIN_EXTRA;
         let mut service = live(node.channel.clone());
         match timeout(limit, service.subscribe(request)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),

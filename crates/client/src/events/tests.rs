@@ -9,7 +9,7 @@ use conclave_wire::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{From, Item, SubscribeOptions};
+use super::{Item, StartAt, SubscribeOptions};
 use crate::{
     CallError, Client, Events,
     tests::fake::{Fake, Part},
@@ -88,12 +88,12 @@ async fn positions(events: &mut Events, last: u64) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_goes_on_elsewhere_without_gap_and_repetition() {
+async fn a_cut_stream_resumes_on_another_node_without_gap_or_repeat() {
     let one = Fake::streaming(vec![vec![started(2, 2), messages(&[3, 5])], vec![]]).await;
     // The second node repeats events that the first has given.
     let two = vec![started(5, 9), messages(&[3, 5, 8]), messages(&[8, 9])];
     let two = Fake::streaming(vec![two]).await;
-    let mut events = client(&[&one, &two]).subscribe(From::After(Position(2)));
+    let mut events = client(&[&one, &two]).subscribe(StartAt::After(Position(2)));
     assert_eq!(positions(&mut events, 9).await, [3, 5, 8, 9]);
     let Item::Reconnected(reconnect) = next(&mut events).await.unwrap() else {
         panic!("it should tell that it is back");
@@ -132,7 +132,7 @@ async fn a_node_that_is_silent_stops_or_is_behind_is_left() {
             ..Default::default()
         };
         let client = client(&[&one, &two]);
-        let from = From::Token(vec![1, 2]);
+        let from = StartAt::Token(vec![1, 2]);
         let mut events = client.subscribe_with(from, options);
         let begun = Instant::now();
         assert_eq!(positions(&mut events, 3).await, [3], "{name}");
@@ -145,10 +145,10 @@ async fn a_node_that_is_silent_stops_or_is_behind_is_left() {
 }
 
 #[tokio::test]
-async fn an_ended_session_ends_the_stream_and_a_cluster_without_nodes_does_not() {
+async fn a_stream_ends_with_its_session_but_not_while_nodes_are_down() {
     let expired = Problem::from(Rejection::SessionExpired);
     let node = Fake::streaming(vec![vec![started(1, 1), Err(expired)]]).await;
-    let mut events = client(&[&node]).subscribe(From::Now);
+    let mut events = client(&[&node]).subscribe(StartAt::Now);
     assert!(matches!(next(&mut events).await, Ok(Item::Event(_))));
     loop {
         match next(&mut events).await {
@@ -163,7 +163,7 @@ async fn an_ended_session_ends_the_stream_and_a_cluster_without_nodes_does_not()
 
     let mut gone = Fake::streaming(vec![]).await;
     gone.stop().await;
-    let mut events = client(&[&gone]).subscribe(From::Now);
+    let mut events = client(&[&gone]).subscribe(StartAt::Now);
     for _ in 0..3 {
         let item = next(&mut events).await.unwrap();
         assert!(matches!(item, Item::Disconnected(_)), "{item:?}");
@@ -171,21 +171,21 @@ async fn an_ended_session_ends_the_stream_and_a_cluster_without_nodes_does_not()
 }
 
 #[tokio::test]
-async fn a_token_covers_what_was_given_and_no_more() {
+async fn a_resume_token_covers_only_delivered_events() {
     let parts = vec![started(2, 9), messages(&[3, 5, 8])];
     let node = Fake::streaming(vec![parts.clone(), parts]).await;
     let client = client(&[&node]);
-    let mut events = client.subscribe(From::Token(vec![1, 2]));
+    let mut events = client.subscribe(StartAt::Token(vec![1, 2]));
     assert_eq!(positions(&mut events, 5).await, [3, 5]);
     let token = events.resume_token();
     drop(events);
-    let mut events = client.subscribe(From::Token(token));
+    let mut events = client.subscribe(StartAt::Token(token));
     assert_eq!(positions(&mut events, 8).await, [8]);
     assert_eq!(events.resume_token(), [1, 8]);
 }
 
 #[tokio::test]
-async fn deliveries_are_acknowledged_together_and_a_lost_conversation_hinders_none() {
+async fn deliveries_are_batched_despite_a_lost_conversation() {
     let in_conversation = |conversation_id, position| {
         let mut event = message(position);
         let Some(Kind::MessageSent(message)) = &mut event.event else {
@@ -210,7 +210,7 @@ async fn deliveries_are_acknowledged_together_and_a_lost_conversation_hinders_no
     many.extend([own, room]);
     let node = Fake::streaming(vec![vec![started(1, 51), respond(51, many)]]).await;
     node.node.gone.lock().unwrap().insert(6);
-    let mut events = client(&[&node]).subscribe(From::Now);
+    let mut events = client(&[&node]).subscribe(StartAt::Now);
     positions(&mut events, 51).await;
     events.close().await;
     let advances = node.node.seen.advances.lock().unwrap().clone();

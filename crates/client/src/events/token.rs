@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_says_how_far_within_a_response() {
+    fn a_resume_token_holds_a_position_within_a_response() {
         let mut resume = Resume::parse(vec![1, 2, 3]);
         assert_eq!(resume.to_bytes(), [1, 2, 3], "a node's own");
         resume.after = Position(7);

@@ -15,14 +15,14 @@ use tokio::{
 };
 
 use super::{
+    capacity::Reservation,
     error::{OutboxError, Outcome},
     journal::Writer,
     record::{Numbered, Record},
-    room::Room,
 };
 use crate::{
     CallError, Client, Outgoing, RequestKey, Sent, attempts::KeyedCallError,
-    calls::chat::send_request, numbers::Taken,
+    calls::chat::send_request, numbers::TakenNumber,
 };
 
 /// Maximum number of recipients with a message under way; the others wait for their turn. Well
@@ -42,7 +42,7 @@ pub(super) struct Entry {
     /// The session and the number under which an earlier run of the program may have sent it.
     pub(super) numbered: Option<Numbered>,
     pub(super) outcome: oneshot::Sender<Outcome>,
-    pub(super) _room: Option<Room>,
+    pub(super) _reservation: Option<Reservation>,
 }
 
 /// A new message.
@@ -149,7 +149,7 @@ impl Delivery {
         {
             let entries = self.queues.get_mut(&queue);
             let entry = entries.and_then(VecDeque::pop_front);
-            let entry = entry.expect("who is ready has a message");
+            let entry = entry.expect("a ready conversation has a message");
             let (client, journal) = (self.client.clone(), self.journal.clone());
             self.under_way.push(Box::pin(async move {
                 let outcome = deliver(&client, journal.as_ref(), &entry).await;
@@ -196,10 +196,10 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
     let request = send_request(&entry.to, &entry.message)?;
     let session = client.session.fingerprint();
     let mut maybe_done = entry.numbered.is_some();
-    let mut held: Option<Taken> = None;
+    let mut held: Option<TakenNumber> = None;
     if let Some(numbered) = entry.numbered {
         if numbered.session != session {
-            let sentence = "the session in which it may have been sent is another";
+            let sentence = "it may have been sent in another session";
             return Err(unknown(sentence, numbered.key).into());
         }
         held = Some(client.session.numbers.hold(numbered.key));
@@ -248,7 +248,7 @@ async fn number(
     journal: Option<&Writer>,
     id: u64,
     session: [u8; 32],
-) -> Result<Taken, OutboxError> {
+) -> Result<TakenNumber, OutboxError> {
     let taken = loop {
         match client.take_number().await {
             Ok(taken) => break taken,

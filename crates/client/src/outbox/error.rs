@@ -30,7 +30,7 @@ pub enum OutboxError {
         path: PathBuf,
     },
     /// The file is not an outbox of this version.
-    #[error("{} is no outbox of this version", path.display())]
+    #[error("{} is not an outbox of this version", path.display())]
     NotAnOutbox {
         /// Path of the file.
         path: PathBuf,

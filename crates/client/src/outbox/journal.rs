@@ -99,7 +99,7 @@ impl Journal {
         let started = thread.spawn(move || self.run(receiver));
         if let Err(error) = started {
             // Without the thread nothing is ever written, and callers that wait get an error.
-            tracing::error!(%error, "the outbox's thread did not start");
+            tracing::error!(%error, "failed to start the outbox's thread");
         }
         Writer { writes }
     }
@@ -128,7 +128,7 @@ impl Journal {
         if broken.is_none()
             && let Err(error) = self.write_anew()
         {
-            tracing::warn!(%error, "the outbox's file was not tidied");
+            tracing::warn!(%error, "failed to compact the outbox's file");
         }
     }
 
@@ -193,7 +193,10 @@ fn read(bytes: &[u8]) -> Option<BTreeMap<u64, Live>> {
         rest = after;
     }
     if !rest.is_empty() {
-        tracing::warn!(bytes = rest.len(), "the outbox's file was torn");
+        tracing::warn!(
+            bytes = rest.len(),
+            "the outbox's file ended in an incomplete record"
+        );
     }
     Some(live)
 }

@@ -9,11 +9,11 @@
 //! the next one is sent only after the answer to the one before it; and no message is ever sent
 //! under a second number unless the first one certainly was not executed.
 
+mod capacity;
 mod delivery;
 mod error;
 mod journal;
 mod record;
-mod room;
 
 #[cfg(test)]
 mod tests;
@@ -30,9 +30,9 @@ use conclave_core::Recipient;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{Client, Outgoing, calls::chat::send_request};
+use capacity::{Reservation, cost, reserve_now};
 use delivery::{Delivery, Entry, Input};
 use journal::Journal;
-use room::{Room, cost, room_now};
 
 pub use error::{OutboxError, Outcome};
 
@@ -119,7 +119,7 @@ impl Outbox {
     ) -> Result<Ticket, OutboxError> {
         let message = message.into();
         send_request(to, &message)?;
-        let room = self.room_for(&message).await;
+        let reservation = self.reserve(&message).await;
         let (outcome, ticket) = oneshot::channel();
         let (reply, taken) = oneshot::channel();
         let entry = Entry {
@@ -128,7 +128,7 @@ impl Outbox {
             message,
             numbered: None,
             outcome,
-            _room: Some(room),
+            _reservation: Some(reservation),
         };
         let input = Input { entry, reply };
         let sent = self.inputs.send(input).await;
@@ -169,7 +169,7 @@ impl Outbox {
                 message: live.message.clone(),
                 numbered: live.numbered,
                 outcome,
-                _room: room_now(&messages, &bytes, &live.message),
+                _reservation: reserve_now(&messages, &bytes, &live.message),
             });
             id_next = id + 1;
         }
@@ -188,12 +188,12 @@ impl Outbox {
         (outbox, restored)
     }
 
-    async fn room_for(&self, message: &Outgoing) -> Room {
+    async fn reserve(&self, message: &Outgoing) -> Reservation {
         const OPEN: &str = "the semaphores are never closed";
         let one = Arc::clone(&self.messages).acquire_owned().await;
         let bytes = Arc::clone(&self.bytes);
         let bytes = bytes.acquire_many_owned(cost(message)).await;
-        Room {
+        Reservation {
             _message: one.expect(OPEN),
             _bytes: bytes.expect(OPEN),
         }

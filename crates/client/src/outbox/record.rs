@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_record_is_read_as_it_was_written_and_a_part_of_one_is_none() {
+    fn outbox_records_round_trip_and_partial_records_are_rejected() {
         let accepted = |to| Record::Accepted {
             id: 7,
             to,

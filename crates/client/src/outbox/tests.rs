@@ -95,7 +95,7 @@ async fn messages_arrive_once_and_in_order_over_cuts_and_hangs() {
 }
 
 #[tokio::test]
-async fn a_restart_asks_with_the_same_numbers() {
+async fn a_restarted_outbox_keeps_its_request_numbers() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let node = Fake::always(|| Step::Hang).await;
@@ -129,7 +129,7 @@ async fn a_restart_asks_with_the_same_numbers() {
 }
 
 #[tokio::test]
-async fn what_another_session_may_have_sent_is_unknown_and_not_sent_again() {
+async fn a_send_tried_in_another_session_is_unknown_and_not_repeated() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let node = Fake::always(|| Step::Hang).await;
@@ -159,7 +159,7 @@ async fn what_another_session_may_have_sent_is_unknown_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_number_that_was_forgotten_is_unknown_and_one_of_another_is_replaced() {
+async fn the_outbox_replaces_a_reused_but_not_a_too_old_number() {
     let too_old = Rejection::RequestTooOld { last: 900 };
     let reused = Rejection::RequestReused { last: 70 };
     let node = Fake::start(vec![
@@ -183,7 +183,7 @@ async fn a_number_that_was_forgotten_is_unknown_and_one_of_another_is_replaced()
 }
 
 #[tokio::test]
-async fn a_refusal_concerns_one_message_only() {
+async fn a_refusal_affects_only_its_own_message() {
     let node = Fake::start(vec![Step::Problem(Rejection::NoSuchAccount.into())]).await;
     let outbox = Outbox::new(client(&node, "token"));
     let one = outbox.send(&to("bob"), "one").await.unwrap();
@@ -198,7 +198,7 @@ async fn a_refusal_concerns_one_message_only() {
 }
 
 #[test]
-fn a_file_that_is_torn_anywhere_keeps_what_was_whole() {
+fn a_torn_journal_keeps_its_whole_records() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let mut bytes = b"conclvo1".to_vec();
@@ -221,7 +221,7 @@ fn a_file_that_is_torn_anywhere_keeps_what_was_whole() {
 }
 
 #[test]
-fn a_file_is_for_its_owner_and_one_program() {
+fn a_journal_is_private_and_open_in_only_one_program() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");

@@ -52,7 +52,7 @@ async fn send(client: &Client) -> Result<crate::Sent, CallError> {
 }
 
 #[tokio::test]
-async fn a_retry_carries_the_same_number_and_nonce_whatever_happened() {
+async fn a_retry_keeps_number_and_nonce_after_every_failure() {
     let unknown = Step::Problem(Problem::OutcomeUnknown { waited_ms: 1 });
     let node = Fake::start(vec![
         unknown,
@@ -104,7 +104,7 @@ async fn the_node_that_is_named_as_the_leader_is_asked_next() {
 }
 
 #[tokio::test]
-async fn the_leader_that_comes_with_a_problem_gets_the_retry() {
+async fn the_leader_named_in_an_error_gets_the_retry() {
     let (leader, other) = (Fake::start(vec![]).await, Fake::start(vec![]).await);
     let name = leader.address.clone();
     let busy = Step::ProblemNaming(Problem::Busy, name);
@@ -116,7 +116,7 @@ async fn the_leader_that_comes_with_a_problem_gets_the_retry() {
 }
 
 #[tokio::test]
-async fn another_node_is_asked_when_one_dies() {
+async fn a_call_moves_to_another_node_when_its_node_dies() {
     let (mut one, two) = (Fake::start(vec![]).await, Fake::start(vec![]).await);
     let client = client(&[&one, &two], TOTAL_LONG);
     send(&client).await.unwrap();
@@ -132,7 +132,7 @@ enum Certainty {
 }
 
 #[tokio::test]
-async fn the_error_tells_whether_it_may_have_happened() {
+async fn an_error_distinguishes_not_done_from_unknown() {
     use Certainty::{NotDone, Unknown};
     let busy = || Step::Problem(Problem::Busy);
     let going = || Step::Problem(Problem::GoingAway);
@@ -182,7 +182,7 @@ async fn the_error_tells_whether_it_may_have_happened() {
 }
 
 #[tokio::test]
-async fn what_was_never_sent_is_certainly_not_done() {
+async fn a_call_that_was_never_sent_is_reported_as_not_done() {
     let mut node = Fake::start(vec![]).await;
     let client = client(&[&node], TOTAL_SHORT);
     send(&client).await.unwrap();
@@ -198,7 +198,7 @@ async fn what_was_never_sent_is_certainly_not_done() {
 }
 
 #[tokio::test]
-async fn a_read_that_gets_no_answer_is_not_done() {
+async fn a_read_without_an_answer_is_reported_as_not_done() {
     let node = Fake::always(|| Step::Hang).await;
     let client = client(&[&node], TOTAL_SHORT);
     let error = client.unread(20, Freshness::default()).await.unwrap_err();
@@ -206,7 +206,7 @@ async fn a_read_that_gets_no_answer_is_not_done() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_is_asked_for_with_the_same_key() {
+async fn an_unknown_outcome_is_retried_with_the_same_key() {
     let node = Fake::start(vec![Step::Hang, Step::Hang, Step::Hang, Step::Hang]).await;
     let client = client(&[&node], TOTAL_SHORT);
     let Err(CallError::Unknown {
@@ -245,7 +245,7 @@ async fn a_thousand_sends_are_pipelined_within_the_bound() {
 }
 
 #[tokio::test]
-async fn a_number_that_another_program_used_is_replaced_by_a_greater_one() {
+async fn a_number_used_by_another_program_is_replaced_by_a_greater() {
     let reused = Rejection::RequestReused { last: 70 };
     let node = Fake::start(vec![Step::Hang, refuse(reused)]).await;
     let client = client(&[&node], TOTAL_LONG);
@@ -256,7 +256,7 @@ async fn a_number_that_another_program_used_is_replaced_by_a_greater_one() {
 }
 
 #[tokio::test]
-async fn a_number_that_is_too_old_at_first_is_replaced_and_later_is_unknown() {
+async fn a_too_old_number_is_replaced_at_first_and_unknown_on_a_retry() {
     let too_old = || refuse(Rejection::RequestTooOld { last: 500 });
     let node = Fake::start(vec![too_old(), Step::Answer, Step::Hang, too_old()]).await;
     let client = client(&[&node], TOTAL_LONG);
@@ -266,7 +266,7 @@ async fn a_number_that_is_too_old_at_first_is_replaced_and_later_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_number_that_is_out_of_range_leads_back_with_another_nonce() {
+async fn an_out_of_range_number_is_retried_with_another_nonce() {
     let out_of_range = refuse(Rejection::RequestOutOfRange { last: 5 });
     let node = Fake::start(vec![out_of_range]).await;
     node.node.request_last.store(900, Ordering::SeqCst);
@@ -285,7 +285,7 @@ async fn endless_collisions_end_as_not_done() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_final_and_an_ended_session_tells_how_certain_it_is() {
+async fn a_refusal_is_final_and_session_expiry_reports_its_certainty() {
     let expired = || refuse(Rejection::SessionExpired);
     let no_account = refuse(Rejection::NoSuchAccount);
     let node = Fake::start(vec![no_account, expired(), Step::Hang, expired()]).await;
@@ -317,7 +317,7 @@ async fn without_a_token_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_text_that_no_node_takes_is_refused_here() {
+async fn an_invalid_text_is_refused_before_it_is_sent() {
     let node = Fake::start(vec![]).await;
     let client = client(&[&node], TOTAL_LONG);
     let error = client.send(&bob(), "").await.unwrap_err();
@@ -353,7 +353,7 @@ async fn mute() -> (tokio::net::TcpListener, String) {
 }
 
 #[tokio::test]
-async fn nodes_that_give_no_sign_of_life_are_left_while_others_give_one() {
+async fn silent_nodes_are_left_while_another_shows_signs_of_life() {
     let (first, second) = (mute().await, mute().await);
     let well = Fake::start(vec![]).await;
     let client = Client::builder()
@@ -370,7 +370,7 @@ async fn nodes_that_give_no_sign_of_life_are_left_while_others_give_one() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_slow_and_gives_a_sign_of_life_is_not_left() {
+async fn a_slow_node_that_shows_signs_of_life_is_not_left() {
     let slow = Fake::always(|| Step::Hang).await;
     let well = Fake::start(vec![]).await;
     let limit = 3 * ASK_OTHERS;

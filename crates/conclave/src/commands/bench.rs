@@ -226,8 +226,8 @@ async fn sends(args: &Sends) -> anyhow::Result<ExitCode> {
     if report.holds() {
         return Ok(ExitCode::SUCCESS);
     }
-    let sentence = "the nodes do not hold what they acknowledged";
-    let hint = "was somebody else sending? measure a cluster that nobody uses";
+    let sentence = "the nodes do not have the acknowledged number of messages";
+    let hint = "were other clients sending? measure a cluster that is not in use";
     Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
 }
 
@@ -292,7 +292,7 @@ async fn live(args: &Live) -> anyhow::Result<ExitCode> {
     if report.holds() {
         return Ok(ExitCode::SUCCESS);
     }
-    let sentence = "the streams did not give every message exactly once";
+    let sentence = "the streams did not deliver every message exactly once";
     Err(CommandError::new(EXIT_FAILED, sentence, MEASURE_AGAIN).into())
 }
 

@@ -23,7 +23,7 @@ use crate::{
 
 /// Warning for a cluster of two voters.
 pub(crate) const TWO_VOTERS: &str = "warning: two voters tolerate no failure: if either is lost \
-    for good, only `conclave cluster recover` leads out; add a third";
+    for good, only `conclave cluster recover` helps; add a third";
 
 /// Arguments of `cluster`.
 #[derive(Debug, clap::Args)]
@@ -141,7 +141,7 @@ fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
     table(status).iter().try_for_each(|row| output::line(row))?;
     warnings(status).iter().for_each(|warning| note(warning));
     if status.partial {
-        note("operators and administrators are told more: --operator-file, or conclave login");
+        note("operators and administrators see more: --operator-file, or conclave login");
     }
     let transfers = transfers(status).into_iter();
     for told in transfers
@@ -194,7 +194,7 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
     }
     if status.nodes.iter().any(|node| node.refuses_growth) {
         let sentence =
-            "warning: the cluster takes nothing that grows until there is room on its disks";
+            "warning: the cluster refuses requests that need space until its disks have room";
         warnings.push(sentence.to_owned());
     }
     for node in &status.nodes {
@@ -210,7 +210,7 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         }
         if node.unreached {
             warnings.push(format!(
-                "warning: the leader does not reach node {id} at {address}: it learns of nothing"
+                "warning: the leader does not reach node {id} at {address}: it gets no entries"
             ));
         }
     }
@@ -220,7 +220,7 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
     let differs = status.nodes.iter().map(|node| node.differs_at_index).max();
     if let Some(index) = differs.filter(|index| *index > 0) {
         warnings.push(format!(
-            "warning: the nodes have different states after entry {index}, and none has a \
+            "warning: the nodes have different states after entry {index}, and no state has a \
              majority: conclave cluster check"
         ));
     }
@@ -363,8 +363,8 @@ fn port(port: &v1::PortStatus) -> Value {
     json!({
         "connections": port.connections,
         "connections_max": port.connections_max,
-        "strangers": port.strangers,
-        "strangers_max": port.strangers_max,
+        "unauthenticated": port.unauthenticated,
+        "unauthenticated_max": port.unauthenticated_max,
         "taken": port.taken,
         "held_bytes": port.held_bytes,
         "held_bytes_max": port.held_bytes_max,
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_says_how_many_more_may_fail() {
+    fn the_status_summary_counts_tolerated_failures() {
         let cases = [
             (status(5, true, 2), "5/5 up, tolerates 2 more failures"),
             (status(4, true, 1), "4/5 up, tolerates 1 more failure"),
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn the_node_that_sees_a_majority_is_believed() {
+    fn the_status_with_the_most_reachable_voters_is_shown() {
         let unreachable = CallError::NotDone {
             sentence: String::new(),
             attempts: 1,
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_certificate_is_named_and_not_taken_for_a_node_that_is_down() {
+    fn an_expired_certificate_is_not_reported_as_a_down_node() {
         let not_done = |sentence: &str| CallError::NotDone {
             sentence: sentence.to_owned(),
             attempts: 1,
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_down_shows_no_old_numbers() {
+    fn a_down_node_is_shown_without_stale_figures() {
         let node = v1::NodeStatus {
             node_id: 3,
             client_address: "c:1".to_owned(),

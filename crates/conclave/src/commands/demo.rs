@@ -48,7 +48,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tolerated = (args.nodes - 1) / 2;
     if args.kill > tolerated {
-        let sentence = format!("{} nodes survive {tolerated} killed ones", args.nodes);
+        let sentence = format!("{} nodes tolerate {tolerated} killed nodes", args.nodes);
         let hint = "kill fewer with --kill, or start more with --nodes";
         return Err(CommandError::new(EXIT_USAGE, sentence, hint).into());
     }

@@ -87,7 +87,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Revoke { name } => {
             let client = connection.connect_as_operator().await?.client;
             client.revoke_operator(&name).await?;
-            note(&format!("{} is no operator", output::clean(&name)));
+            note(&format!(
+                "{} is not an operator any more",
+                output::clean(&name)
+            ));
         }
         Command::Reset { data } => reset(&data).await?,
     }
@@ -97,7 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Keeps a credential once the cluster has accepted it.
 async fn keep(file: &Path, connection: &Connection) -> anyhow::Result<()> {
     let credential = operators::read(file)?;
-    let connected = connection.connect_as_whoever().await?;
+    let connected = connection.connect_with_optional_session().await?;
     connected
         .client
         .with_operator(&credential)
@@ -123,7 +126,7 @@ async fn create(name: &str, file: Option<PathBuf>, connection: &Connection) -> a
     }
     output::line(&file.display().to_string())?;
     note(&format!(
-        "give this file to {}, who keeps it with: conclave operator use FILE",
+        "give this file to {}, to be kept with: conclave operator use FILE",
         output::clean(name)
     ));
     Ok(())
@@ -180,14 +183,14 @@ async fn reset(data: &Path) -> anyhow::Result<()> {
     while asked.exists() {
         if Instant::now() >= deadline {
             let sentence = "the node has not replaced the operators yet";
-            let hint = "it does so as soon as it runs, votes, and a majority of the nodes is \
-                        there; its log says what is in the way";
+            let hint = "it does so as soon as it runs, votes, and reaches a majority of the \
+                        nodes; its log says what prevents it";
             return Err(CommandError::new(EXIT_UNAVAILABLE, sentence, hint).into());
         }
         sleep(LOOK_INTERVAL).await;
     }
     output::line(&made.display().to_string())?;
-    note("all operators before are none any more; keep this one with: conclave operator use FILE");
+    note("all earlier operators are removed; keep this one with: conclave operator use FILE");
     Ok(())
 }
 
@@ -206,7 +209,7 @@ fn write_new(path: &Path, credential: &OperatorCredential) -> Result<(), Command
     write().map_err(|error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => CommandError::new(
             EXIT_CONFLICT,
-            format!("{} is there already", path.display()),
+            format!("{} already exists", path.display()),
             "name another file with --file",
         ),
         _ => credentials::failed("write", path, &error),

@@ -255,9 +255,9 @@ fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
             node.set_clock_offset(config.clock_offset_ms);
             // This fails only if the subscriber is gone, and then nothing is logged.
             let _ = filter.reload(new);
-            tracing::info!(log = config.log, "the settings were read again");
+            tracing::info!(log = config.log, "the settings were reloaded");
         }
-        Err(error) => tracing::warn!(%error, "the settings stay as they are"),
+        Err(error) => tracing::warn!(%error, "failed to reload the settings"),
     }
 }
 
@@ -321,7 +321,7 @@ async fn next_token(tokens: &mut watch::Receiver<Option<String>>) -> String {
 fn log_filter(filter: &str) -> Result<EnvFilter, CommandError> {
     let with_engine = format!("{ENGINE_LOG},{filter}");
     EnvFilter::try_new(with_engine).map_err(|error| {
-        let sentence = format!("`{filter}` is no log filter: {error}");
+        let sentence = format!("`{filter}` is not a log filter: {error}");
         CommandError::new(
             EXIT_USAGE,
             sentence,
@@ -369,10 +369,10 @@ fn no_start(data: &Path, error: StartError) -> anyhow::Error {
         }
         StartError::Listen {
             address,
-            whom,
+            callers,
             source,
         } if source.kind() == std::io::ErrorKind::AddrInUse => {
-            let sentence = format!("the address {address} for {whom} is in use");
+            let sentence = format!("the address {address} for {callers} is in use");
             (
                 sentence,
                 "stop the other program, or choose another address",
@@ -425,18 +425,18 @@ fn damaged_hint(stuck: &Stuck) -> &'static str {
     match stuck {
         Stuck::Alone => {
             "nothing was changed: restore a backup of the whole directory, or give --join with \
-             the peer addresses of nodes that are well"
+             the peer addresses of healthy nodes"
         }
         Stuck::NoSecret => {
-            "on a node that is well remove this one with `conclave cluster remove`, add it under \
+            "on a healthy node remove this one with `conclave cluster remove`, add it under \
              a new number, and start it with an empty directory"
         }
         Stuck::TooOften { .. } => {
-            "look at the disk and the memory of this machine; when they are well remove the \
+            "check the disk and the memory of this machine; when they are good remove the \
              damaged-N directories, and start it again"
         }
-        Stuck::NotLetIn { .. } => {
-            "nothing was changed: start the other nodes, a majority of which must be well, and \
+        Stuck::NotAdmitted { .. } => {
+            "nothing was changed: start the other nodes, of which a majority must be healthy, and \
              then this one again"
         }
         Stuck::Refused(problem) => crate::errors::of_reason(problem.reason()).1,
@@ -446,7 +446,7 @@ fn damaged_hint(stuck: &Stuck) -> &'static str {
 fn security_hint(error: &SecurityError) -> &'static str {
     match error {
         SecurityError::PlainOffLoopback { .. } => {
-            "leave --plain out: then all that clients send is encrypted"
+            "leave out --plain: then all connections of clients are encrypted"
         }
         SecurityError::SecretMissing => {
             "give every node the same --secret-file: `conclave token secret` makes one"
@@ -455,15 +455,15 @@ fn security_hint(error: &SecurityError) -> &'static str {
             "give --tls-certificate and --tls-key, or neither: without them clients know the \
              cluster by its fingerprint"
         }
-        SecurityError::OwnInPlain => "leave --plain out, or --tls-certificate and --tls-key",
+        SecurityError::OwnInPlain => "leave out --plain, or --tls-certificate and --tls-key",
         SecurityError::Own(OwnCertificateError::Curve { .. }) => {
             "make a key on P-256 or P-384, of Ed25519, or of RSA, and a certificate for it"
         }
         SecurityError::Own(_) => {
-            "both are files in PEM that the node can read: the certificate of the name with those \
-             that lead to its authority behind it, and its private key without a passphrase"
+            "both are PEM files that the node can read: the certificate of the name and the chain \
+             to its authority, in this order, and the private key without a passphrase"
         }
-        SecurityError::Certificates(_) => "the system must give random bytes",
+        SecurityError::Certificates(_) => "the operating system must provide random bytes",
     }
 }
 
@@ -480,7 +480,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn repair(reason: &str) -> anyhow::Error {
     use std::os::unix::process::CommandExt as _;
     note(&format!(
-        "the data of this node is damaged ({reason}): it begins again, to repair itself"
+        "the data of this node is damaged ({reason}): it restarts, to repair itself"
     ));
     let why = match std::env::current_exe() {
         Ok(program) => {
@@ -490,7 +490,7 @@ fn repair(reason: &str) -> anyhow::Error {
         Err(error) => error,
     };
     let sentence = format!("the data of this node is damaged ({reason}): it has stopped ({why})");
-    let hint = "start it again: it sets the damaged data aside and comes back by itself";
+    let hint = "start it again: it quarantines the damaged data and repairs itself";
     CommandError::new(EXIT_DAMAGED, sentence, hint).into()
 }
 
@@ -524,7 +524,7 @@ fn die_with_parent(parent: i32) -> anyhow::Result<()> {
     if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent) {
         return Ok(());
     }
-    let sentence = format!("the process {parent}, which this one is to end with, has ended");
+    let sentence = format!("the parent process {parent} has ended");
     Err(CommandError::new(EXIT_FAILED, sentence, "leave --die-with-parent out").into())
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use conclave_client::Fingerprint;
-use conclave_local_cluster::{Founding, LocalCluster, NODES_MAX, Options, Ports};
+use conclave_local_cluster::{Bootstrap, LocalCluster, NODES_MAX, Options, Ports};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval};
 
@@ -77,8 +77,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         program: this_program()?,
         directory: args.data.clone(),
         nodes: args.nodes,
-        founders: args.nodes,
-        founding: Founding::Meeting,
+        initial_members: args.nodes,
+        bootstrap: Bootstrap::Discovery,
         ports,
         plain: !args.tls,
         environment: Default::default(),
@@ -117,7 +117,7 @@ fn keep_operator(cluster: &LocalCluster) {
     // The cluster runs with or without a home directory.
     if let Err(error) = operators::keep(&cluster.endpoints(), &credential) {
         note(&format!(
-            "warning: the credential of the operator is not kept: {error}"
+            "warning: failed to keep the credential of the operator: {error}"
         ));
     }
 }
@@ -186,7 +186,7 @@ async fn tell_setup_tokens(cluster: &LocalCluster, program: &str) {
             let why = if first {
                 "no administrator yet"
             } else {
-                "another leader, another token"
+                "the leader has changed, and with it the token"
             };
             note(&format!(
                 "{why}: {program} account create NAME --setup-token {token}"
@@ -261,7 +261,7 @@ fn suggestions(cluster: &LocalCluster, known: Option<Fingerprint>, program: &str
     let kill = match pids.is_empty() {
         true => String::new(),
         false => format!(
-            "\n  kill -9 {}   # any {tolerated} may die, and everything goes on",
+            "\n  kill -9 {}   # any {tolerated} may die, and the cluster goes on",
             pids.join(" ")
         ),
     };
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_belongs_to_one_cluster_of_one_shape() {
+    fn a_directory_holds_one_cluster_of_a_fixed_size() {
         let directory = tempfile::tempdir().unwrap();
         let first = claim(&args(directory.path(), 5)).unwrap();
         let second = claim(&args(directory.path(), 5)).unwrap_err();

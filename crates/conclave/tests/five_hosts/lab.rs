@@ -15,7 +15,7 @@ const PREFIX: &str = "cvlab";
 /// Directory in which `ip netns` keeps the namespaces.
 const NAMESPACES: &str = "/run/netns";
 /// An unused Ethernet address: packets that are sent to it are silently lost.
-const NOBODY: &str = "02:00:00:00:00:ff";
+const UNUSED_ADDRESS: &str = "02:00:00:00:00:ff";
 
 /// A switch and the hosts connected to it. Hosts are numbered; from [`Lab::DESKS`] on they are
 /// people's machines.
@@ -136,7 +136,7 @@ impl Lab {
                 "replace",
                 &address,
                 "lladdr",
-                NOBODY,
+                UNUSED_ADDRESS,
                 "dev",
                 "eth0",
                 "nud",

@@ -5,10 +5,7 @@
 //! not hold. It needs root and iproute2 and says so where they are missing.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(
-    clippy::print_stdout,
-    reason = "it says what it does to whoever watches"
-)]
+#![allow(clippy::print_stdout, reason = "it prints its progress")]
 
 mod chance;
 mod host;
@@ -216,7 +213,7 @@ impl Story {
                     return host;
                 }
             }
-            assert!(Instant::now() < deadline, "nobody leads");
+            assert!(Instant::now() < deadline, "there is no leader");
             sleep(Duration::from_millis(50)).await;
         }
     }

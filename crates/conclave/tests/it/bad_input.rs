@@ -6,7 +6,7 @@
 use std::{fs, time::Duration};
 
 use conclave_client::{
-    CallError, Client, Freshness, From, Login, Page,
+    CallError, Client, Freshness, Login, Page, StartAt,
     core::{MessageRef, Sequence, SessionId},
     v1::{
         self, account_service_client::AccountServiceClient,
@@ -168,13 +168,13 @@ async fn at_the_command_line(node: &Served) {
         (&["account", "create", "cli"], 5, "taken"),
         (&["account", "list", "[x"], 2, "pattern"),
         (&["account", "delete"], 2, "no terminal"),
-        (&["send", "nobody", "hi"], 3, "account"),
+        (&["send", "mallory", "hi"], 3, "account"),
         (&["send", "bob", ""], 2, "text"),
         (&["send", "bob", &too_long], 2, "text"),
         (&["delete", "99.1"], 3, ""),
         (&["delete", "99"], 2, "two numbers"),
         (&["read", "--with", "a b"], 2, "name"),
-        (&["login", "nobody"], 4, "password"),
+        (&["login", "mallory"], 4, "password"),
         (&["frobnicate"], 2, "frobnicate"),
     ];
     for (args, code, part) in cases {
@@ -256,8 +256,8 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
     let mut refused = Vec::new();
     let attempts = [
         ("alice", "wrong password"),
-        ("nobody", "wrong password"),
-        ("nobody", PASSWORD),
+        ("mallory", "wrong password"),
+        ("mallory", PASSWORD),
         ("no such name!", PASSWORD),
         ("alice", "short"),
         ("", ""),
@@ -276,7 +276,7 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
     assert_eq!(refused.len(), 1, "they differ: {refused:?}");
     // An unknown name costs a password verification, too: at least a good part of the time.
     let mut took = Vec::new();
-    for name in ["alice", "nobody"] {
+    for name in ["alice", "mallory"] {
         let mut best = Duration::MAX;
         for _ in 0..3 {
             let began = Instant::now();
@@ -291,7 +291,7 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
     );
     let terminal = Person::new(std::slice::from_ref(&node.client_address));
     let mut said = Vec::new();
-    for name in ["alice", "nobody"] {
+    for name in ["alice", "mallory"] {
         let login = ["login", name, "--password-stdin"];
         let ran = terminal.run_with(&login, b"wrong password\n").await;
         // The answers differ only in the name that was typed.
@@ -302,7 +302,7 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_message_cannot_be_deleted() {
+async fn a_message_of_another_author_cannot_be_deleted() {
     let home = Home::new().await;
     let node = home.alone("data").await;
     let alice = User::new(&node, "alice").await;
@@ -348,7 +348,7 @@ async fn somebody_elses_message_cannot_be_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_session_is_told_so() {
+async fn an_expired_session_is_refused_with_its_reason() {
     let home = Home::new().await;
     let node = home.alone("data").await;
     let alice = User::new(&node, "alice").await;
@@ -369,7 +369,7 @@ async fn an_expired_session_is_told_so() {
         old.messages(&person("alice"), Page::Newest, 9, FRESH)
             .await
             .map(drop),
-        old.subscribe(From::Beginning).next().await.map(drop),
+        old.subscribe(StartAt::Beginning).next().await.map(drop),
     ];
     for outcome in outcomes {
         let Err(CallError::SessionExpired { sentence, certain }) = outcome else {
@@ -461,7 +461,7 @@ async fn an_oversized_frame_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_and_peers_are_told_apart() {
+async fn calls_at_the_wrong_port_are_refused() {
     let home = Home::new().await;
     let (_, nodes) = home.three().await;
     let alice = User::new(&nodes[0], "alice").await;
@@ -494,7 +494,7 @@ async fn clients_and_peers_are_told_apart() {
     lost.login("alice", PASSWORD).await.unwrap_err();
     let after = status(&home, &nodes[0]).await;
     let lead = |status: &v1::GetClusterStatusResponse| (status.leader_id, status.nodes[0].term);
-    assert_eq!(lead(&before), lead(&after), "somebody was deposed");
+    assert_eq!(lead(&before), lead(&after), "a leader was deposed");
     alice.client.send(&person("alice"), "after").await.unwrap();
     assert_eq!(alice.history("alice").await, ["before", "after"]);
     assert!(nodes.iter().all(|node| !node.log().contains("panicked")));

@@ -91,7 +91,7 @@ fn letters(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_secret_is_found_in_whatever_form_it_is_told() {
+fn the_secret_check_finds_every_encoding_of_a_secret() {
     let secrets = vec![("a password", PASSWORD.to_owned())];
     hides(b"a password of 19 letters", &secrets, "nothing");
     let forms = forms(PASSWORD);
@@ -149,7 +149,7 @@ impl Desk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_is_in_a_log_that_tells_everything_nor_in_the_list_of_processes() {
+async fn no_secret_is_in_a_trace_log_or_in_the_process_list() {
     let home = Home::new().await;
     let secret_file = home.path("given-secret");
     let secret = URL_SAFE_NO_PAD.encode(SECRET);
@@ -202,7 +202,7 @@ async fn no_secret_is_in_a_log_that_tells_everything_nor_in_the_list_of_processe
     let nowhere = home.path("nowhere").display().to_string();
     let wrong = [&wrong[..], &["--data", &nowhere]].concat();
     let wrong = root.run_with(&wrong, &[]).await;
-    wrong.failed(1, "this is no token to join");
+    wrong.failed(1, "this is not a join token");
 
     processes(&one, &two, &secrets, &token);
     hides(root.said.as_bytes(), &secrets, "what commands say");

@@ -2,7 +2,7 @@
 //! processes.
 
 use conclave_client::{
-    CallError, Client, Freshness, From, Login, Page, Sent,
+    CallError, Client, Freshness, Login, Page, Sent, StartAt,
     core::{ConversationId, MessageRef, Position, Progress, Recipient, Sequence},
     v1::{self, session_service_client::SessionServiceClient},
 };
@@ -300,11 +300,11 @@ async fn a_follower_sees_a_message_at_once() {
     // One program on each node; each shows the stored messages, and then the new ones.
     let mut following = Vec::new();
     for endpoint in endpoints(&cluster) {
-        let mut follow = bob.at(&endpoint).subscribe(From::Beginning);
+        let mut follow = bob.at(&endpoint).subscribe(StartAt::Beginning);
         assert_eq!(next_message(&mut follow).await.text, "stored before");
         following.push(follow);
     }
-    let mut own = alice.client.subscribe(From::Beginning);
+    let mut own = alice.client.subscribe(StartAt::Beginning);
     assert_eq!(next_message(&mut own).await.text, "stored before");
     for (endpoint, text) in endpoints(&cluster).into_iter().zip(["a", "b", "c"]) {
         let sent = alice.at(&endpoint).send(&person("bob"), text).await;
@@ -340,7 +340,7 @@ async fn a_follower_sees_a_message_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_are_deleted_for_oneself_or_for_everyone() {
+async fn messages_are_deleted_for_the_caller_or_for_everyone() {
     let cluster = Cluster::start(3).await;
     let alice = User::new(&cluster, "alice").await;
     let bob = User::new(&cluster, "bob").await;
@@ -438,7 +438,7 @@ async fn kept(cluster: &Cluster, reader: &User, sent: &Sent, expected: &v1::Mess
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_read_stays_in_the_history() {
+async fn read_messages_stay_in_the_history() {
     let cluster = Cluster::start(1).await;
     let alice = User::new(&cluster, "alice").await;
     let bob = User::new(&cluster, "bob").await;

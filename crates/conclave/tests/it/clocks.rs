@@ -26,7 +26,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_five_years_ahead_ends_nothing_and_dates_nothing() {
+async fn a_leader_clock_five_years_ahead_affects_no_expiry_or_date() {
     let cluster = Cluster::start_with_clocks(&[(1, FIVE_YEARS_MS), (2, 0), (3, 0)]).await;
     let (root, _) = cluster.administrator().await;
     let witness = Witness::new();
@@ -114,7 +114,7 @@ async fn end_of(mut stream: Streaming<v1::SubscribeResponse>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_cut_off_stops_telling_what_it_has() {
+async fn a_partitioned_node_stops_serving_stale_reads_and_streams() {
     let mut cluster = Cluster::prepare(3).await;
     for node in 1..=3 {
         cluster.set_variable(node, "CONCLAVE_STALE_SECONDS", "2");

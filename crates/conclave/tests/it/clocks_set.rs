@@ -68,7 +68,7 @@ impl Scene {
     /// machine's.
     async fn nothing_has_expired(&mut self, ahead_ms: i64) {
         let session = self.alice.client.session(Freshness::Linearizable).await;
-        let session = session.expect("nobody is logged out");
+        let session = session.expect("no session has ended");
         assert_eq!(session.session_id, self.session.session_id);
         let now = now_ms().saturating_add_signed(ahead_ms);
         let lasts = session.expires_at_ms.saturating_sub(now);
@@ -109,7 +109,7 @@ impl Scene {
 
     /// Waits until exactly these nodes are reported with clocks that are off.
     async fn clocks_are_off(&self, nodes: &[u64]) {
-        until("the status names whose clock is off", async || {
+        until("the status names the node whose clock is off", async || {
             let status = self.cluster.try_status(self.cluster.leader().await).await?;
             let off = status.nodes.iter().filter(|node| node.clock_is_off);
             let off: Vec<u64> = off.map(|node| node.node_id).collect();
@@ -129,7 +129,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_a_year_ahead_for_one_entry_or_for_a_while_changes_nothing() {
+async fn a_leader_clock_a_year_ahead_briefly_or_long_has_no_effect() {
     let mut scene = Scene::new().await;
     let leader = scene.cluster.leader().await;
     scene.cluster.set_clock(leader, YEAR_MS);
@@ -155,7 +155,7 @@ async fn a_leader_a_year_ahead_for_one_entry_or_for_a_while_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_a_day_behind_that_becomes_leader_changes_nothing() {
+async fn a_new_leader_with_a_clock_a_day_behind_has_no_effect() {
     let mut scene = Scene::new().await;
     let behind = scene.cluster.a_follower().await;
     scene.cluster.set_clock(behind, -DAY_MS);
@@ -174,7 +174,7 @@ async fn a_follower_a_day_behind_that_becomes_leader_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clocks_that_are_all_set_back_and_forth_by_an_hour_end_nothing() {
+async fn moving_all_clocks_by_an_hour_expires_nothing() {
     let mut scene = Scene::new().await;
     for ahead_ms in [-HOUR_MS, 0] {
         for node in scene.cluster.nodes() {

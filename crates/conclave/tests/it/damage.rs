@@ -216,10 +216,7 @@ async fn survives(cluster: Cluster, seed: u64, damages: u64) {
     assert_eq!((verdict.acked, verdict.unknown), (talk.said, 0));
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "who replays a seed wants to see what it did"
-)]
+#[expect(clippy::print_stdout, reason = "a replayed seed prints what it did")]
 fn tell(what: &str) {
     println!("{what}");
 }
@@ -249,13 +246,13 @@ fn damages() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_minority_comes_back_by_itself_and_nothing_is_lost() {
+async fn a_damaged_minority_recovers_by_itself_without_loss() {
     let cluster = Cluster::start(5).await;
     survives(cluster, 0x5eed_0001 + seed(), damages()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_minority_comes_back_by_snapshots_and_nothing_is_lost() {
+async fn a_damaged_minority_recovers_by_snapshots_without_loss() {
     let cluster = Cluster::start_with_short_logs(5, 64).await;
     survives(cluster, 0x5eed_0002 + seed(), damages()).await;
 }
@@ -272,7 +269,7 @@ fn touch_log(cluster: &Cluster, node: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_log_is_damaged_while_it_runs_stops_voting_and_comes_back() {
+async fn a_log_damaged_at_run_time_stops_votes_and_the_node_rejoins() {
     let cluster = Cluster::start(5).await;
     let (root, _) = cluster.administrator().await;
     let witness = Witness::new();

@@ -43,7 +43,7 @@ async fn history(alice: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_alone_with_a_damaged_log_stops_and_changes_nothing() {
+async fn a_lone_node_with_a_damaged_log_stops_and_changes_nothing() {
     let home = Home::new().await;
     let node = home.alone("data").await;
     let alice = alice_at(&node).await;
@@ -53,7 +53,7 @@ async fn a_node_alone_with_a_damaged_log_stops_and_changes_nothing() {
     let (file, good) = hurt_log(&data);
     for _ in 0..2 {
         let ended = home.try_alone("data", &[], &[]).await.unwrap_err();
-        ended.failed(65, "no other node is known that has the data");
+        ended.failed(65, "no other node with the data is known");
     }
     assert!(data.join("state.db").exists() && !data.join("damaged-1").exists());
     // The operator has restored the file, and says so.
@@ -64,7 +64,7 @@ async fn a_node_alone_with_a_damaged_log_stops_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_alone_makes_a_damaged_database_again_from_a_log_that_has_everything() {
+async fn a_lone_node_rebuilds_a_damaged_database_from_a_full_log() {
     let home = Home::new().await;
     let node = home.alone("data").await;
     let alice = alice_at(&node).await;
@@ -127,7 +127,7 @@ fn change_row(cluster: &Cluster, node: u64, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_has_changed_is_seen_by_comparing_and_the_odd_node_comes_back() {
+async fn a_changed_row_is_found_by_comparison_and_the_node_rejoins() {
     let cluster = Cluster::start_encrypted(5).await;
     let (root, _) = cluster.administrator().await;
     root.send(&person("root"), "the quick brown fox")
@@ -144,15 +144,15 @@ async fn a_row_that_has_changed_is_seen_by_comparing_and_the_odd_node_comes_back
     assert_eq!(cluster.status(hurt).await.node_id, before);
     let found = until("a check is finished", async || check(&cluster, &root).await).await;
     let verdict = |node: &v1::NodeCheck| (node.node_id, node.verdict());
-    let odd: Vec<_> = found.iter().map(verdict).collect();
-    for (node, verdict) in odd {
+    let verdicts: Vec<_> = found.iter().map(verdict).collect();
+    for (node, verdict) in verdicts {
         let expected = match node == before {
-            true => v1::CheckVerdict::Odd,
+            true => v1::CheckVerdict::Diverged,
             false => v1::CheckVerdict::Same,
         };
         assert_eq!(verdict, expected, "node {node}");
     }
-    until("the odd one has come back", async || {
+    until("the diverged node has come back", async || {
         let now = cluster.status(hurt).await;
         (now.node_id != before).then_some(())
     })
@@ -162,7 +162,7 @@ async fn a_row_that_has_changed_is_seen_by_comparing_and_the_odd_node_comes_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_checks_shows_and_tells_by_its_exit_code() {
+async fn cluster_check_reports_damage_in_output_and_exit_code() {
     let cluster = Cluster::start(3).await;
     let (root, _) = cluster.administrator().await;
     root.send(&person("root"), "the quick brown fox")
@@ -187,7 +187,7 @@ async fn the_command_checks_shows_and_tells_by_its_exit_code() {
     let hurt = cluster.a_follower().await;
     cluster.stop(hurt).await;
     let missing = admin.run(&["cluster", "check"]).await;
-    missing.failed(69, "2 of 3 nodes are well");
+    missing.failed(69, "2 of 3 nodes agree");
     change_row(&cluster, hurt, "quick brown");
     cluster.start_node(hurt).await;
     until("all three answer", async || {
@@ -195,17 +195,16 @@ async fn the_command_checks_shows_and_tells_by_its_exit_code() {
         (status.voters_reachable == 3).then_some(())
     })
     .await;
-    let odd = admin.run(&["cluster", "check"]).await;
-    odd.failed(65, "2 of 3 nodes are well");
-    let nobody = Person::named(&endpoints, "eve").await;
-    nobody
-        .run(&["cluster", "check"])
+    let diverged = admin.run(&["cluster", "check"]).await;
+    diverged.failed(65, "2 of 3 nodes agree");
+    let eve = Person::named(&endpoints, "eve").await;
+    eve.run(&["cluster", "check"])
         .await
         .failed(4, "credential of an operator");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_damaged_again_before_it_has_its_place_comes_back_all_the_same() {
+async fn a_node_damaged_again_while_rejoining_still_recovers() {
     let cluster = Cluster::start(5).await;
     let (root, _) = cluster.administrator().await;
     let hurt = cluster.a_follower().await;

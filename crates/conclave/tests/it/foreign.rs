@@ -105,7 +105,7 @@ pub(crate) async fn foreign_peers_are_refused(
             cluster_id: cluster.to_owned(),
             source_node_id: other,
             target_node_id,
-            source_life: 0,
+            source_incarnation: 0,
         });
         let vote = Some(peer::Vote {
             term: 1_000_000,
@@ -119,13 +119,13 @@ pub(crate) async fn foreign_peers_are_refused(
             ..Default::default()
         };
         assert_eq!(refusal(service.request_vote(request).await), expected);
-        let request = peer::TransferLeaderRequest {
+        let request = peer::TimeoutNowRequest {
             envelope: envelope.clone(),
             from_leader: vote,
             to_node_id: own,
             last_log_id: None,
         };
-        assert_eq!(refusal(service.transfer_leader(request).await), expected);
+        assert_eq!(refusal(service.timeout_now(request).await), expected);
         let request = peer::ForwardRequest {
             envelope,
             commands: Vec::new(),

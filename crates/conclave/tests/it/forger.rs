@@ -66,7 +66,10 @@ impl Forger {
 
     /// Returns another authority with the same name and another key.
     pub(crate) fn stranger(name: &str) -> Self {
-        Self::with_seed(&blake3::derive_key("somebody else", name.as_bytes()), name)
+        Self::with_seed(
+            &blake3::derive_key("another cluster", name.as_bytes()),
+            name,
+        )
     }
 
     fn with_seed(seed: &[u8; 32], name: &str) -> Self {
@@ -145,7 +148,7 @@ fn wanted(names: &[&str], usage: Use, days: [i64; 2]) -> CertificateParams {
 pub(crate) fn config(secret: &ClusterSecret, pair: Option<&Pair>) -> Arc<ClientConfig> {
     match pair {
         Some(pair) => config_with(secret, pair.chain.clone(), pair.key.serialize_der()),
-        None => Arc::new(believing(secret).with_no_client_auth()),
+        None => Arc::new(trusting(secret).with_no_client_auth()),
     }
 }
 
@@ -156,11 +159,11 @@ pub(crate) fn config_with(
     key: Vec<u8>,
 ) -> Arc<ClientConfig> {
     let key = PrivatePkcs8KeyDer::from(key);
-    let config = believing(secret).with_client_auth_cert(chain, key.into());
+    let config = trusting(secret).with_client_auth_cert(chain, key.into());
     Arc::new(config.unwrap())
 }
 
-fn believing(secret: &ClusterSecret) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+fn trusting(secret: &ClusterSecret) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(secret.authority().into()).unwrap();
     ClientConfig::builder_with_provider(Arc::new(default_provider()))

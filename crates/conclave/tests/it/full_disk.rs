@@ -43,18 +43,18 @@ impl World {
         let mut disks = Vec::new();
         for node in cluster.nodes() {
             let Some(disk) = SmallDisk::mount(&cluster.directory(node), DISK_MIB) else {
-                eprintln!("SKIPPED: this machine lets nobody mount a small disk; run as root");
+                eprintln!("SKIPPED: mounting a small disk needs root");
                 return None;
             };
             disks.push(disk);
         }
         cluster.start_all().await;
-        let nobody = cluster.client();
+        let anonymous = cluster.client();
         for name in ["alice", "bob"] {
-            nobody.create_account(name, "open sesame").await.unwrap();
+            anonymous.create_account(name, "open sesame").await.unwrap();
         }
-        let token = nobody.login("alice", "open sesame").await.unwrap().token;
-        let alice = nobody.with_token(&token).unwrap();
+        let token = anonymous.login("alice", "open sesame").await.unwrap().token;
+        let alice = anonymous.with_token(&token).unwrap();
         alice.send(&bob(), "first").await.unwrap();
         alice.send(&bob(), "second").await.unwrap();
         Some(Self {
@@ -104,7 +104,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself() {
+async fn a_full_disk_refuses_only_growth_and_recovers_by_itself() {
     let Some(world) = World::start().await else {
         return;
     };
@@ -123,9 +123,9 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
     }
     assert!(world.is_low(leader).await);
     // Reading, deleting, logging in and logging out still work.
-    let nobody = world.cluster.client();
-    let again = nobody.login("alice", "open sesame").await.unwrap();
-    nobody
+    let anonymous = world.cluster.client();
+    let again = anonymous.login("alice", "open sesame").await.unwrap();
+    anonymous
         .with_token(&again.token)
         .unwrap()
         .logout()
@@ -163,7 +163,7 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_whose_disk_is_full_stops_neither_itself_nor_the_others() {
+async fn a_follower_with_a_full_disk_keeps_all_nodes_running() {
     let Some(world) = World::start().await else {
         return;
     };
@@ -191,7 +191,7 @@ async fn uptime_ms(world: &World, node: u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_whose_disk_is_full_lets_another_lead_and_leads_again_when_it_has_room() {
+async fn a_leader_with_a_full_disk_yields_until_it_has_free_space() {
     let Some(world) = World::start().await else {
         return;
     };

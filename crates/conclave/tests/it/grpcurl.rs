@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
+use conclave_local_cluster::{Bootstrap, LocalCluster, Options, Ports};
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
@@ -32,8 +32,8 @@ async fn every_example_of_the_protocol_works() {
         program: env!("CARGO_BIN_EXE_conclave").into(),
         directory: directory.path().to_owned(),
         nodes: 1,
-        founders: 1,
-        founding: Founding::Numbered,
+        initial_members: 1,
+        bootstrap: Bootstrap::Numbered,
         ports: Ports::free(1).expect("there are free ports"),
         plain: true,
         environment: BTreeMap::new(),

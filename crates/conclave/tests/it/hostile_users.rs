@@ -32,12 +32,12 @@ async fn exhausted() -> (Cluster, Client, String) {
     let limits = [("messages-per-minute", 1), ("messages-burst", BURST)];
     let limits = limits.map(|(name, value)| (name.to_owned(), value));
     root.set_account_limits(limits).await.unwrap();
-    let nobody = cluster.client();
+    let anonymous = cluster.client();
     for name in ["alice", "bob"] {
-        nobody.create_account(name, "open sesame").await.unwrap();
+        anonymous.create_account(name, "open sesame").await.unwrap();
     }
-    let login = nobody.login("alice", "open sesame").await.unwrap();
-    let alice = nobody.with_token(&login.token).unwrap();
+    let login = anonymous.login("alice", "open sesame").await.unwrap();
+    let alice = anonymous.with_token(&login.token).unwrap();
     for _ in 0..BURST {
         alice.send(&to("bob"), "hello").await.unwrap();
     }
@@ -113,7 +113,7 @@ async fn alice_next(alice: &Client) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_library_waits_as_long_as_it_is_told_or_says_that_nothing_was_done() {
+async fn the_client_waits_out_a_rate_limit_or_reports_not_done() {
     let (cluster, alice, _) = exhausted().await;
     // A minute is longer than the deadline of a call.
     let refused = alice.send(&to("bob"), "more").await.unwrap_err();

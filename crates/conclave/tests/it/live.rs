@@ -172,7 +172,7 @@ async fn all_streams_are_complete(witness: &Witness, people: &[Person]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
+async fn every_stream_delivers_each_event_once_despite_node_faults() {
     let cluster = Cluster::start_undisturbed(5).await;
     let witness = Witness::new();
     let people = people(&cluster, PEOPLE).await;
@@ -216,8 +216,8 @@ async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
         .sum();
     assert!(moves > 0, "no stream has ever moved");
     all_streams_are_complete(&witness, &people).await;
-    let everybody: Vec<&Speaker> = speakers.iter().collect();
-    let verdict = witness.judge(&cluster, &everybody[..6]).await;
+    let all_speakers: Vec<&Speaker> = speakers.iter().collect();
+    let verdict = witness.judge(&cluster, &all_speakers[..6]).await;
     assert_eq!(verdict.unknown, 0);
     // The sessions are those of the beginning: no person has logged in again.
     for person in &people {
@@ -228,7 +228,7 @@ async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_hung_for_half_a_minute_catches_up_and_streams_again() {
+async fn a_node_paused_for_half_a_minute_catches_up_and_streams() {
     let cluster = Cluster::start(5).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -316,7 +316,7 @@ async fn a_sender_sees_sent_delivered_and_read_over_a_fail_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edits_reactions_and_deletions_are_told_once_to_those_in_the_room() {
+async fn room_members_get_each_edit_reaction_and_deletion_once() {
     let cluster = Cluster::start(3).await;
     let people = people(&cluster, 3).await;
     let [alice, bob, outsider] = &people[..] else {
@@ -398,7 +398,7 @@ async fn edits_reactions_and_deletions_are_told_once_to_those_in_the_room() {
         .send(&room("ops"), "among ourselves")
         .await
         .unwrap();
-    until("who was kicked is told", async || {
+    until("the kicked member is told", async || {
         bob.listener.look(|heard| {
             let last = heard.others.last()?.event.as_ref()?;
             matches!(last, v1::event::Event::MemberLeft(_)).then_some(())
@@ -409,7 +409,7 @@ async fn edits_reactions_and_deletions_are_told_once_to_those_in_the_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_there_is_known_on_all_nodes_and_a_dead_node_has_nobody() {
+async fn presence_is_known_on_all_nodes_and_ends_with_a_dead_node() {
     let cluster = Cluster::start(3).await;
     let stranger = cluster.client();
     let login = sign_up(&stranger, "alice").await;

@@ -42,7 +42,7 @@ async fn is_found(person: &Person, word: &str, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn times_are_those_of_the_zone_and_utc_says_that_it_is() {
+async fn times_are_shown_in_the_zone_and_utc_is_marked() {
     let (_cluster, alice) = alone("alice").await;
     alice.run(&["send", "alice", "hello"]).await.succeeded();
     is_found(&alice, "hello", 1).await;
@@ -207,7 +207,7 @@ async fn a_question_is_asked_before_many_pasted_lines_are_sent() {
     sent(1).await;
     type_in("a\nb\nc\n").await;
     sent(3).await;
-    let question = "4 lines came together: send them as [o]ne message, as 4 messages";
+    let question = "4 lines were pasted: send them as [o]ne message, as 4 messages";
     for (answer, count) in [("o\n", 1), ("e\n", 4)] {
         type_in("1\n2\n\n3\n4\n").await;
         says(&mut stderr, question).await;
@@ -231,7 +231,7 @@ async fn a_question_is_asked_before_many_pasted_lines_are_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_cannot_be_kept_leaves_no_session() {
+async fn a_login_that_cannot_be_saved_leaves_no_session() {
     let (cluster, alice) = alone("alice").await;
     let sessions = async || alice.run(&["sessions", "-o", "json"]).await.json().len();
     assert_eq!(sessions().await, 1);
@@ -257,7 +257,7 @@ async fn a_login_that_cannot_be_kept_leaves_no_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_cannot_be_shown_is_taken_back() {
+async fn a_secret_that_cannot_be_printed_is_revoked() {
     let (cluster, alice) = alone("alice").await;
     let (_, token) = cluster.administrator().await;
     alice.run(&["room", "create", "ops"]).await.succeeded();
@@ -268,10 +268,12 @@ async fn a_secret_that_cannot_be_shown_is_taken_back() {
     for command in ["invite create", "bot create ci"] {
         let script = format!(r#""$CONCLAVE" {command} > /dev/full"#);
         let ran = as_root(alice.shell(&script)).await;
-        ran.failed(1, "taken back");
+        ran.failed(1, "revoked again");
     }
     let script = r#""$CONCLAVE" webhook create ops hook > /dev/full"#;
-    run(alice.shell(script), b"").await.failed(1, "taken back");
+    run(alice.shell(script), b"")
+        .await
+        .failed(1, "revoked again");
     let invites = as_root(alice.command(&["invite", "list", "-o", "json"])).await;
     assert_eq!(invites.succeeded(), "");
     let hooks = alice.run(&["webhook", "list", "ops", "-o", "json"]).await;
@@ -282,7 +284,7 @@ async fn a_secret_that_cannot_be_shown_is_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversation_outlives_the_name_of_the_other() {
+async fn a_conversation_stays_readable_after_its_peer_is_deleted() {
     let (cluster, alice) = alone("alice").await;
     let bob = Person::named(&[cluster.endpoint(1)], "bob").await;
     bob.run(&["send", "alice", "remember this"])
@@ -324,7 +326,7 @@ async fn a_conversation_outlives_the_name_of_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_is_cut_says_so() {
+async fn a_truncated_list_says_so() {
     let (_cluster, alice) = alone("alice").await;
     for room in ["ops", "news", "fun"] {
         alice.run(&["room", "create", room]).await.succeeded();
@@ -346,7 +348,7 @@ async fn a_list_that_is_cut_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn weights_are_for_terminals_that_know_them() {
+async fn bold_text_is_used_only_on_capable_terminals() {
     let (_cluster, alice) = alone("alice").await;
     alice
         .run(&["send", "alice", "hello there"])
@@ -388,15 +390,15 @@ async fn a_refusal_begins_with_the_argument_that_caused_it() {
     alice.run(&["room", "create", "ops"]).await.succeeded();
     alice.run(&["send", "alice", "note"]).await.succeeded();
     let cases: [(&[&str], i32, &str); 14] = [
-        (&["send", "nobody", "hi"], 3, "error: nobody: "),
+        (&["send", "mallory", "hi"], 3, "error: mallory: "),
         (&["send", "#none", "hi"], 3, "error: '#none': "),
         (&["send", "alice", " "], 2, "error: TEXT: "),
-        (&["read", "--with", "nobody"], 3, "error: --with nobody: "),
-        (&["account", "block", "nobody"], 3, "error: nobody: "),
+        (&["read", "--with", "mallory"], 3, "error: --with mallory: "),
+        (&["account", "block", "mallory"], 3, "error: mallory: "),
         (&["account", "create", "alice"], 5, "error: alice: "),
         (&["account", "create", "a b"], 2, "error: 'a b': "),
         (&["room", "join", "none"], 3, "error: none: "),
-        (&["room", "invite", "ops", "nobody"], 3, "error: nobody: "),
+        (&["room", "invite", "ops", "mallory"], 3, "error: mallory: "),
         (&["room", "topic", "ops", "a\nb"], 2, "error: 'a"),
         (&["edit", "9.1", "x"], 3, "error: 9.1: "),
         (&["react", "1.1", "two words"], 2, "error: 'two words': "),

@@ -58,7 +58,7 @@ async fn refused(root: &Client, request: v1::ChangeMembersRequest) -> Reason {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_node_grows_to_five_while_people_talk_and_then_any_two_may_die() {
+async fn one_node_grows_to_five_under_load_and_any_two_may_then_fail() {
     let cluster = Cluster::prepare_growing(5).await;
     cluster.start_node(1).await;
     let (root, _) = cluster.administrator().await;
@@ -94,7 +94,7 @@ async fn one_node_grows_to_five_while_people_talk_and_then_any_two_may_die() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_node_stops_and_says_why_and_a_removed_leader_hands_over_first() {
+async fn a_removed_node_stops_and_a_removed_leader_transfers_first() {
     let cluster = Cluster::start(5).await;
     let (root, _) = cluster.administrator().await;
     let witness = Witness::new();
@@ -130,7 +130,7 @@ async fn a_removed_node_stops_and_says_why_and_a_removed_leader_hands_over_first
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_cost_the_majority_is_refused() {
+async fn membership_changes_that_lose_quorum_are_refused() {
     let cluster = Cluster::start(3).await;
     let (root, _) = cluster.administrator().await;
     assert_eq!(
@@ -158,14 +158,14 @@ async fn what_would_cost_the_majority_is_refused() {
         .await;
     assert_eq!(done.unwrap().voter_node_ids.len(), 2);
     let stranger = cluster.client();
-    let nobody = stranger
+    let refused = stranger
         .change_members(change(Change::RemoveNodeId(1)))
         .await;
-    assert_eq!(nobody.unwrap_err().reason(), Some(Reason::NotAnOperator));
+    assert_eq!(refused.unwrap_err().reason(), Some(Reason::NotAnOperator));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_knew_one_node_goes_on_when_that_is_gone_for_good() {
+async fn a_client_of_one_node_survives_the_removal_of_that_node() {
     let cluster = Cluster::prepare_growing(3).await;
     cluster.start_node(1).await;
     let (root, _) = cluster.administrator().await;
@@ -193,7 +193,7 @@ async fn a_client_that_knew_one_node_goes_on_when_that_is_gone_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn leadership_goes_where_it_is_sent() {
+async fn leadership_is_transferred_to_the_named_node() {
     let cluster = Cluster::start(3).await;
     let (root, _) = cluster.administrator().await;
     let witness = Witness::new();
@@ -245,7 +245,7 @@ async fn an_operator_adds_and_removes_a_node_from_the_command_line() {
     let (said, _) = conclave(&["promote", "2"]);
     assert!(said.contains("voters: 1, 2"), "{said}");
     let (said, _) = conclave(&["transfer-leader", "--to", "2"]);
-    assert_eq!(said, "node 2 leads\n");
+    assert_eq!(said, "node 2 is the leader\n");
     let (said, talk) = conclave(&["demote", "1", "--dry-run"]);
     assert!(
         said.contains("voters: 2\n") && talk.contains("would be"),

@@ -87,7 +87,7 @@ async fn disturbed(cluster: &Cluster, root: &Client, change: Change, dice: &mut 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_are_made_whatever_happens_to_the_leader_meanwhile() {
+async fn membership_changes_complete_under_any_leader_fault() {
     let seed = number_from("CONCLAVE_MEMBERSHIP_SEED", 1);
     eprintln!("CONCLAVE_MEMBERSHIP_SEED={seed}");
     let mut dice = Dice(0x5eed_1000 + seed as u64);
@@ -116,7 +116,7 @@ async fn changes_are_made_whatever_happens_to_the_leader_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_number_far_above_those_given_is_refused_and_removing_uses_none_up() {
+async fn a_far_node_number_is_refused_and_removals_skip_no_number() {
     let cluster = Cluster::start(3).await;
     let (root, _) = cluster.administrator().await;
     let add = |node_id: u64| v1::ChangeMembersRequest {

@@ -15,7 +15,7 @@ use crate::{
 const USAGE: i32 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_that_are_none_are_refused_before_anything_is_made() {
+async fn invalid_addresses_are_refused_before_anything_is_created() {
     let home = Home::new().await;
     let wrong: [(&[&str], &str); 9] = [
         (&["--advertise", "127.0.0.1:22400"], "a host has no port"),
@@ -29,7 +29,10 @@ async fn addresses_that_are_none_are_refused_before_anything_is_made() {
             &["--members", "1=0.0.0.0:7401/10.0.0.1:7400"],
             "every address",
         ),
-        (&["--members", "1=10.0.0.1:7401/10.0.0.256:7400"], "no IPv4"),
+        (
+            &["--members", "1=10.0.0.1:7401/10.0.0.256:7400"],
+            "not an IPv4",
+        ),
     ];
     for (flags, sentence) in wrong {
         let refused = home.try_alone("data", flags, &[]).await;
@@ -43,7 +46,7 @@ async fn addresses_that_are_none_are_refused_before_anything_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn left_overs_of_the_first_start_do_no_harm() {
+async fn leftovers_of_the_first_start_do_no_harm() {
     let home = Home::new().await;
     let left_over = [("CONCLAVE_JOIN_TOKEN", "conclave-join-1.used-long-ago")];
     let new = home.try_alone("data", &[], &left_over).await;
@@ -57,7 +60,7 @@ async fn left_overs_of_the_first_start_do_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signals_that_mean_nothing_stop_nothing_and_hangup_reads_the_settings_again() {
+async fn unused_signals_are_ignored_and_sighup_reloads_the_settings() {
     let home = Home::new().await;
     let file = home.path("conclave.toml");
     fs::write(&file, "log = \"warn\"\n").unwrap();
@@ -70,19 +73,19 @@ async fn signals_that_mean_nothing_stop_nothing_and_hangup_reads_the_settings_ag
         kill_process(pid, signal).unwrap();
     }
     sign_up(&node.client(), "alice").await;
-    assert!(!node.log().contains("read again"), "{}", node.log());
+    assert!(!node.log().contains("were reloaded"), "{}", node.log());
     fs::write(&file, "log = \"no such=filter=at all\"\n").unwrap();
     kill_process(pid, Signal::HUP).unwrap();
     until("a bad filter changes nothing", async || {
-        node.log().contains("stay as they are").then_some(())
+        node.log()
+            .contains("failed to reload the settings")
+            .then_some(())
     })
     .await;
     fs::write(&file, "log = \"debug\"\n").unwrap();
     kill_process(pid, Signal::HUP).unwrap();
     until("it logs more", async || {
-        node.log()
-            .contains("settings were read again")
-            .then_some(())
+        node.log().contains("settings were reloaded").then_some(())
     })
     .await;
     assert!(node.has_ended().is_none());
@@ -91,7 +94,7 @@ async fn signals_that_mean_nothing_stop_nothing_and_hangup_reads_the_settings_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_joins_at_the_port_for_clients_is_told_so() {
+async fn joining_at_the_client_port_is_named_as_the_mistake() {
     let home = Home::new().await;
     let data = |name: &str| home.path(name).display().to_string();
     let addresses = ["--client-address", ANY_PORT, "--peer-address", ANY_PORT];
@@ -128,7 +131,7 @@ async fn who_joins_at_the_port_for_clients_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_that_differ_are_named_once_and_no_peer_comes_and_goes() {
+async fn differing_member_lists_are_logged_once_without_peer_flapping() {
     let home = Home::new().await;
     let ports = conclave_local_cluster::Ports::free(2).expect("there are free ports");
     let (one, two) = (ports.peer(1), ports.peer(2));

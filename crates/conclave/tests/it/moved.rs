@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use conclave_client::{Client, From, v1};
+use conclave_client::{Client, StartAt, v1};
 use conclave_local_cluster::Ports;
 
 use crate::{
@@ -31,7 +31,7 @@ async fn status_at(client: &Client, endpoint: &str) -> Option<v1::GetClusterStat
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_moved_is_found_at_its_new_addresses_and_its_streams_go_on() {
+async fn a_moved_node_is_found_at_its_new_address_and_streams_go_on() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -64,7 +64,7 @@ async fn a_node_that_moved_is_found_at_its_new_addresses_and_its_streams_go_on()
     talking.finish_without_error().await;
     // Messages that are sent now arrive on a stream of the node that moved.
     let there = client_of(&node.client_address, &alice.token);
-    let mut events = there.subscribe(From::Beginning);
+    let mut events = there.subscribe(StartAt::Beginning);
     alice
         .client
         .send(&person("alice"), "to myself")
@@ -82,7 +82,7 @@ async fn a_node_that_moved_is_found_at_its_new_addresses_and_its_streams_go_on()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_nodes_that_all_moved_find_each_other_by_join() {
+async fn three_moved_nodes_find_each_other_by_join() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -129,7 +129,7 @@ async fn three_nodes_that_all_moved_find_each_other_by_join() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_the_leader_does_not_reach_is_not_ready_and_says_so() {
+async fn a_node_unreachable_by_the_leader_reports_itself_unreached() {
     let cluster = Cluster::start(3).await;
     let client = cluster.operator_client().await;
     // The node that will be cut off later also knows the operator.

@@ -73,7 +73,7 @@ fn ticks(pid: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_from_before_a_start_comes_back_under_a_new_number_and_nothing_is_lost() {
+async fn an_outdated_copy_rejoins_under_a_new_number_without_loss() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -104,7 +104,7 @@ async fn a_copy_from_before_a_start_comes_back_under_a_new_number_and_nothing_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_a_running_node_gives_no_vote_when_another_follower_is_lost() {
+async fn a_restored_copy_gives_no_vote_when_another_follower_is_lost() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -162,7 +162,7 @@ async fn start_beside(data: &Path) -> Result<Served, Ran> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_beside_its_original_is_refused_and_no_client_ever_sees_it() {
+async fn a_copy_beside_its_original_is_refused_and_serves_no_client() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -203,7 +203,7 @@ async fn a_copy_beside_its_original_is_refused_and_no_client_ever_sees_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_original_that_was_given_up_stops_when_it_wakes() {
+async fn a_paused_original_stops_after_its_copy_has_replaced_it() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;

@@ -51,7 +51,7 @@ async fn tries_everything(client: &Client, endpoint: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_no_operator_runs_no_machine_and_is_told_so_once_in_the_log() {
+async fn operator_calls_without_a_credential_fail_and_are_logged_once() {
     let cluster = Cluster::start(3).await;
     let (_, token) = cluster.administrator().await;
     let admin = cluster.client().with_token(&token).unwrap();
@@ -106,7 +106,7 @@ async fn who_is_no_operator_runs_no_machine_and_is_told_so_once_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_and_tokens_come_and_go_from_the_command_line() {
+async fn the_cli_creates_and_removes_operators_and_join_tokens() {
     let cluster = Cluster::start(3).await;
     let first = Person::new(&at(&cluster));
     let file = cluster.operator_file().await;
@@ -139,7 +139,7 @@ async fn operators_and_tokens_come_and_go_from_the_command_line() {
     let again = first
         .run(&["operator", "create", "max", "--file", other])
         .await;
-    again.failed(5, "is there already");
+    again.failed(5, "already exists");
     let eva = Person::new(&at(&cluster));
     let revoke = ["operator", "revoke", "operator", "--operator-file", other];
     eva.run(&revoke).await.succeeded();

@@ -63,7 +63,7 @@ async fn shown(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_public_name_has_the_operators_certificate_and_the_cluster_keeps_its_own() {
+async fn the_operators_certificate_serves_only_the_public_name() {
     let home = Home::new().await;
     let (files, authority) = (Files::new(&home), Forger::stranger("a web authority"));
     files.hold(&authority.issue(&["localhost"], Use::Answer));
@@ -91,7 +91,7 @@ async fn a_public_name_has_the_operators_certificate_and_the_cluster_keeps_its_o
     let elsewhere = [&elsewhere[..], &[roots, "--timeout", "2"]].concat();
     alice.run(&elsewhere).await.failed(NOT_ALLOWED, NOT_PROVEN);
     let others = home.path("others.pem");
-    fs::write(&others, Forger::stranger("nobody").pem()).unwrap();
+    fs::write(&others, Forger::stranger("mallory").pem()).unwrap();
     let by_others = ["whoami", "--timeout", "2", "--ca-file"];
     let by_others = [&by_others[..], &[others.to_str().unwrap()]].concat();
     alice.run(&by_others).await.failed(NOT_ALLOWED, NOT_PROVEN);
@@ -131,7 +131,7 @@ fn forger_pem(der: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_trust_export_writes_is_what_other_programs_need() {
+async fn trust_export_writes_an_authority_for_other_programs() {
     let home = Home::new().await;
     let data = home.path("data").display().to_string();
     let args = ["--data", &data, "--client-address", ANY_PORT];
@@ -155,7 +155,7 @@ async fn what_trust_export_writes_is_what_other_programs_need() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_replaced_is_shown_without_a_restart_and_a_wrong_one_is_not() {
+async fn a_replaced_certificate_is_reloaded_unless_its_pair_is_wrong() {
     let home = Home::new().await;
     let (files, authority) = (Files::new(&home), Forger::stranger("a web authority"));
     let (first, second) = (
@@ -164,9 +164,9 @@ async fn a_certificate_that_is_replaced_is_shown_without_a_restart_and_a_wrong_o
     );
     files.hold(&first);
     let node = files.serve(&home, &[]).await.unwrap();
-    let believing = believing(&authority);
+    let trusting = trusting(&authority);
     assert_eq!(
-        shown(&node, &believing, "chat.example").await.as_ref(),
+        shown(&node, &trusting, "chat.example").await.as_ref(),
         Some(&first.chain[0])
     );
     // The cluster's own names keep the cluster's certificate.
@@ -175,23 +175,23 @@ async fn a_certificate_that_is_replaced_is_shown_without_a_restart_and_a_wrong_o
 
     // The operator replaces first the one file, then the other, with time between them.
     fs::write(&files.certificate, &second.chain_pem).unwrap();
-    let line = "the own certificate stays the old one";
+    let line = "failed to load the operator's own certificate";
     until("the log says so", async || {
         node.log().contains(line).then_some(())
     })
     .await;
     assert_eq!(
-        shown(&node, &believing, "chat.example").await.as_ref(),
+        shown(&node, &trusting, "chat.example").await.as_ref(),
         Some(&first.chain[0])
     );
     let connect = async || {
-        let connecting = forger::connect(&believing, &node.client_address, "chat.example");
+        let connecting = forger::connect(&trusting, &node.client_address, "chat.example");
         connecting.await.unwrap()
     };
     let mut open = connect().await;
     fs::write(&files.key, second.key.serialize_pem()).unwrap();
     until("the new one is shown", async || {
-        let shown = shown(&node, &believing, "chat.example").await?;
+        let shown = shown(&node, &trusting, "chat.example").await?;
         if shown == second.chain[0] {
             return Some(());
         }
@@ -221,7 +221,7 @@ async fn get(stream: &mut tokio_rustls::client::TlsStream<tokio::net::TcpStream>
     String::from_utf8_lossy(&bytes[..heard]).into_owned()
 }
 
-fn believing(authority: &Forger) -> Arc<rustls::ClientConfig> {
+fn trusting(authority: &Forger) -> Arc<rustls::ClientConfig> {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
@@ -234,7 +234,7 @@ fn believing(authority: &Forger) -> Arc<rustls::ClientConfig> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_are_no_pair_are_an_error_at_the_start() {
+async fn mismatched_certificate_files_are_an_error_at_start() {
     let home = Home::new().await;
     let (files, authority) = (Files::new(&home), Forger::stranger("a web authority"));
     let missing = files.serve(&home, &[]).await.unwrap_err();

@@ -44,14 +44,14 @@ async fn unread(person: &Person) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_message_is_marked_as_read_that_was_not_shown() {
+async fn only_shown_messages_are_marked_as_read() {
     let (_cluster, bob) = reader().await;
     let peeked = bob.run(&["read", "--limit", "5", "--peek"]).await;
     assert_eq!(peeked.succeeded().lines().count(), 5);
     assert_eq!(unread(&bob).await, 60, "a look marks nothing");
 
     let newest = bob.run(&["read", "--with", "#news"]).await;
-    let hint = "40 older ones are unread, so none is marked: conclave read --with '#news' \
+    let hint = "40 older messages are unread, none is marked read: conclave read --with '#news' \
                 --unread 60";
     assert!(newest.stderr.contains(hint), "{newest:?}");
     let shown = newest.succeeded();
@@ -141,7 +141,7 @@ async fn until_all_is_read(person: &Person) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
+async fn following_from_a_position_marks_no_unshown_message_as_read() {
     let (cluster, bob) = reader().await;
     let carol = Person::named(&[cluster.endpoint(1)], "carol").await;
     carol.run(&["room", "join", "news"]).await.succeeded();
@@ -158,7 +158,7 @@ async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
         for number in 41..=WAITING {
             follower.shows(&format!("news {number}")).await;
         }
-        let hint = "40 older ones are unread, so none is marked: conclave read --with id:1 \
+        let hint = "40 older messages are unread, none is marked read: conclave read --with id:1 \
                     --unread 40";
         follower.tells(hint).await;
     }
@@ -186,7 +186,7 @@ async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
+async fn a_pipe_closed_early_marks_only_the_lines_taken_from_it() {
     let (_cluster, bob) = reader().await;
     // The outer shell prints on stderr how the program ended.
     let script = |command: &str, lines: usize| {
@@ -207,7 +207,7 @@ async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_in_a_pipe_is_not_read() {
+async fn messages_left_in_a_pipe_are_not_marked_as_read() {
     let (_cluster, bob) = reader().await;
     // A program that reads the output only after the command has ended.
     let mut child = bob.command(&["read", "--unread", "60"]).spawn().unwrap();

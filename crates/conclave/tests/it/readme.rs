@@ -73,7 +73,7 @@ async fn the_commands_of_the_readme_work() {
         } else if block.starts_with("conclave ") {
             &mut chat
         } else {
-            panic!("nobody knows how to try this: {block}");
+            panic!("no test runs this: {block}");
         };
         kind.push(block);
     }
@@ -354,27 +354,27 @@ async fn first_operator(desk: &Desk, ports: Ports, data: &[PathBuf]) -> String {
 
 /// Adds a fourth machine to a cluster of three, as in the block.
 async fn on_one_machine_more(desk: &Desk, block: &str) {
-    const FOUNDERS: u64 = 3;
+    const INITIAL_MEMBERS: u64 = 3;
     const ALL: u64 = 4;
     let ports = Ports::free(ALL).expect("there are free ports");
     let member = |node| format!("{node}={}/{}", ports.peer(node), ports.client(node));
-    let list: Vec<String> = (1..=FOUNDERS).map(member).collect();
+    let list: Vec<String> = (1..=INITIAL_MEMBERS).map(member).collect();
     let mut nodes = Vec::new();
     let secret = desk.home.secret_file();
-    for node in 1..=FOUNDERS {
+    for node in 1..=INITIAL_MEMBERS {
         let start = format!(
             "exec conclave serve --node {node} --members {} --secret-file {} --data {} \
              --client-address {} --peer-address {}",
             list.join(","),
             secret.display(),
-            desk.home.path(&format!("founder-{node}")).display(),
+            desk.home.path(&format!("member-{node}")).display(),
             ports.client(node),
             ports.peer(node)
         );
         nodes.push(desk.start(&start).await);
     }
-    let founder = |node| desk.home.path(&format!("founder-{node}"));
-    let data: Vec<_> = (1..=FOUNDERS).map(founder).collect();
+    let initial_member = |node| desk.home.path(&format!("member-{node}"));
+    let data: Vec<_> = (1..=INITIAL_MEMBERS).map(initial_member).collect();
     let at = first_operator(desk, ports, &data).await;
     let data = desk.home.path("fourth");
     let block = block.replace(MACHINE_SECRET, secret.to_str().unwrap());

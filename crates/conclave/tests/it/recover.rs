@@ -46,7 +46,7 @@ async fn standing(data: &Path) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_comes_back() {
+async fn one_of_two_voters_recovers_alone_and_refuses_the_lost_voter() {
     let cluster = Cluster::prepare_growing(3).await;
     cluster.start_node(1).await;
     let (root, _) = cluster.administrator().await;
@@ -79,7 +79,7 @@ async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_com
     cluster.kill(1).await;
     let before = as_written(look, &data).await.succeeded();
     assert!(
-        before.contains("voters: 1, 2") && before.contains("given up: 2"),
+        before.contains("voters: 1, 2") && before.contains("lost nodes: 2"),
         "{before}"
     );
     // Without a terminal the command asks for no confirmation, and changes nothing.
@@ -160,7 +160,7 @@ async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_com
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_three_of_five_lost_the_survivor_with_the_most_is_recovered() {
+async fn with_three_of_five_lost_the_longest_log_is_recovered() {
     let cluster = Cluster::start(5).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;

@@ -73,7 +73,7 @@ async fn heard(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scanner_sees_no_byte_but_how_tls_hangs_up() {
+async fn a_scanner_receives_at_most_a_tls_alert() {
     let home = Home::new().await;
     let (node, _) = start(&home).await;
     let hello = hello_of_tls_1_2();
@@ -100,7 +100,7 @@ async fn a_scanner_sees_no_byte_but_how_tls_hangs_up() {
         assert!(hung_up, "{address} answers {heard:?} to {said:?}");
     });
     join_all(asked).await;
-    for (whom, why) in [
+    for (callers, why) in [
         ("clients", "it does not speak TLS\""),
         ("peers", "it does not speak TLS\""),
         ("clients", "it does not speak TLS 1.3"),
@@ -108,10 +108,10 @@ async fn a_scanner_sees_no_byte_but_how_tls_hangs_up() {
         ("clients", "it does not finish the handshake"),
         ("peers", "it does not finish the handshake"),
     ] {
-        let line = format!("a connection for {whom} was refused");
+        let line = format!("a connection for {callers} was refused");
         // The connection ends a moment before its line is written.
         let one = async || (lines(&node.log(), &[&line, why]) == 1).then_some(());
-        until(&format!("{whom} {why}"), one).await;
+        until(&format!("{callers} {why}"), one).await;
     }
     node.stop().await;
 }
@@ -123,7 +123,7 @@ fn lines(log: &str, parts: &[&str]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handshakes_that_are_left_open_are_ended_and_keep_nobody_out() {
+async fn handshakes_that_are_left_open_are_ended_and_keep_not_a_peer_out() {
     let home = Home::new().await;
     let (node, secret) = start(&home).await;
     let config = config(&secret, None);
@@ -174,7 +174,7 @@ fn envelope(cluster_id: &str, source: u64, target: u64) -> Envelope {
         cluster_id: cluster_id.to_owned(),
         source_node_id: source,
         target_node_id: target,
-        source_life: 0,
+        source_incarnation: 0,
     }
 }
 
@@ -185,7 +185,7 @@ fn name_of(secret: &ClusterSecret, node: u64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_with_a_wrong_certificate_does_not_get_through_and_the_log_says_why() {
+async fn a_peer_with_a_wrong_certificate_is_refused_and_logged() {
     let home = Home::new().await;
     let (node, secret) = start(&home).await;
     let (inside, outside) = (
@@ -257,7 +257,7 @@ async fn a_peer_with_a_wrong_certificate_does_not_get_through_and_the_log_says_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_nobody() {
+async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_not_a_peer() {
     let home = Home::new().await;
     let (node, secret) = start(&home).await;
     let inside = Forger::knowing(&secret);
@@ -267,15 +267,15 @@ async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_nobody() {
         Some(&inside.issue(&[ANY_PEER, &node_2], Use::Peer)),
     );
     let as_any = config(&secret, Some(&inside.issue(&[ANY_PEER], Use::Peer)));
-    let as_nobody = config(&secret, None);
-    let nobody = "this port is for nodes of the cluster, with a certificate";
+    let without_certificate = config(&secret, None);
+    let not_a_peer = "this port is for nodes of the cluster, with a certificate";
     for (who, why) in [
         (
             &as_node_2,
             "the certificate is that of node 2, not of node 3",
         ),
-        (&as_any, nobody),
-        (&as_nobody, nobody),
+        (&as_any, not_a_peer),
+        (&without_certificate, not_a_peer),
     ] {
         for _ in 0..2 {
             let refused = ask(
@@ -291,7 +291,7 @@ async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_nobody() {
         assert_eq!(lines(&node.log(), &[CALL, why]), 1, "{}", node.log());
     }
     // These clients may not make any other call either.
-    for config in [&as_any, &as_nobody] {
+    for config in [&as_any, &without_certificate] {
         let channel = forger::channel(config, &node.peer_address, ANY_PEER);
         let mut peers = PeerServiceClient::new(channel);
         let envelope = Some(envelope(&secret.cluster_id(), 2, 1));
@@ -315,7 +315,7 @@ async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_was_removed_is_a_peer_no_more_whatever_it_shows() {
+async fn a_removed_node_is_refused_even_with_a_valid_certificate() {
     let cluster = Cluster::start_encrypted(3).await;
     let secret = cluster.secret();
     let (root, _) = cluster.administrator().await;
@@ -358,7 +358,7 @@ fn join(at: &str, data: &Path, token: &str) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_good_once_and_in_its_time() {
+async fn a_used_or_expired_join_token_is_refused() {
     let mut cluster = Cluster::prepare_growing(2).await;
     cluster.encrypt();
     cluster.start_node(1).await;
@@ -393,7 +393,7 @@ async fn a_token_is_good_once_and_in_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_shows_its_token_to_no_other_cluster() {
+async fn a_joining_node_shows_its_token_to_no_other_cluster() {
     let home = Home::new().await;
     let (node, _) = start(&home).await;
     // A token of the right form, for a cluster with another authority.
@@ -401,7 +401,7 @@ async fn a_machine_shows_its_token_to_no_other_cluster() {
     let mut joining = join(&node.peer_address, &home.path("joining"), &token)
         .spawn()
         .unwrap();
-    let line = "it does not believe this node";
+    let line = "it does not trust this node";
     until("the node says so", async || {
         (lines(&node.log(), &[CONNECTION, line]) == 1).then_some(())
     })

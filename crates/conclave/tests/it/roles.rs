@@ -48,7 +48,7 @@ const FOR_LEARNERS: [&str; 9] = [
     "GetNodeStatus",
     "ReadIndex",
     "RenewCertificates",
-    "ShareMoment",
+    "Gossip",
 ];
 /// Reasons of refusals that depend on the caller.
 const ROLE_REASONS: [&str; 3] = ["NODE_RETIRED", "NOT_A_PEER", "PEER_ROLE"];
@@ -194,7 +194,7 @@ pub(crate) async fn with_a_learner_in(cluster: &Cluster) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_gets_nothing_from_the_port_for_peers() {
+async fn the_peer_port_refuses_callers_without_a_certificate() {
     let cluster = Cluster::start(1).await;
     let secret = cluster.secret();
     let config = forger::config(&secret, None);
@@ -205,7 +205,7 @@ async fn a_stranger_gets_nothing_from_the_port_for_peers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_learner_has_no_secret_and_acts_for_nobody_and_a_removed_one_not_for_itself() {
+async fn a_learner_has_no_secret_and_cannot_act_for_other_nodes() {
     let (cluster, root) = with_a_learner().await;
     let directory = cluster.directory(4);
     for file in ["secret", "secret.copy"] {
@@ -221,7 +221,7 @@ async fn a_learner_has_no_secret_and_acts_for_nobody_and_a_removed_one_not_for_i
     let allowed = [&FOR_ALL[..], &FOR_LEARNERS].concat();
     all_were_refused_but(&refused, &allowed, "PEER_ROLE");
     let log = cluster.log(leader);
-    assert_eq!(log.matches("is not for it").count(), 7, "{log}");
+    assert_eq!(log.matches(", which may not call ").count(), 7, "{log}");
     // The learner may not act as another node either.
     let refused = refused_calls(&channel, &cluster_id, 1, leader).await;
     assert!(
@@ -253,7 +253,7 @@ async fn a_learner_has_no_secret_and_acts_for_nobody_and_a_removed_one_not_for_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session() {
+async fn a_command_forwarded_by_a_learner_needs_its_session_token() {
     let (cluster, _) = with_a_learner().await;
     let (alice, bob) = (
         sign_up(&cluster.client(), "alice").await,
@@ -322,7 +322,7 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
                 let shown = format!("Bearer {token}").parse().unwrap();
                 asked.metadata_mut().insert("authorization", shown);
             }
-            let refused = peers.forward(asked).await.expect_err("it is not believed");
+            let refused = peers.forward(asked).await.expect_err("it is not trusted");
             let reason = reason_of(&refused).unwrap();
             assert!(
                 ["PEER_ROLE", "SESSION_EXPIRED"].contains(&&*reason),
@@ -338,7 +338,7 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_with_a_certificate_that_is_no_member_asks_how_a_node_is_and_nothing_else() {
+async fn a_non_member_with_a_certificate_may_only_ask_for_node_status() {
     let cluster = Cluster::start(1).await;
     let secret = cluster.secret();
     let name = format!("node-9.peer.{}.conclave.internal", secret.cluster_id());
@@ -355,7 +355,7 @@ async fn a_node_with_a_certificate_that_is_no_member_asks_how_a_node_is_and_noth
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_in_then() {
+async fn a_node_gets_the_authority_key_with_its_vote_and_serves_joins() {
     let cluster = Cluster::prepare_growing(3).await;
     cluster.start_node(1).await;
     let root = cluster.operator_client().await;
@@ -369,9 +369,7 @@ async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_i
     })
     .await;
     until("it asks for its vote no more", async || {
-        let has_its_place = cluster
-            .log(2)
-            .contains("this node has its place in the cluster");
+        let has_its_place = cluster.log(2).contains("this node has joined the cluster");
         has_its_place.then_some(())
     })
     .await;
@@ -435,7 +433,7 @@ async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_i
             .await
             .expect("it says why");
         let line = line.unwrap().expect("it goes on asking");
-        if line.contains("waiting to be let into the cluster") {
+        if line.contains("waiting to join the cluster") {
             break;
         }
     }
@@ -446,7 +444,7 @@ async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_learner_comes_back_by_its_certificate_as_a_learner() {
+async fn a_damaged_learner_rejoins_as_a_learner_by_its_certificate() {
     let (cluster, _) = with_a_learner().await;
     cluster.stop(4).await;
     let key = std::fs::read(cluster.directory(4).join("node.key")).unwrap();
@@ -463,5 +461,5 @@ async fn a_damaged_learner_comes_back_by_its_certificate_as_a_learner() {
     assert_eq!(std::fs::read(directory.join("node.key")).unwrap(), key);
     // The old certificate of the node is no longer accepted.
     let log = cluster.log(4);
-    assert!(log.contains("comes back under a new number"), "{log}");
+    assert!(log.contains("joins again under a new number"), "{log}");
 }

@@ -28,7 +28,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Log line of a node that refuses a connection with an old certificate.
 const OLD_CERTIFICATE: &str = "its certificate is not of this cluster's authority";
 /// Log line of a node that refuses an old certificate on a connection from before.
-const FROM_BEFORE: &str = "its certificate is from before the secret was exchanged";
+const FROM_BEFORE: &str = "its certificate is from before the secret was rotated";
 /// File that a node has while a rotation is under way.
 const NEXT: &str = "secret.next";
 
@@ -42,10 +42,10 @@ async fn rotate(cluster: &Cluster, node: u64, arguments: &[&str]) -> Ran {
     run(command, b"").await
 }
 
-fn ended(ran: Ran, exchanges: u64) {
+fn ended(ran: Ran, rotations: u64) {
     let told = ran.json().remove(0);
     let expected = json!({
-        "exchanges": exchanges, "ended": true, "under_way": false, "waiting": [], "unreachable": [],
+        "rotations": rotations, "ended": true, "under_way": false, "waiting": [], "unreachable": [],
     });
     assert_eq!(told, expected);
 }
@@ -76,7 +76,7 @@ fn have_gone_on(cluster: &Cluster, voters: &[u64], old: &ClusterSecret) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_secret_is_exchanged_while_people_talk_and_nobody_notices() {
+async fn the_secret_is_rotated_under_load_without_an_error() {
     let mut cluster = Cluster::prepare_with_places(4, 3).await;
     cluster.encrypt();
     let root = with_a_learner_in(&cluster).await;
@@ -90,14 +90,14 @@ async fn the_secret_is_exchanged_while_people_talk_and_nobody_notices() {
     let token = root.create_join_token(Duration::from_secs(600), true).await;
     assert!(token.is_ok() && root.join_tokens().await.unwrap().len() == 1);
 
-    for exchanges in 1..=2 {
-        until("the exchange has ended", async || {
+    for rotations in 1..=2 {
+        until("the rotation has ended", async || {
             let request = v1::RotateSecretRequest {
                 dry_run: false,
-                exchanges,
+                rotations,
             };
             let told = root.rotate_secret(request).await.unwrap();
-            (told.exchanges == exchanges && told.waiting_node_ids.is_empty()).then_some(())
+            (told.rotations == rotations && told.waiting_node_ids.is_empty()).then_some(())
         })
         .await;
         talking.go_on(20).await;
@@ -134,7 +134,7 @@ async fn the_secret_is_exchanged_while_people_talk_and_nobody_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_ends_whenever_its_leader_dies() {
+async fn a_rotation_completes_whenever_its_leader_dies() {
     let cluster = Cluster::start(3).await;
     let old = cluster.secret();
     let witness = Witness::new();
@@ -152,7 +152,7 @@ async fn an_exchange_ends_whenever_its_leader_dies() {
             .collect();
         let before = secret_in(&cluster.directory(leader));
         let killing = async {
-            until("the exchange has come so far", async || {
+            until("the rotation has come so far", async || {
                 let has = |directory: &std::path::PathBuf| {
                     directory.join(NEXT).exists() || secret_in(directory) != before
                 };
@@ -174,7 +174,7 @@ async fn an_exchange_ends_whenever_its_leader_dies() {
                 .code
                 .filter(|code| *code == 0)
                 .map(|_| told.json().remove(0))?;
-            let is_over = told["exchanges"] == json!(round)
+            let is_over = told["rotations"] == json!(round)
                 && told["under_way"] == json!(false)
                 && told["waiting"] == json!([])
                 && told["unreachable"] == json!([]);
@@ -191,7 +191,7 @@ async fn an_exchange_ends_whenever_its_leader_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
+async fn a_rotation_leaves_no_member_behind_and_resumes_after_a_kill() {
     let cluster = Cluster::start(3).await;
     let root = cluster.operator_client().await;
     let old = cluster.secret();
@@ -225,7 +225,7 @@ async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
     let (ran, ()) = tokio::join!(rotate(&cluster, asked, &["--wait", "2"]), killing);
     let has_ended = ran.code == Some(0);
     if !has_ended {
-        ran.failed(69, &format!("the exchange waits for node {away}"));
+        ran.failed(69, &format!("the rotation waits for node {away}"));
     }
     cluster.start_node(away).await;
     cluster.all_rejoined().await;
@@ -235,7 +235,7 @@ async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
             .code
             .filter(|code| *code == 0)
             .map(|_| told.json().remove(0))?;
-        (told["exchanges"] == json!(1) && told["waiting"] == json!([])).then_some(())
+        (told["rotations"] == json!(1) && told["waiting"] == json!([])).then_some(())
     })
     .await;
     have_gone_on(&cluster, &[1, 2, 3], &old);
@@ -251,14 +251,14 @@ async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
     let _ = cluster.try_start_node(away).await;
     until("it says what to do", async || {
         let log = cluster.log(away);
-        let says_so = log.contains("the cluster's secret was exchanged without this machine");
+        let says_so = log.contains("the cluster's secret was rotated without this machine");
         (says_so && log.contains("conclave token create")).then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
+async fn a_secret_kept_by_a_removed_voter_is_useless_after_rotation() {
     let cluster = Cluster::start(4).await;
     let root = cluster.operator_client().await;
     let cluster_id = cluster.name().await;
@@ -324,14 +324,14 @@ async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
         );
     }
     // No node authenticates with the old authority either.
-    let believing = forger::config(&kept, None);
-    let shown = forger::connect(&believing, &cluster.peer_address(leader), ANY_PEER).await;
+    let trusting = forger::config(&kept, None);
+    let shown = forger::connect(&trusting, &cluster.peer_address(leader), ANY_PEER).await;
     assert!(shown.is_err(), "the old authority is shown");
     talk_goes_on(&client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_a_learners_directory_is_worth_nothing_after_an_exchange() {
+async fn a_copied_learner_directory_is_useless_after_rotation() {
     let cluster = Cluster::prepare_with_places(4, 3).await;
     with_a_learner_in(&cluster).await;
     let old = cluster.secret();
@@ -341,12 +341,12 @@ async fn a_copy_of_a_learners_directory_is_worth_nothing_after_an_exchange() {
     let cluster_id = cluster.name().await;
     let refused = refused_calls(&before, &cluster_id, 4, leader).await;
     let heard = refused.iter().all(|(name, _)| name != "GetNodeStatus");
-    assert!(heard, "it was believed before");
+    assert!(heard, "it was trusted before");
     let asked = cluster.a_follower().await;
     ended(rotate(&cluster, asked, &[]).await, 1);
     let refused = refused_calls(&before, &cluster_id, 4, leader).await;
     all_were_refused_but(&refused, &FOR_ALL, "NOT_A_PEER");
-    let again = believing_anybody(&copy);
+    let again = trusting_any_peer(&copy);
     assert!(!is_heard(&again, &cluster.peer_address(leader)).await);
     talk_goes_on(&cluster.client()).await;
 }
@@ -354,7 +354,7 @@ async fn a_copy_of_a_learners_directory_is_worth_nothing_after_an_exchange() {
 /// Returns a certificate of a voter with this number, issued with this secret.
 fn pair_of(secret: &ClusterSecret, node: u64) -> Pair {
     let name = format!("node-{node}.peer.{}.conclave.internal", secret.cluster_id());
-    let names = [ANY_PEER, "keepers.conclave.internal", &name];
+    let names = [ANY_PEER, "key-holders.conclave.internal", &name];
     Forger::knowing(secret).issue(&names, Use::Peer)
 }
 
@@ -370,7 +370,7 @@ fn thief(pair: &Pair) -> Arc<ClientConfig> {
     Arc::new(config.unwrap())
 }
 
-fn believing_anybody(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+fn trusting_any_peer(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
     let mut config = ClientConfig::clone(config);
     config
         .dangerous()

@@ -103,7 +103,7 @@ fn token_bytes(token: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_on_disk_is_for_its_owner_alone() {
+async fn files_in_the_data_directory_are_private_to_their_owner() {
     let home = Home::new().await;
     // A directory that was created without care: every user may look into it.
     fs::create_dir(home.path("data")).unwrap();
@@ -169,7 +169,7 @@ async fn a_password_works_after_a_restart_and_on_every_node() {
         .collect();
     for node in rest {
         let client = stranger_at(&cluster.endpoint(node));
-        let login = until("somebody leads", async || {
+        let login = until("there is a leader", async || {
             client.login("alice", PASSWORD).await.ok()
         });
         let user = client_of(&cluster.endpoint(node), &login.await.token);

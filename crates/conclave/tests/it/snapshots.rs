@@ -122,7 +122,7 @@ pub(crate) async fn agree(cluster: &Cluster) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transfer_is_seen_with_its_rate_and_the_log_waits_for_it() {
+async fn a_transfer_is_shown_with_its_rate_and_holds_back_the_log() {
     let (cluster, root) = large_cluster(BYTES_PER_SECOND).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -176,12 +176,12 @@ async fn a_transfer_is_seen_with_its_rate_and_the_log_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_whose_disk_is_full_gets_it_once_there_is_room() {
+async fn a_receiver_with_a_full_disk_gets_the_snapshot_once_it_fits() {
     // Slow enough that the disk is full before the last piece, also on a busy machine.
     let (cluster, root) = large_cluster(BYTES_PER_SECOND / 4).await;
     let Some(disk) = SmallDisk::mount(&cluster.directory(JOINER), 192) else {
         // Visible with `--nocapture`, and in the output of the continuous integration.
-        eprintln!("SKIPPED: this machine lets nobody mount a small disk; run as root");
+        eprintln!("SKIPPED: mounting a small disk needs root");
         return;
     };
     join(&cluster, &root).await;
@@ -194,7 +194,7 @@ async fn a_receiver_whose_disk_is_full_gets_it_once_there_is_room() {
             return Some(true);
         }
         (1..=VOTERS)
-            .any(|node| says(&cluster, node, "snapshot not taken") > 0)
+            .any(|node| says(&cluster, node, "failed to send snapshot") > 0)
             .then_some(false)
     })
     .await;
@@ -274,7 +274,7 @@ async fn carry(from: TcpStream, to: TcpStream, flipped: &watch::Sender<u64>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_bit_on_the_wire_is_never_installed_and_the_rest_still_comes() {
+async fn a_snapshot_corrupted_on_the_wire_is_resent_not_installed() {
     // Sent as fast as possible: every attempt but the last is broken.
     let (cluster, root) = large_cluster(0).await;
     let wire = BadWire::to(cluster.peer_address(JOINER)).await;
@@ -294,6 +294,6 @@ async fn a_flipped_bit_on_the_wire_is_never_installed_and_the_rest_still_comes()
     succeeds(&cluster).await;
     assert_eq!(*wire.flipped.borrow(), FLIPS);
     assert_eq!(says(&cluster, JOINER, "snapshot installed"), 1);
-    let refused = (1..=VOTERS).map(|node| says(&cluster, node, "snapshot not taken"));
-    assert!(refused.sum::<usize>() > 0, "nobody has noticed");
+    let refused = (1..=VOTERS).map(|node| says(&cluster, node, "failed to send snapshot"));
+    assert!(refused.sum::<usize>() > 0, "no damage was noticed");
 }

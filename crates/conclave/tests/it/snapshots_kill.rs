@@ -174,7 +174,7 @@ fn plan() -> Vec<(Victim, Vec<u64>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_at_twenty_points_of_a_transfer_delay_it_and_nothing_else() {
+async fn kills_at_twenty_points_of_a_transfer_only_delay_it() {
     let plan = plan();
     let points: usize = plan.iter().map(|(_, points)| points.len()).sum();
     assert!(points >= 20, "{points}");

@@ -39,20 +39,23 @@ async fn run(target: &Arc<Target>, name: &str, count: usize, seconds: u64) -> Ta
 
 /// Returns a client that is logged in, and a room of its own.
 async fn honest(cluster: &Cluster) -> (Client, Recipient) {
-    let nobody = cluster.client();
-    nobody
+    let anonymous = cluster.client();
+    anonymous
         .create_account("honest", "an honest password")
         .await
         .unwrap();
-    let login = nobody.login("honest", "an honest password").await.unwrap();
-    let client = nobody.with_token(&login.token).unwrap();
+    let login = anonymous
+        .login("honest", "an honest password")
+        .await
+        .unwrap();
+    let client = anonymous.with_token(&login.token).unwrap();
     client.create_room("honest", "", false).await.unwrap();
     let room = RoomName::new("honest".to_owned()).unwrap();
     (client, Recipient::Room(room))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_connections_stop_no_node_and_keep_nobody_out() {
+async fn silent_connections_stop_no_node_and_block_no_client() {
     let cluster = Cluster::start_with_descriptors(3, FEW).await;
     let target = target(&cluster, false).await;
     let (client, room) = honest(&cluster).await;
@@ -64,10 +67,13 @@ async fn silent_connections_stop_no_node_and_keep_nobody_out() {
         while !attacking.is_finished() {
             client.send(&room, "still here").await.unwrap();
             // Logs in over a new connection, which needs a place of its own.
-            let nobody = cluster.client();
-            let login = nobody.login("honest", "an honest password").await.unwrap();
+            let anonymous = cluster.client();
+            let login = anonymous
+                .login("honest", "an honest password")
+                .await
+                .unwrap();
             // Logs out, since an account has a bounded number of sessions.
-            let member = nobody.with_token(&login.token).unwrap();
+            let member = anonymous.with_token(&login.token).unwrap();
             member.logout().await.unwrap();
         }
         let tally = attacking.await.unwrap();
@@ -84,7 +90,7 @@ async fn silent_connections_stop_no_node_and_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_amid_silent_connections_costs_the_quorum_a_moment() {
+async fn a_pause_under_silent_connections_costs_quorum_only_briefly() {
     let cluster = Cluster::start_encrypted(3).await;
     let all = target(&cluster, false).await;
     let peers = all.addresses(Port::Peer).to_vec();
@@ -111,7 +117,7 @@ async fn a_pause_amid_silent_connections_costs_the_quorum_a_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_is_slow_to_say_what_it_wants_is_closed() {
+async fn a_connection_with_a_slow_handshake_or_preface_is_closed() {
     let cluster = Cluster::start_encrypted(1).await;
     let target = target(&cluster, false).await;
     for (name, seconds) in [("silent", 6), ("slow-handshake", 6), ("slow-preface", 9)] {
@@ -171,7 +177,7 @@ async fn floods_of_frames_do_not_disturb_an_honest_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guesses_at_all_nodes_are_counted_together_and_keep_the_owner_in() {
+async fn guesses_are_counted_across_nodes_and_do_not_lock_out_owners() {
     let cluster = Cluster::start(3).await;
     let target = target(&cluster, true).await;
     let neighbour = cluster.client();
@@ -252,7 +258,7 @@ async fn is_data_of<T: tokio::io::AsyncRead + Unpin>(stream: u32, wire: &mut T) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_cancelled_calls_is_cut_with_a_line_that_names_its_address() {
+async fn a_flood_of_cancelled_calls_is_cut_and_its_address_is_logged() {
     let cluster = Cluster::start(1).await;
     let target = target(&cluster, true).await;
     let tally = run(&target, "rapid-reset", 2, 4).await;

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use conclave_client::{Client, From, Item, v1};
+use conclave_client::{Client, Item, StartAt, v1};
 use tokio::task::JoinHandle;
 
 use crate::support::{Cluster, until};
@@ -40,7 +40,7 @@ impl Listener {
     /// Opens a stream from the beginning, and waits until a node serves it.
     pub(crate) async fn start(cluster: &Cluster, client: &Client) -> Self {
         let heard: Arc<Mutex<Heard>> = Arc::default();
-        let mut events = client.subscribe(From::Beginning);
+        let mut events = client.subscribe(StartAt::Beginning);
         let endpoints: BTreeMap<u64, String> = cluster
             .nodes()
             .into_iter()

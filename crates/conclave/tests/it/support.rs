@@ -9,7 +9,7 @@ use std::{
 };
 
 use conclave_client::{Client, Grant, OperatorCredential, Reason, v1};
-use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
+use conclave_local_cluster::{Bootstrap, LocalCluster, Options, Ports};
 use conclave_server::{ClusterSecret, OPERATOR_FILE};
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -192,14 +192,14 @@ impl Cluster {
 
     /// Prepares a cluster with this many places, of which the first ones bootstrap it. No node runs
     /// yet.
-    pub(crate) async fn prepare_with_places(nodes: u64, founders: u64) -> Self {
-        Self::build_with(nodes, founders, 1, BTreeMap::new()).await
+    pub(crate) async fn prepare_with_places(nodes: u64, initial_members: u64) -> Self {
+        Self::build_with(nodes, initial_members, 1, BTreeMap::new()).await
     }
 
     /// Prepares a cluster whose nodes find each other. No node runs yet.
     pub(crate) async fn prepare_meeting(nodes: u64) -> Self {
         let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
-        cluster.local.found_by(Founding::Meeting);
+        cluster.local.set_bootstrap(Bootstrap::Discovery);
         cluster
     }
 
@@ -239,20 +239,27 @@ impl Cluster {
 
     async fn build_with(
         nodes: u64,
-        founders: u64,
+        initial_members: u64,
         turns: u32,
         environment: BTreeMap<u64, Vec<(String, String)>>,
     ) -> Self {
         let turn = TURNS.acquire_many(turns).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
-        Self::build_in(directory, turn, nodes, founders, environment, |all| all)
+        Self::build_in(
+            directory,
+            turn,
+            nodes,
+            initial_members,
+            environment,
+            |all| all,
+        )
     }
 
     fn build_in(
         directory: TempDir,
         turn: SemaphorePermit<'static>,
         nodes: u64,
-        founders: u64,
+        initial_members: u64,
         environment: BTreeMap<u64, Vec<(String, String)>>,
         change: impl FnOnce(Options) -> Options,
     ) -> Self {
@@ -260,8 +267,8 @@ impl Cluster {
             program: env!("CARGO_BIN_EXE_conclave").into(),
             directory: directory.path().to_owned(),
             nodes,
-            founders,
-            founding: Founding::Numbered,
+            initial_members,
+            bootstrap: Bootstrap::Numbered,
             ports: Ports::free(nodes).expect("there are free ports"),
             plain: true,
             environment,

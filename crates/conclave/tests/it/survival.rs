@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use conclave_client::{
-    CallError, Client, Freshness, From, Page,
+    CallError, Client, Freshness, Page, StartAt,
     core::{MessageRef, Progress},
     v1::{self, chat_service_client::ChatServiceClient},
 };
@@ -48,7 +48,7 @@ async fn any_two_of_five_may_be_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_two_of_five_may_be_killed_that_speak_encrypted() {
+async fn any_two_of_five_encrypted_nodes_may_be_killed() {
     two_are_killed(Cluster::start_encrypted(5).await).await;
 }
 
@@ -75,7 +75,7 @@ async fn two_are_killed(cluster: Cluster) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_kill_nine_of_all_nodes() {
+async fn acknowledged_messages_survive_kill_9_of_all_nodes() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let client = impatient(&cluster, &cluster.nodes());
@@ -103,7 +103,7 @@ async fn what_was_acknowledged_survives_kill_nine_of_all_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_has_to_log_in_again() {
+async fn sessions_survive_repeated_leader_deaths() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -125,7 +125,7 @@ async fn nobody_has_to_log_in_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_death_of_a_follower_disturbs_nobody() {
+async fn a_follower_death_causes_no_election_and_no_delay() {
     let cluster = Cluster::start_undisturbed(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -189,7 +189,7 @@ async fn a_node_that_hangs_is_left_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_three_of_five_dead_nothing_is_acknowledged_and_stale_reads_serve() {
+async fn without_quorum_nothing_is_acknowledged_and_stale_reads_work() {
     let cluster = Cluster::start(5).await;
     let witness = Witness::new();
     let patient = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -318,21 +318,21 @@ async fn a_client_that_knows_one_follower_can_do_everything() {
         assert_eq!(
             cluster.status(node).await.leader_id,
             leader,
-            "node {node} tells who leads"
+            "node {node} names the leader"
         );
     }
     let follower = cluster.a_follower().await;
-    let nobody = stranger_at(&cluster.endpoint(follower));
-    let login = sign_up(&nobody, "alice").await;
-    nobody.create_account("bob", PASSWORD).await.unwrap();
-    let alice = nobody.with_token(&login.token).unwrap();
+    let anonymous = stranger_at(&cluster.endpoint(follower));
+    let login = sign_up(&anonymous, "alice").await;
+    anonymous.create_account("bob", PASSWORD).await.unwrap();
+    let alice = anonymous.with_token(&login.token).unwrap();
     let bob = client_of(
         &cluster.endpoint(follower),
-        &sign_up(&nobody, "bob").await.token,
+        &sign_up(&anonymous, "bob").await.token,
     );
 
     let sent = alice.send(&person("bob"), "hello").await.unwrap();
-    let followed = next_message(&mut bob.subscribe(From::Beginning)).await;
+    let followed = next_message(&mut bob.subscribe(StartAt::Beginning)).await;
     assert_eq!(
         (followed.text.as_str(), followed.sequence),
         ("hello", sent.sequence.0)

@@ -23,7 +23,7 @@ const HOUR_MS: i64 = 3_600_000;
 const READY_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_stops_and_starts_in_any_order() {
+async fn nodes_may_stop_and_start_in_any_order() {
     let cluster = Cluster::start(3).await;
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
@@ -131,7 +131,7 @@ async fn all_see_each_other(cluster: &Cluster) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_may_start_late_and_the_status_says_what_is_tolerated() {
+async fn nodes_may_start_late_and_status_shows_tolerated_failures() {
     let cluster = Cluster::prepare(5).await;
     for (node, reachable) in [(4, 1), (2, 2)] {
         cluster.start_node(node).await;
@@ -208,25 +208,25 @@ async fn a_dead_peer_is_one_line_in_the_log() {
     let dies = cluster.a_follower().await;
     let leader = cluster.leader().await;
     // Lines that the start of the cluster wrote.
-    let before = Told::by(&cluster, leader);
+    let before = Reported::by(&cluster, leader);
     for death in 1..=DEATHS {
         cluster.kill(dies).await;
         until("the death is told", async || {
-            (Told::by(&cluster, leader).deaths >= before.deaths + death).then_some(())
+            (Reported::by(&cluster, leader).deaths >= before.deaths + death).then_some(())
         })
         .await;
         // Long enough for many heartbeats and batches to fail.
         talking.go_on(200).await;
         cluster.start_node(dies).await;
         until("the return is told", async || {
-            (Told::by(&cluster, leader).returns >= before.returns + death).then_some(())
+            (Reported::by(&cluster, leader).returns >= before.returns + death).then_some(())
         })
         .await;
         cluster.all_rejoined().await;
     }
     talking.finish_without_error().await;
-    let told = Told::by(&cluster, leader);
-    let expected = Told {
+    let told = Reported::by(&cluster, leader);
+    let expected = Reported {
         deaths: before.deaths + DEATHS,
         returns: before.returns + DEATHS,
         troubles: before.troubles + DEATHS,
@@ -242,14 +242,14 @@ async fn a_dead_peer_is_one_line_in_the_log() {
 
 /// Numbers of lines in a node's log, by subject.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct Reported {
     deaths: usize,
     returns: usize,
     /// Lines of the levels that operators look at, lines about deaths among them.
     troubles: usize,
 }
 
-impl Told {
+impl Reported {
     fn by(cluster: &Cluster, node: u64) -> Self {
         let log = cluster.log(node);
         let lines = |phrases: &[&str]| {
@@ -268,16 +268,19 @@ impl Told {
 async fn a_deleted_account_stays_deleted_on_a_node_that_was_away() {
     const NEW_PASSWORD: &str = "quite another one";
     let cluster = Cluster::start(3).await;
-    let nobody = cluster.client();
-    let login = sign_up(&nobody, "carol").await;
-    let carol = nobody.with_token(&login.token).unwrap();
-    let dora = sign_up(&nobody, "dora").await.token;
+    let anonymous = cluster.client();
+    let login = sign_up(&anonymous, "carol").await;
+    let carol = anonymous.with_token(&login.token).unwrap();
+    let dora = sign_up(&anonymous, "dora").await.token;
     let sent = carol.send(&person("dora"), "keep this").await.unwrap();
     agreed_digests(&cluster).await;
     let away = cluster.leader().await;
     cluster.kill(away).await;
     carol.delete_account(PASSWORD).await.unwrap();
-    let again = nobody.create_account("CAROL", NEW_PASSWORD).await.unwrap();
+    let again = anonymous
+        .create_account("CAROL", NEW_PASSWORD)
+        .await
+        .unwrap();
     assert_ne!(again.0, login.account.id);
     cluster.start_node(away).await;
     cluster.all_rejoined().await;
@@ -330,7 +333,7 @@ async fn a_deleted_account_stays_deleted_on_a_node_that_was_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clocks_that_are_an_hour_off_lose_nothing_and_keep_the_order() {
+async fn clocks_an_hour_off_lose_no_message_and_keep_the_order() {
     const LEADERS_MAX: usize = 12;
     const MINUTES_MS: u64 = 5 * 60 * 1000;
     let offsets_ms = [(1, HOUR_MS), (2, -HOUR_MS), (3, 0)];

@@ -20,7 +20,7 @@ use crate::{
 const NOT_ALLOWED: i32 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_knows_the_fingerprint_talks_to_the_cluster_and_goes_on_when_a_node_dies() {
+async fn a_pinned_authority_keeps_working_when_a_node_dies() {
     let cluster = Cluster::start_encrypted(3).await;
     let endpoints: Vec<String> = cluster
         .nodes()
@@ -61,7 +61,7 @@ async fn who_knows_the_fingerprint_talks_to_the_cluster_and_goes_on_when_a_node_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_cluster_at_the_same_address_is_not_believed() {
+async fn another_cluster_at_the_same_address_is_not_trusted() {
     let home = Home::new().await;
     let log = home.path("log");
     let mut first = start(&home, &log, "first", "127.0.0.1:0").await;
@@ -118,7 +118,7 @@ async fn start(home: &Home, log: &Path, data: &str, address: &str) -> Served {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_speaks_in_plain_text_gets_no_answer() {
+async fn a_plain_text_caller_gets_no_answer() {
     let home = Home::new().await;
     let log = home.path("log");
     let node = start(&home, &log, "data", "127.0.0.1:0").await;
@@ -142,8 +142,8 @@ async fn who_speaks_in_plain_text_gets_no_answer() {
         }
     }
     let log = fs::read_to_string(&log).unwrap();
-    for whom in ["clients", "peers"] {
-        let line = format!("a connection for {whom} was refused");
+    for callers in ["clients", "peers"] {
+        let line = format!("a connection for {callers} was refused");
         assert!(log.contains(&line), "{log}");
     }
     assert!(log.contains("it does not speak TLS"), "{log}");
@@ -151,7 +151,7 @@ async fn who_speaks_in_plain_text_gets_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_text_is_refused_where_others_can_listen() {
+async fn plain_text_is_refused_off_loopback() {
     let home = Home::new().await;
     let log = home.path("log");
     let data = home.path("data").display().to_string();
@@ -182,7 +182,7 @@ async fn plain_text_is_refused_where_others_can_listen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_on_the_machine_gets_nothing_from_the_peer_port_of_a_plain_cluster() {
+async fn the_peer_port_of_a_plain_cluster_refuses_local_strangers() {
     let cluster = Cluster::start(1).await;
     let address = cluster.peer_address(1);
     // A call in plain text fails.

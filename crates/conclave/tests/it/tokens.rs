@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Waits until exactly these nodes vote.
 async fn voters_are(cluster: &Cluster, asked: u64, voters: u32, members: &[u64]) {
-    until("they vote and nobody else", async || {
+    until("they are the only voters", async || {
         let status = cluster.status(asked).await;
         let nodes: Vec<u64> = status.nodes.iter().map(|node| node.node_id).collect();
         (status.voters == voters && nodes == members).then_some(())
@@ -42,7 +42,7 @@ async fn join(cluster: &Cluster, root: &Client, node: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_node_grows_to_five_by_tokens_alone_while_people_talk() {
+async fn one_node_grows_to_five_by_join_tokens_under_load() {
     let cluster = Cluster::prepare_growing(5).await;
     cluster.start_node(1).await;
     let (root, _) = cluster.administrator().await;
@@ -87,7 +87,7 @@ fn serve(cluster: &Cluster, data: &Path, token: &str, address: u64) -> (Option<i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_lets_one_machine_in_once_and_in_time_and_is_shown_to_nobody() {
+async fn a_join_token_works_once_before_its_expiry_and_is_not_logged() {
     let cluster = Cluster::prepare_growing(2).await;
     cluster.start_node(1).await;
     let (root, _) = cluster.administrator().await;
@@ -120,7 +120,7 @@ async fn a_token_lets_one_machine_in_once_and_in_time_and_is_shown_to_nobody() {
     let (code, said) = serve(&cluster, &directory.path().join("no"), "CANARY", 2);
     assert_ne!(code, Some(0));
     assert!(
-        said.contains("no token to join") && !said.contains("CANARY"),
+        said.contains("not a join token") && !said.contains("CANARY"),
         "{said}"
     );
     let log = cluster.log(1);
@@ -165,7 +165,7 @@ async fn the_arguments_of_a_process_show_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_meet_make_one_cluster_and_a_wiped_one_comes_back_as_another() {
+async fn nodes_bootstrap_together_and_a_wiped_node_gets_a_new_number() {
     let cluster = Cluster::prepare_meeting(3).await;
     cluster.start_all().await;
     let (root, _) = cluster.administrator().await;
@@ -206,7 +206,7 @@ async fn nodes_that_meet_make_one_cluster_and_a_wiped_one_comes_back_as_another(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_takes_the_place_of_a_dead_one_and_the_preferred_node_leads() {
+async fn a_join_token_replaces_a_dead_node_and_the_preferred_leads() {
     let mut cluster = Cluster::prepare_growing(4).await;
     cluster.start_node(1).await;
     let (root, _) = cluster.administrator().await;
@@ -238,7 +238,7 @@ async fn a_machine_takes_the_place_of_a_dead_one_and_the_preferred_node_leads() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_keeps_the_nodes_that_it_learns_of_for_the_next_command() {
+async fn read_follow_saves_learned_nodes_for_the_next_command() {
     let cluster = Cluster::prepare_growing(3).await;
     cluster.start_node(1).await;
     let (root, _) = cluster.administrator().await;

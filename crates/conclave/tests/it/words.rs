@@ -47,7 +47,7 @@ fn message(conversation: u64, sequence: u64) -> MessageRef {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_of_another_keyboard_is_the_same_password() {
+async fn a_password_in_another_unicode_form_is_the_same_password() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client();
     let (composed, apart) = ("pässwörter\u{a0}eins", "pa\u{308}sswo\u{308}rter eins");
@@ -74,7 +74,7 @@ async fn a_password_of_another_keyboard_is_the_same_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_reactions_and_mentions_are_what_people_mean() {
+async fn names_reactions_and_mentions_follow_the_unicode_rules() {
     let cluster = Cluster::start(3).await;
     let alice = Person::named(&endpoints(&cluster), "alice").await;
     let bob = Person::named(&endpoints(&cluster), "bob").await;
@@ -92,10 +92,12 @@ async fn names_reactions_and_mentions_are_what_people_mean() {
     display(&bob, &"я".repeat(65))
         .await
         .failed(2, "64 characters; this one has 65");
-    display(&bob, "Аlice").await.failed(5, "easily taken");
+    display(&bob, "Аlice")
+        .await
+        .failed(5, "looks like that of another account");
     display(&bob, "Боб").await.succeeded();
     let alike = bob.run(&["account", "create", "aIice"]).await;
-    alike.failed(5, "easily taken");
+    alike.failed(5, "looks like that of another account");
 
     alice.run(&["room", "create", "ops"]).await.succeeded();
     bob.run(&["room", "join", "ops"]).await.succeeded();
@@ -194,7 +196,7 @@ async fn try_text(client: &Client, number: usize, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_of_all_of_unicode_make_no_difference_between_nodes_and_show_nothing_hidden() {
+async fn unicode_texts_agree_on_all_nodes_and_show_nothing_hidden() {
     let cluster = Cluster::start(3).await;
     let reader = Person::named(&endpoints(&cluster), "reader").await;
     reader.run(&["room", "create", "hall"]).await.succeeded();

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_prices_both_are_paid_or_none() {
+    fn two_prices_are_paid_together_or_not_at_all() {
         let mut limits = limits(60, 1);
         limits
             .set(AccountLimit::named("bytes-per-minute").unwrap(), 0)
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_log_time_that_comes_back_a_bucket_is_full() {
+    fn a_bucket_is_full_after_log_time_goes_back() {
         let limits = limits(60, 5);
         let mut of = Allowance::default();
         let ahead = Timestamp(LOG_TIME_MAX_MS);

@@ -74,7 +74,7 @@ fn shown(event: &mut Event) -> Option<&mut Timestamp> {
             | ClusterEvent::OperatorRemoved { .. }
             | ClusterEvent::NodeAdmitted { .. }
             | ClusterEvent::NodeRetired { .. }
-            | ClusterEvent::AuthorityExchanged { .. }
+            | ClusterEvent::AuthorityRotated { .. }
             | ClusterEvent::LeaderPreferred { .. },
         ) => None,
     }

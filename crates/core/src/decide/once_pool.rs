@@ -26,8 +26,9 @@ impl OncePool {
                 }
             },
             Operation::Cluster(operation) => match operation {
-                ClusterOperation::RetireNode { .. }
-                | ClusterOperation::ExchangeAuthority { .. } => Self::Brief,
+                ClusterOperation::RetireNode { .. } | ClusterOperation::RotateAuthority { .. } => {
+                    Self::Brief
+                }
                 ClusterOperation::AdmitNode { .. }
                 | ClusterOperation::ByOperator { .. }
                 | ClusterOperation::MakeFirstOperator { .. }

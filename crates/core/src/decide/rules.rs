@@ -10,8 +10,8 @@ use super::{
     },
     messages::{advance_positions, delete_messages, edit_message, send_message, set_reaction},
     nodes::{
-        admit_node, create_join_token, exchange_authority, operators, prefer_leader, retire_node,
-        revoke_join_token,
+        admit_node, create_join_token, operators, prefer_leader, retire_node, revoke_join_token,
+        rotate_authority,
     },
     rooms::{
         create_room, create_webhook, delete_webhook, invite_to_room, join_room, kick_from_room,
@@ -230,7 +230,7 @@ fn rule_of_access(
             keys,
             renewed_hash,
         } => {
-            let asked = open_session::Asked {
+            let asked = open_session::RequestedSession {
                 account: *account,
                 password_version: *password_version,
                 token: *token,
@@ -254,15 +254,16 @@ fn rule_of_the_cluster(
     operation: &ClusterOperation,
 ) -> Ruling {
     match operation {
-        ClusterOperation::AdmitNode { pass, known_last } => {
-            admit_node::admit_node(lookup, now, *pass, *known_last)
-        }
+        ClusterOperation::AdmitNode {
+            credential,
+            known_last,
+        } => admit_node::admit_node(lookup, now, *credential, *known_last),
         ClusterOperation::RetireNode { node } => retire_node::retire_node(lookup, *node),
-        ClusterOperation::ExchangeAuthority {
+        ClusterOperation::RotateAuthority {
             generation,
             authority,
             is_final,
-        } => exchange_authority::exchange_authority(lookup, *generation, *authority, *is_final),
+        } => rotate_authority::rotate_authority(lookup, *generation, *authority, *is_final),
         ClusterOperation::ByOperator {
             credential,
             request,

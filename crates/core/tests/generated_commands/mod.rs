@@ -4,10 +4,10 @@
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
     AdminOperation, AuthorityId, ClusterOperation, Command, ConversationId, Digest, DisplayName,
-    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
-    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
-    Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
-    TokenHash, Topic, WebhookId,
+    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
+    MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin,
+    Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel,
+    ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -36,10 +36,10 @@ pub(crate) fn time() -> impl Strategy<Value = Timestamp> {
 
 /// Returns the commands of one entry.
 pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
-    prop::collection::vec(anything(), 0..COMMANDS_MAX)
+    prop::collection::vec(any_command(), 0..COMMANDS_MAX)
 }
 
-fn anything() -> impl Strategy<Value = Command> {
+fn any_command() -> impl Strategy<Value = Command> {
     let session = (edge(), edge()).prop_map(|(session, number)| Origin::Session {
         session: SessionId(session),
         number,
@@ -140,16 +140,16 @@ fn of_access() -> impl Strategy<Value = Operation> {
 fn of_cluster() -> impl Strategy<Value = Operation> {
     prop_oneof![
         1 => (token(), edge(), any::<bool>()).prop_map(|(token, known, secret)| {
-            let pass = match secret {
-                true => Pass::Secret { voter: true },
-                false => Pass::Token(token),
+            let credential = match secret {
+                true => JoinCredential::Secret { voter: true },
+                false => JoinCredential::Token(token),
             };
-            ClusterOperation::AdmitNode { pass, known_last: NodeId(known) }
+            ClusterOperation::AdmitNode { credential, known_last: NodeId(known) }
         }),
         1 => edge().prop_map(|node| ClusterOperation::RetireNode { node: NodeId(node) }),
         1 => (edge(), token(), any::<bool>()).prop_map(|(generation, token, is_final)| {
             let authority = AuthorityId(token.0);
-            ClusterOperation::ExchangeAuthority { generation, authority, is_final }
+            ClusterOperation::RotateAuthority { generation, authority, is_final }
         }),
         4 => of_operators(),
     ]

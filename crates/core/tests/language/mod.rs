@@ -29,7 +29,7 @@
 //!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1,
 //!                                   limit NAME VALUE
 //! once:k operate CREDENTIAL token-make t [ttl=1h] [learner]    also: token-revoke t,
-//!                                   prefer 2|nobody, add NAME CREDENTIAL, revoke NAME
+//!                                   prefer 2|none, add NAME CREDENTIAL, revoke NAME
 //! once:k operator-first CREDENTIAL  also: operator-reset CREDENTIAL, admit [token=t] [known=3]
 //!                                   [learner], retire 4
 //! + laptop#6 logout                 in the same log entry as the line before

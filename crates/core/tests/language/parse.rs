@@ -3,10 +3,10 @@
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
     AdminOperation, AuthorityId, ClusterOperation, Command, ConversationId, Digest, DisplayName,
-    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
-    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
-    Recipient, Rejection, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
-    Timestamp, TokenHash, Topic, WebhookId,
+    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
+    MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin,
+    Progress, Reaction, Recipient, Rejection, RoomName, RoomOperation, Sequence, SessionId,
+    SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -148,7 +148,7 @@ impl Line<'_> {
 
 fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     match line.word(0)? {
-        "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" | "exchange" => {
+        "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" | "rotate" => {
             outside(world, line)
         }
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
@@ -183,9 +183,9 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
             token: TokenHash(filled(line.word(1)?)?),
         }),
         "admit" => Operation::Cluster(ClusterOperation::AdmitNode {
-            pass: match line.option("token") {
-                Some(token) => Pass::Token(TokenHash(filled(token)?)),
-                None => Pass::Secret {
+            credential: match line.option("token") {
+                Some(token) => JoinCredential::Token(TokenHash(filled(token)?)),
+                None => JoinCredential::Secret {
                     voter: !line.has("learner"),
                 },
             },
@@ -194,7 +194,7 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         "retire" => Operation::Cluster(ClusterOperation::RetireNode {
             node: NodeId(number(line.word(1)?)?),
         }),
-        "exchange" => Operation::Cluster(ClusterOperation::ExchangeAuthority {
+        "rotate" => Operation::Cluster(ClusterOperation::RotateAuthority {
             generation: number(line.word(1)?)?,
             authority: AuthorityId(filled(line.word(2)?)?),
             is_final: line.has("final"),
@@ -332,7 +332,7 @@ fn operating(line: &Line<'_>) -> Result<Operation, Fault> {
             },
             "prefer" => OperatorRequest::PreferLeader {
                 node: match line.word(3)? {
-                    "nobody" => None,
+                    "none" => None,
                     node => Some(NodeId(number(node)?)),
                 },
             },
@@ -425,8 +425,10 @@ fn about_messages(line: &Line<'_>) -> Result<Operation, Fault> {
             })
         }
         _ => {
-            let (whom, items) = line.0[1..].split_last().ok_or("delete for whom?")?;
-            let for_everyone = match whom.as_str() {
+            let (scope, items) = line.0[1..]
+                .split_last()
+                .ok_or("delete for which members?")?;
+            let for_everyone = match scope.as_str() {
                 "everyone" => true,
                 "me" => false,
                 other => return Err(format!("delete for {other:?}?").into()),
@@ -478,7 +480,7 @@ fn account_id(world: &World, word: &str) -> Result<AccountId, String> {
         return Ok(AccountId(number(id)?));
     }
     let known = world.accounts.get(&word.to_ascii_lowercase()).copied();
-    known.ok_or(format!("nobody was ever called {word}"))
+    known.ok_or(format!("no account was ever called {word}"))
 }
 
 fn session_id(world: &World, word: &str) -> Result<SessionId, String> {

@@ -120,7 +120,7 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
         | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
         | Event::Cluster(ClusterEvent::NodeRetired { .. })
-        | Event::Cluster(ClusterEvent::AuthorityExchanged { .. })
+        | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
         | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
         | Event::Account(AccountEvent::LimitsChanged { .. }) => of_nodes(event),
         Event::Message(MessageEvent::Sent(_))
@@ -162,14 +162,14 @@ fn of_nodes(event: &Event) -> String {
         Event::Cluster(ClusterEvent::JoinTokenRemoved { .. }) => "JoinTokenRemoved".to_owned(),
         Event::Cluster(ClusterEvent::NodeAdmitted { node }) => format!("NodeAdmitted node={node}"),
         Event::Cluster(ClusterEvent::NodeRetired { node }) => format!("NodeRetired node={node}"),
-        Event::Cluster(ClusterEvent::AuthorityExchanged {
+        Event::Cluster(ClusterEvent::AuthorityRotated {
             generation,
             is_final,
             ..
-        }) => format!("AuthorityExchanged generation={generation} final={is_final}"),
+        }) => format!("AuthorityRotated generation={generation} final={is_final}"),
         Event::Cluster(ClusterEvent::LeaderPreferred { node }) => match node {
             Some(node) => format!("LeaderPreferred node={node}"),
-            None => "LeaderPreferred nobody".to_owned(),
+            None => "LeaderPreferred none".to_owned(),
         },
         Event::Account(AccountEvent::LimitsChanged { limits }) => {
             let defaults = AccountLimits::default();
@@ -349,7 +349,7 @@ fn of_admission(world: &World, event: &Event) -> String {
             account(world, *id),
             filled(&place.0)
         ),
-        other => panic!("{other:?} lets nobody in"),
+        other => panic!("{other:?} is not about access"),
     }
 }
 

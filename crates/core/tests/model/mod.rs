@@ -4,10 +4,10 @@
 //! Always true: an observer knows only what was published. It fails the test at the first event
 //! or answer that no correct rule could have given.
 
+mod generated_command;
 pub(crate) mod plan;
 mod rights;
 mod rooms;
-mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,7 @@ pub(crate) struct Observer {
     operators: BTreeMap<String, TokenHash>,
     node_last: NodeId,
     /// Whether a new authority of the peers is announced.
-    exchanging: bool,
+    rotating: bool,
     retired: BTreeSet<NodeId>,
     account_last: u64,
     session_last: u64,
@@ -232,7 +232,7 @@ impl Observer {
             | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
             | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
             | Event::Cluster(ClusterEvent::NodeRetired { .. })
-            | Event::Cluster(ClusterEvent::AuthorityExchanged { .. })
+            | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
             | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
             | Event::Account(AccountEvent::LimitsChanged { .. })
             | Event::Access(AccessEvent::LoginFailed { .. })
@@ -299,7 +299,7 @@ impl Observer {
                 );
             }
             Event::Account(AccountEvent::PasswordRehashed { account, .. }) => {
-                assert!(self.is_alive(*account), "nobody has this password");
+                assert!(self.is_alive(*account), "no such account has this password");
             }
             Event::Account(AccountEvent::Suspended { account, suspended }) => {
                 let changed = match suspended {
@@ -318,7 +318,10 @@ impl Observer {
                 }
             }
             Event::Account(AccountEvent::DisplayNameChanged { account, .. }) => {
-                assert!(self.is_alive(*account), "nobody is shown");
+                assert!(
+                    self.is_alive(*account),
+                    "no such account has a display name"
+                );
             }
             Event::Account(AccountEvent::RoleChanged { account, role }) => {
                 assert_ne!(self.roles.get(account), Some(role), "a role did not change");
@@ -334,8 +337,8 @@ impl Observer {
                 other,
                 blocked,
             }) => {
-                assert_ne!(account, other, "somebody blocked itself");
-                assert!(self.is_alive(*other), "nobody was blocked");
+                assert_ne!(account, other, "an account blocked itself");
+                assert!(self.is_alive(*other), "a missing account was blocked");
                 let changed = match blocked {
                     true => self.blocks.insert((*account, *other)),
                     false => self.blocks.remove(&(*account, *other)),
@@ -400,7 +403,7 @@ impl Observer {
             }
             Event::Access(AccessEvent::LoginKnown { account, place, at }) => {
                 assert_eq!(*at, self.time);
-                assert!(self.is_alive(*account), "nobody logged in");
+                assert!(self.is_alive(*account), "a missing account logged in");
                 self.places.insert(*place, *account);
                 let places = self.places.values().filter(|of| *of == account);
                 assert!(
@@ -441,13 +444,13 @@ impl Observer {
                 assert!(self.retired.insert(*node), "a number is used up twice");
                 self.node_last = self.node_last.max(*node);
             }
-            Event::Cluster(ClusterEvent::AuthorityExchanged { is_final, .. }) => {
-                let was_announced = std::mem::replace(&mut self.exchanging, !is_final);
+            Event::Cluster(ClusterEvent::AuthorityRotated { is_final, .. }) => {
+                let was_announced = std::mem::replace(&mut self.rotating, !is_final);
                 assert!(was_announced || !is_final, "nothing was announced");
             }
             Event::Cluster(ClusterEvent::LeaderPreferred { .. })
             | Event::Account(AccountEvent::LimitsChanged { .. }) => {}
-            other => panic!("{other:?} lets nobody in"),
+            other => panic!("{other:?} is not about access"),
         }
     }
 

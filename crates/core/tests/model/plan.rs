@@ -9,8 +9,8 @@ use conclave_core::{
 };
 use proptest::prelude::*;
 
-use super::wish::what;
-pub(crate) use super::wish::{RoomWish, What};
+use super::generated_command::what;
+pub(crate) use super::generated_command::{RoomCommand, What};
 use crate::support::Memory;
 
 /// Greater than every digest that a client chooses.
@@ -118,7 +118,7 @@ fn settle() -> Vec<Step> {
         account,
         version: 1,
     };
-    let in_lobby = |wish| What::Room(0, wish);
+    let in_lobby = |command| What::Room(0, command);
     let steps = [
         by(0, What::OfferSetup),
         by(0, What::Create(0, 11)),
@@ -129,8 +129,8 @@ fn settle() -> Vec<Step> {
         by(0, login(1)),
         by(0, login(0)),
         Step::Tick(0),
-        by(0, in_lobby(RoomWish::Create(true))),
-        by(1, in_lobby(RoomWish::Join)),
+        by(0, in_lobby(RoomCommand::Create(true))),
+        by(1, in_lobby(RoomCommand::Join)),
         by(0, What::SendTo(0)),
         by(2, What::Send(1)),
         Step::Tick(0),

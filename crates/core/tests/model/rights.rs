@@ -74,7 +74,7 @@ impl Observer {
                 let is_used_up = matches!(
                     command.operation,
                     Operation::Cluster(ClusterOperation::AdmitNode { .. })
-                        | Operation::Cluster(ClusterOperation::ExchangeAuthority {
+                        | Operation::Cluster(ClusterOperation::RotateAuthority {
                             is_final: true,
                             ..
                         })
@@ -101,7 +101,7 @@ impl Observer {
             },
             Event::Cluster(ClusterEvent::NodeAdmitted { .. })
             | Event::Cluster(ClusterEvent::NodeRetired { .. })
-            | Event::Cluster(ClusterEvent::AuthorityExchanged { .. }) => asker.is_none(),
+            | Event::Cluster(ClusterEvent::AuthorityRotated { .. }) => asker.is_none(),
             Event::Access(AccessEvent::LoginFailed { .. })
             | Event::Access(AccessEvent::LoginForgiven { .. })
             | Event::Access(AccessEvent::LoginKnown { .. })

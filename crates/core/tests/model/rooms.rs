@@ -160,7 +160,7 @@ impl Observer {
                 role,
                 progress,
             }) => {
-                assert!(self.is_alive(*account), "somebody who is not there joined");
+                assert!(self.is_alive(*account), "a missing account joined");
                 self.progress.insert((*conversation, *account), *progress);
                 let seen = self.seen(*conversation);
                 assert!(seen.name.is_some(), "there is no such room");
@@ -168,9 +168,13 @@ impl Observer {
                     delivered: seen.end(),
                     read: seen.end(),
                 };
-                assert_eq!(*progress, all, "who joins has read everything");
+                assert_eq!(*progress, all, "a new member has read everything");
                 let first = seen.members.is_empty();
-                assert_eq!(*role == MemberRole::Owner, first, "who comes first owns");
+                assert_eq!(
+                    *role == MemberRole::Owner,
+                    first,
+                    "the first member owns the room"
+                );
                 let before = seen.members.insert(*account, *role);
                 assert_eq!(before, None, "a member joined twice");
                 seen.invited.remove(account);
@@ -202,17 +206,20 @@ impl Observer {
                 account,
                 ..
             }) => {
-                assert!(self.is_alive(*account), "nobody was invited");
+                assert!(self.is_alive(*account), "a missing account was invited");
                 let seen = self.seen(*conversation);
                 assert!(!seen.members.contains_key(account), "a member was invited");
-                assert!(seen.invited.insert(*account), "somebody was invited twice");
+                assert!(
+                    seen.invited.insert(*account),
+                    "an account was invited twice"
+                );
             }
             Event::Room(RoomEvent::InvitationRemoved {
                 conversation,
                 account,
             }) => {
                 let gone = self.seen(*conversation).invited.remove(account);
-                assert!(gone, "nobody was invited");
+                assert!(gone, "there was no invitation");
             }
             other => panic!("{other:?} is not about a conversation"),
         }
@@ -321,14 +328,14 @@ impl Observer {
             ..
         })) = event
         else {
-            unreachable!("the caller has looked");
+            unreachable!("the caller has checked the kind");
         };
         assert_eq!(*at, self.date, "a message is not of its entry's date");
         let seen = self.seen(*conversation);
         assert!(seen.members.contains_key(by), "a stranger wrote");
-        let everybody = seen.members.keys().copied().collect::<BTreeSet<_>>();
-        let there = seen.pair.is_empty() || everybody == seen.pair;
-        assert!(there, "a message went to somebody who is gone");
+        let members = seen.members.keys().copied().collect::<BTreeSet<_>>();
+        let there = seen.pair.is_empty() || members == seen.pair;
+        assert!(there, "a message went to a missing account");
         let answers = reply_to.is_none_or(|to| seen.sender(to).is_some());
         assert!(answers, "an answer to nothing");
         check_mentions(seen, *by, mentions);
@@ -344,7 +351,7 @@ impl Observer {
         let among = |(by, of): &(AccountId, AccountId)| pair.contains(by) && pair.contains(of);
         assert!(
             !self.blocks.iter().any(among),
-            "something went to somebody who blocked"
+            "something went to an account that blocked"
         );
     }
 

@@ -19,7 +19,7 @@ impl Lookup for Memory {
     fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken> {
         Ok(self.names.get(key).map(|id| self.accounts[id]))
     }
-    fn account_by_look(&self, look: &str) -> Result<Option<AccountId>, Broken> {
+    fn account_by_skeleton(&self, look: &str) -> Result<Option<AccountId>, Broken> {
         let is_like = |id: &&AccountId| self.looks.get(id).is_some_and(|of| of == look);
         Ok(self.names.values().filter(is_like).min().copied())
     }

@@ -103,7 +103,7 @@ impl Memory {
             | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
             | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
             | Event::Cluster(ClusterEvent::NodeRetired { .. })
-            | Event::Cluster(ClusterEvent::AuthorityExchanged { .. })
+            | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
             | Event::Cluster(ClusterEvent::LeaderPreferred { .. }) => self.nodes.write(event),
             Event::Account(AccountEvent::LimitsChanged { limits }) => {
                 assert_ne!(self.limits, *limits, "nothing is limited anew");
@@ -163,7 +163,7 @@ impl Memory {
                 self.account_last = *account;
                 let before = self.names.insert(name.key(), *account);
                 assert_eq!(before, None, "a name was given twice");
-                self.looks.insert(*account, name.look());
+                self.looks.insert(*account, name.skeleton());
                 let row = Account {
                     id: *account,
                     password_version: 1,
@@ -260,7 +260,7 @@ impl Memory {
                 let gone = self.places.remove(place).map(|(of, _)| of);
                 assert_eq!(gone, Some(*account), "a place was not known");
             }
-            other => panic!("{other:?} lets nobody in"),
+            other => panic!("{other:?} is not about access"),
         }
     }
 

@@ -53,7 +53,7 @@ impl Nodes {
                 assert!(self.retired.insert(*node), "retired twice");
                 self.last = self.last.max(*node);
             }
-            Event::Cluster(ClusterEvent::AuthorityExchanged {
+            Event::Cluster(ClusterEvent::AuthorityRotated {
                 generation,
                 authority,
                 is_final,

@@ -110,14 +110,14 @@ impl Memory {
                 ..
             }) => {
                 let new = self.invitations.insert((*conversation, *account));
-                assert!(new, "somebody was invited twice");
+                assert!(new, "an account was invited twice");
             }
             Event::Room(RoomEvent::InvitationRemoved {
                 conversation,
                 account,
             }) => {
                 let gone = self.invitations.remove(&(*conversation, *account));
-                assert!(gone, "nobody was invited");
+                assert!(gone, "there was no invitation");
             }
             other => panic!("{other:?} is not about a member"),
         }

@@ -22,7 +22,7 @@ pub(crate) fn invented(index: &Index<'_>, invented: &mut Findings) {
         };
         let reading = &index.readings[first.reading];
         let why = match index.send(first.message) {
-            None => "which nobody sent",
+            None => "which was never sent",
             Some(send) if send.outcome == Outcome::Fail => "which was refused",
             Some(send) if reading.at_us < send.invoked_us => "which was sent only later",
             Some(send)
@@ -57,7 +57,10 @@ fn deletions(index: &Index<'_>, invented: &mut Findings) {
                 reading.complete && promised.binary_search(&(conversation, seq)).is_ok();
             if !asked_for && !counts_as_lost {
                 invented.add(conversation, || {
-                    format!("node {} shows place {seq} deleted, unasked", reading.node)
+                    format!(
+                        "node {} shows place {seq} deleted without a request",
+                        reading.node
+                    )
                 });
             }
         }

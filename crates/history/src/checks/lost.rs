@@ -37,7 +37,7 @@ pub(crate) fn lost(index: &Index<'_>, lost: &mut Findings, unread: &mut Findings
             .count();
         if unproven > 0 {
             unread.add(conversation, || {
-                format!("{unproven} acknowledged messages, and no complete reading afterwards")
+                format!("{unproven} acknowledged messages without a complete reading afterwards")
             });
         }
     }
@@ -71,7 +71,7 @@ fn missing(index: &Index<'_>, reading: &Reading<'_>, sends: &[&Send<'_>], lost: 
         lost.add(send.conversation, || {
             let (message, node) = (send.message, reading.node);
             let how = if gone {
-                "deleted, which nobody asked for,"
+                "deleted without a request"
             } else {
                 "missing"
             };

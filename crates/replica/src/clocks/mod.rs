@@ -8,7 +8,7 @@
 //! Always true: no clock of a minority moves log time or dates; no proposal waits
 //! longer than [`AGREE_LIMIT`], once.
 
-mod known;
+mod clock_state;
 pub(crate) mod rounds;
 mod status;
 #[cfg(test)]
@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use self::known::{Known, millis};
+use self::clock_state::{ClockState, millis};
 
 pub use self::status::{CLOCK_SKEW_MAX_MS, ClockStatus};
 
@@ -42,7 +42,7 @@ struct Inner {
     own: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// The time of this machine is counted from here on.
     started: Instant,
-    known: Mutex<Known>,
+    known: Mutex<ClockState>,
     /// Whether no task needs to wait any more for what a majority says.
     agreed: watch::Sender<bool>,
 }
@@ -58,7 +58,7 @@ impl Clocks {
             node,
             own,
             started: Instant::now(),
-            known: Mutex::new(Known::new(applied)),
+            known: Mutex::new(ClockState::new(applied)),
             agreed: watch::Sender::new(false),
         }))
     }
@@ -100,7 +100,7 @@ impl Clocks {
         millis(self.0.started.elapsed())
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, ClockState> {
         // Every change is one assignment after another of numbers: it is sound after a panic.
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Clocks,
-    known::{Changes, Reading, millis},
+    clock_state::{Changes, Reading, millis},
 };
 use crate::{Lane, Member, Transport, apply::Raft, convert::members_out};
 
@@ -66,7 +66,7 @@ impl Clocks {
             tracing::warn!(
                 node,
                 step_ms,
-                "the clocks of a majority were set: dates follow"
+                "the clocks of a majority were set: message dates follow"
             );
         }
         match changes.skew {

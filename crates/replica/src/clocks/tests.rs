@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use conclave_core::limits::{DATE_STANDS_MS, DATE_STEADY_MS};
 use proptest::prelude::*;
 
-use super::{known::Reading, *};
+use super::{clock_state::Reading, *};
 
 const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 const HOUR: u64 = 60 * 60 * 1000;
@@ -24,7 +24,7 @@ fn voters(count: u64) -> Vec<BTreeSet<u64>> {
 }
 
 /// Lets node 1 agree: its clock says the first of `clocks`, those of the other nodes the rest.
-fn agree(known: &mut Known, clocks: &[u64], elapsed: i64) -> known::Changes {
+fn agree(known: &mut ClockState, clocks: &[u64], elapsed: i64) -> clock_state::Changes {
     let others = clocks.iter().zip(1..).skip(1);
     known.read(others.map(|(said, node)| (node, Reading::new(Timestamp(*said), 0, elapsed))));
     known.agree(
@@ -36,9 +36,9 @@ fn agree(known: &mut Known, clocks: &[u64], elapsed: i64) -> known::Changes {
 }
 
 #[test]
-fn the_median_of_the_voters_is_the_date_whatever_the_own_clock_says() {
+fn the_date_is_the_voters_median_despite_the_own_clock() {
     for own in [0, T - 24 * HOUR, T, T + YEAR, u64::MAX] {
-        let mut known = Known::new(Now::default());
+        let mut known = ClockState::new(Now::default());
         agree(&mut known, &[own, T, T + 3], 0);
         let stamp = known.stamp(5, Timestamp(own));
         let (low, high) = (T + 5, T + 8);
@@ -49,8 +49,8 @@ fn the_median_of_the_voters_is_the_date_whatever_the_own_clock_says() {
 }
 
 #[test]
-fn log_time_goes_on_with_time_and_not_with_clocks() {
-    let mut known = Known::new(times(T, T));
+fn log_time_advances_with_elapsed_time_not_with_clocks() {
+    let mut known = ClockState::new(times(T, T));
     agree(&mut known, &[T + 1000; 3], 0);
     assert_eq!(known.stamp(0, Timestamp(T)), times(T + 1000, T + 1000));
     let changes = agree(&mut known, &[T + YEAR; 3], 1000);
@@ -65,40 +65,44 @@ fn log_time_goes_on_with_time_and_not_with_clocks() {
 }
 
 #[test]
-fn a_node_that_starts_learns_from_the_clocks_how_long_it_was_down() {
-    let mut known = Known::new(times(T + YEAR, T));
-    assert_eq!(known.now(0), times(T + YEAR, T), "nobody was asked yet");
+fn a_starting_node_learns_its_downtime_from_the_voters_clocks() {
+    let mut known = ClockState::new(times(T + YEAR, T));
+    assert_eq!(
+        known.now(0),
+        times(T + YEAR, T),
+        "no other node was asked yet"
+    );
     agree(&mut known, &[T + HOUR; 3], 10);
     let later = times(T + YEAR + HOUR, T + HOUR);
     assert_eq!(known.now(10), later);
     assert_eq!(known.stamp(10, Timestamp(0)), later);
-    let mut behind = Known::new(times(T + YEAR, T));
+    let mut behind = ClockState::new(times(T + YEAR, T));
     agree(&mut behind, &[T - HOUR; 3], 10);
     assert_eq!(behind.stamp(10, Timestamp(0)), times(T + YEAR, T - HOUR));
 }
 
 #[test]
-fn an_entry_of_now_says_more_than_a_clock_that_was_set() {
+fn a_fresh_entry_outweighs_a_clock_that_was_set() {
     // It was down for a moment, and meanwhile all clocks were set an hour ahead.
-    let mut known = Known::new(times(T, T));
+    let mut known = ClockState::new(times(T, T));
     agree(&mut known, &[T + HOUR; 3], 0);
     known.applied(times(T + 20, T + HOUR + 10), 10);
     assert_eq!(known.stamp(10, Timestamp(0)), times(T + 20, T + HOUR + 10));
 }
 
 #[test]
-fn an_absence_has_an_end_and_so_has_the_first_log_time() {
-    let mut known = Known::new(times(T, T));
+fn downtime_and_the_first_log_time_are_bounded() {
+    let mut known = ClockState::new(times(T, T));
     agree(&mut known, &[u64::MAX; 3], 0);
     assert!(known.stamp(0, Timestamp(0)).log_time.0 < T + 11 * YEAR);
-    let mut first = Known::new(Now::default());
+    let mut first = ClockState::new(Now::default());
     agree(&mut first, &[u64::MAX; 3], 0);
     assert!(first.stamp(0, Timestamp(0)).log_time.0 < 600 * YEAR);
 }
 
 #[test]
-fn without_a_majority_dates_go_on_and_the_own_clock_counts_for_nothing() {
-    let mut known = Known::new(times(T, T));
+fn without_a_majority_dates_advance_without_the_own_clock() {
+    let mut known = ClockState::new(times(T, T));
     known.agree(1, Timestamp(T + YEAR), &voters(3), 0);
     assert_eq!(known.stamp(0, Timestamp(T + YEAR)), times(T, T));
     known.applied(times(T + 1, T + 1), 7);
@@ -108,7 +112,7 @@ fn without_a_majority_dates_go_on_and_the_own_clock_counts_for_nothing() {
 
 #[test]
 fn a_wrong_clock_beside_a_node_that_is_down_is_outvoted() {
-    let mut known = Known::new(times(T, T));
+    let mut known = ClockState::new(times(T, T));
     agree(&mut known, &[T, T, T], 0);
     known.stamp(0, Timestamp(T));
     // The third does not answer any more, and the own clock is set.
@@ -120,7 +124,7 @@ fn a_wrong_clock_beside_a_node_that_is_down_is_outvoted() {
         assert!(known.status().is_skewed);
     }
     // Of two, the log knows which one was set.
-    let mut pair = Known::new(times(T, T));
+    let mut pair = ClockState::new(times(T, T));
     agree(&mut pair, &[T, T], 0);
     pair.stamp(0, Timestamp(T));
     agree(&mut pair, &[T - YEAR, T + 1000], 1000);
@@ -128,8 +132,8 @@ fn a_wrong_clock_beside_a_node_that_is_down_is_outvoted() {
 }
 
 #[test]
-fn one_change_is_told_once() {
-    let mut known = Known::new(times(T, T));
+fn a_change_of_clock_skew_is_reported_once() {
+    let mut known = ClockState::new(times(T, T));
     let skews = [0, 9_000, 11_000, 9_000, 12_000, 4_000, 9_000];
     let told: Vec<_> = skews
         .iter()
@@ -155,7 +159,7 @@ proptest! {
             1..60,
         )
     ) {
-        let mut known = Known::new(times(T, T));
+        let mut known = ClockState::new(times(T, T));
         let (mut elapsed, mut set) = (0, 0);
         agree(&mut known, &[T, T, T], 0);
         let first = known.stamp(0, Timestamp(T)).log_time.0;

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_follower_has_a_turn_of_its_own() {
+    fn each_follower_has_its_own_campaign_turn() {
         let turns = |lost: u64| {
             let voters: Vec<u64> = (1..=5).filter(|voter| *voter != lost).collect();
             let turns = voters.iter().map(|node| turn(&voters, lost, *node));

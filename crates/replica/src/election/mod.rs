@@ -2,4 +2,4 @@
 
 pub(crate) mod campaign;
 pub(crate) mod contact;
-pub(crate) mod part;
+pub(crate) mod participation;

@@ -24,13 +24,13 @@ pub enum Damage {
         log_has_all: bool,
     },
     /// The state differs from that of a majority after the same entry.
-    Odd(String),
+    Diverged(String),
 }
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Log(why) | Self::State { why, .. } | Self::Odd(why) => f.write_str(why),
+            Self::Log(why) | Self::State { why, .. } | Self::Diverged(why) => f.write_str(why),
         }
     }
 }

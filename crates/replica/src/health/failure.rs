@@ -38,7 +38,7 @@ impl Replica {
                 return failure.why;
             }
             if let Some(why) = damage.or_else(|| self.inner.reader.failure()) {
-                tracing::error!(error = %why, "a promise is broken");
+                tracing::error!(error = %why, "an invariant is broken");
                 return why;
             }
             let broken = match &metrics.borrow_watched().running_state {
@@ -50,7 +50,7 @@ impl Replica {
                     tracing::error!(error = %failure, "the disk has failed");
                     return failure.why;
                 }
-                tracing::error!(error = %in_full, "a promise is broken");
+                tracing::error!(error = %in_full, "an invariant is broken");
                 self.look_for_damage().await;
                 return why;
             }
@@ -65,9 +65,9 @@ impl Replica {
         let reader = self.inner.reader.clone();
         let looking = spawn_blocking(move || reader.pin().map(|pinned| pinned.check_file()));
         match tokio::time::timeout(LOOK_LIMIT, looking).await {
-            Ok(Ok(Ok(Err(error)))) => tracing::error!(%error, "the database was looked at"),
+            Ok(Ok(Ok(Err(error)))) => tracing::error!(%error, "the database check found errors"),
             Ok(_) => {}
-            Err(_) => tracing::warn!("the database was not looked at to its end"),
+            Err(_) => tracing::warn!("failed to finish the database check in time"),
         }
     }
 }

@@ -16,7 +16,7 @@ impl Replica {
         match tokio::time::timeout(limit, self.inner.machine.pin(index)).await {
             Ok(Ok(pin)) => Ok(pin),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the state was not pinned");
+                tracing::debug!(%error, "failed to pin the state");
                 Err(ReadError::Stopping)
             }
             Err(_) => Err(ReadError::Behind { waited: limit }),
@@ -36,15 +36,15 @@ impl Replica {
     /// then: the node must stop and must not vote with this directory again.
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
-        let odd = || self.inner.odd.get().cloned().map(Damage::Odd);
-        found(&self.inner.log, &self.inner.reader).or_else(odd)
+        let diverged = || self.inner.diverged.get().cloned().map(Damage::Diverged);
+        found(&self.inner.log, &self.inner.reader).or_else(diverged)
     }
 
     /// Takes no part any more: `why` says how the state differs from that of a majority. Neither
     /// votes nor entries are taken after this returns; [`Replica::failed`] ends.
     pub fn fence(&self, why: &str) {
         // Only the first reason is reported.
-        let _ = self.inner.odd.set(why.to_owned());
+        let _ = self.inner.diverged.set(why.to_owned());
         self.inner.log.fence(why);
     }
 }

@@ -1,6 +1,6 @@
 //! The log as the engine sees it: its entries, how far they are on disk, and how many are kept.
 
-pub(crate) mod following;
+pub(crate) mod follower_progress;
 pub(crate) mod retention;
 pub(crate) mod store;
 #[cfg(test)]

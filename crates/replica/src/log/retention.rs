@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     LogRetention,
     apply::Raft,
-    log::{following::Following, store::Log},
+    log::{follower_progress::FollowerProgress, store::Log},
     snapshot::store::SnapshotStore,
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct Retention {
     marks: VecDeque<Mark>,
     fenced: Mark,
     store: SnapshotStore,
-    following: Following,
+    follower_progress: FollowerProgress,
 }
 
 impl Retention {
@@ -57,7 +57,7 @@ impl Retention {
             marks: VecDeque::from([start]),
             fenced: start,
             store,
-            following: Following::default(),
+            follower_progress: FollowerProgress::default(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Retention {
                 .collect()
         };
         let clock = Instant::now();
-        let needed = self.following.needed_after(matched, clock);
+        let needed = self.follower_progress.needed_after(matched, clock);
         let upto = upto.min(needed.unwrap_or(u64::MAX).max(bound));
         self.store.purging(upto, bound, clock)
     }

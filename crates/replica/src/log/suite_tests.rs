@@ -159,7 +159,7 @@ impl StoreBuilder<TypeConfig, Log, Least, TempDir> for Builder {
 }
 
 #[test]
-fn the_log_passes_the_suite_of_the_engine() {
+fn the_log_passes_the_openraft_test_suite() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(Suite::test_all(Builder)).unwrap();
 }

@@ -18,11 +18,11 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     Listener,
-    apply::{Machine, Observers},
+    apply::{Observers, StateMachine},
     clocks::Clocks,
     convert::entry_in,
     log::{store::Log, suite_tests::TextCodec},
-    snapshot::{installed::Installed, store::SnapshotStore},
+    snapshot::{install_marker::InstallMarker, store::SnapshotStore},
 };
 
 /// A log whose disk has written, and does not say so before it is asked.
@@ -88,7 +88,7 @@ fn blank(index: u64) -> log::Entry {
 }
 
 #[tokio::test]
-async fn nothing_is_applied_that_a_restart_would_not_find_in_the_log() {
+async fn only_entries_that_are_durable_in_the_log_are_applied() {
     let directory = tempfile::tempdir().unwrap();
     let options = log::Options::default();
     let slow = Arc::new(Slow {
@@ -105,8 +105,8 @@ async fn nothing_is_applied_that_a_restart_would_not_find_in_the_log() {
     let codec = Arc::new(TextCodec);
     let mut log = Log::new(slow.clone(), codec.clone());
     let snapshots = directory.path().join("snapshots");
-    let installed = Installed::new(directory.path());
-    let (mut machine, writer) = Machine::start(
+    let installed = InstallMarker::new(directory.path());
+    let (mut machine, writer) = StateMachine::start(
         state,
         codec.clone(),
         SnapshotStore::new(&snapshots),
@@ -134,7 +134,7 @@ async fn nothing_is_applied_that_a_restart_would_not_find_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_truncation_takes_back_what_was_on_disk_and_a_failure_ends_all_waiting() {
+async fn a_truncation_lowers_the_synced_index_and_failures_end_waits() {
     let synced = Synced::new(20);
     synced.reaches(20).await.unwrap();
     synced.ends(10);

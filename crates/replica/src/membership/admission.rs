@@ -16,7 +16,7 @@ impl Replica {
     /// Returns whether this replica takes part.
     #[must_use]
     pub fn is_admitted(&self) -> bool {
-        self.inner.part.check().is_ok()
+        self.inner.participation.check().is_ok()
     }
 
     /// Lets a replica take part that was started without. An empty log is bootstrapped now, if
@@ -28,7 +28,7 @@ impl Replica {
         if self.inner.config.bootstrap {
             bootstrap(&self.inner.raft, &self.inner.config).await?;
         }
-        self.inner.part.admit();
+        self.inner.participation.admit();
         self.inner.raft.runtime_config().elect(true);
         Ok(())
     }

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     Change, ChangeError, MEMBERS_MAX, Members, Refusal, Replica, Role,
     convert::LogId,
-    membership::finisher::{AGAIN, NotWritten, Seen, write},
+    membership::finisher::{AGAIN, NewestMembership, NotWritten, write},
 };
 
 /// Entries that a node may lack when it becomes a voter or the leader: it has them within a
@@ -91,7 +91,7 @@ impl Replica {
     async fn settled(&self, deadline: Instant) -> Result<(Members, Option<LogId>), ChangeError> {
         let mut metrics = self.inner.raft.server_metrics();
         loop {
-            let seen = Seen::new(&metrics.borrow_and_update());
+            let seen = NewestMembership::new(&metrics.borrow_and_update());
             if !seen.leads {
                 return Err(ChangeError::NotLeader {
                     leader: seen.leader,
@@ -123,7 +123,7 @@ impl Replica {
                 if *node == self.node() =>
             {
                 let left = deadline.saturating_duration_since(Instant::now());
-                self.hand_over(left).await;
+                self.step_down(left).await;
                 let leader = *self.leader().borrow();
                 Err(ChangeError::NotLeader {
                     leader: leader.filter(|leader| *leader != self.node()),
@@ -192,7 +192,7 @@ impl Replica {
             }
             None => {}
         }
-        self.hand_over_to(to, deadline.saturating_duration_since(Instant::now()))
+        self.step_down_for(to, deadline.saturating_duration_since(Instant::now()))
             .await;
         let leader = *self.leader().borrow();
         match (to, leader) {

@@ -35,7 +35,7 @@ impl Finisher {
     pub(crate) async fn run(self) {
         let mut metrics = self.raft.server_metrics();
         loop {
-            let seen = Seen::new(&metrics.borrow_and_update());
+            let seen = NewestMembership::new(&metrics.borrow_and_update());
             if seen.leads && seen.committed && seen.members.voters.len() > 1 {
                 let members = finished(&seen.members);
                 let written = write(&self.raft, &members, &seen.at);
@@ -46,7 +46,7 @@ impl Finisher {
                     }
                     Ok(Err(NotWritten::Error(ChangeError::Stopping))) => return,
                     Ok(Err(NotWritten::Error(error))) => {
-                        tracing::debug!(%error, "replacement not finished yet");
+                        tracing::debug!(%error, "failed to finish the replacement; retrying");
                     }
                     Ok(Err(NotWritten::NotYet)) | Err(_) => {}
                 }
@@ -59,7 +59,7 @@ impl Finisher {
 }
 
 /// The newest membership in the log of this node, which may not be committed.
-pub(crate) struct Seen {
+pub(crate) struct NewestMembership {
     pub(crate) leads: bool,
     pub(crate) leader: Option<u64>,
     pub(crate) members: Members,
@@ -67,7 +67,7 @@ pub(crate) struct Seen {
     pub(crate) committed: bool,
 }
 
-impl Seen {
+impl NewestMembership {
     pub(crate) fn new(metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>) -> Self {
         let newest = &metrics.membership_config;
         Self {

@@ -71,7 +71,7 @@ pub enum ChangeError {
         node: u64,
     },
     /// Leadership went to another node than the caller wanted.
-    #[error("node {wanted} did not take over: {}", leads(*leader))]
+    #[error("node {wanted} did not become the leader: {}", leads(*leader))]
     NotTakenOver {
         /// The node that was to lead.
         wanted: u64,
@@ -85,7 +85,7 @@ pub enum ChangeError {
         waited: Duration,
     },
     /// The consensus engine or the state refused something that it should not refuse.
-    #[error("the membership cannot be changed: {0}")]
+    #[error("cannot change the membership: {0}")]
     Broken(String),
     /// The node is stopping or has stopped.
     #[error("the node is stopping")]
@@ -97,8 +97,8 @@ fn next(number: u64) -> u64 {
 }
 
 fn leads(leader: Option<u64>) -> String {
-    leader.map_or("no node leads".to_owned(), |leader| {
-        format!("node {leader} leads")
+    leader.map_or("there is no leader".to_owned(), |leader| {
+        format!("node {leader} is the leader")
     })
 }
 
@@ -127,10 +127,10 @@ pub enum Refusal {
     #[error("nodes are numbered from 1")]
     NoNumber,
     /// A node with this number was removed.
-    #[error("a node {0} was removed: no other node may have its number")]
+    #[error("node {0} was removed, and no other node may have its number")]
     NumberRetired(u64),
     /// Numbers are given in order; one far ahead would leave few for machines that join.
-    #[error("{node} is far above the last number of a node, {last}: take {}", next(*last))]
+    #[error("{node} is far above the last node number, {last}: take {}", next(*last))]
     NumberTooFar {
         /// The number that was named.
         node: u64,
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_comes_as_a_learner_votes_stops_voting_and_goes() {
+    fn a_node_is_added_promoted_demoted_and_removed() {
         let three = members(&[1, 2, 3], &[]);
         let added = three.after(&add(4, 40)).unwrap().unwrap();
         assert_eq!(added, members(&[1, 2, 3], &[4]));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_takes_the_place_of_another_and_its_address() {
+    fn a_node_replaces_another_node_at_its_address() {
         let three = members(&[1, 2, 3], &[]);
         let replaces = Change::Add {
             node: 4,
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_was_damaged_twice_takes_the_place_of_all_its_past() {
+    fn a_node_damaged_twice_replaces_all_its_earlier_numbers() {
         let three = members(&[1, 2, 3], &[]);
         let again = |node: u64, old: u64, port: u16| Change::Add {
             node,
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_so_already_is_no_change() {
+    fn a_change_already_in_effect_changes_nothing() {
         let some = members(&[1, 2], &[3]);
         for change in [
             add(3, 30),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_cluster_is_refused() {
+    fn changes_to_an_invalid_cluster_are_refused() {
         let one = members(&[1], &[2]);
         let refused = |change| one.after(&change).unwrap_err();
         assert_eq!(refused(Change::Remove(1)), Refusal::LastVoter(1));

@@ -67,7 +67,7 @@ impl SnapshotFile {
 impl Drop for SnapshotFile {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.file) {
-            tracing::debug!(%error, file = %self.file.display(), "snapshot file not removed");
+            tracing::debug!(%error, file = %self.file.display(), "failed to remove snapshot file");
         }
     }
 }
@@ -187,7 +187,7 @@ impl SnapshotStore {
         });
         let mut inner = self.inner();
         if let Some(error) = why.as_ref().filter(|_| inner.trouble != why) {
-            tracing::warn!(error, "a snapshot cannot be made; it is tried again");
+            tracing::warn!(error, "failed to make a snapshot; retrying");
         }
         inner.trouble = why;
     }
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_attempt_gets_the_same_file_while_the_log_goes_on_after_it() {
+    async fn a_snapshot_file_is_reused_while_the_log_continues_after_it() {
         let directory = tempfile::tempdir().unwrap();
         let (mut state, store) = state(directory.path(), 10);
         let first = store.take(&state.reader(), 5).await.unwrap();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_waits_for_a_file_up_to_a_bound_and_then_the_file_goes() {
+    async fn a_snapshot_holds_back_the_log_only_up_to_a_bound() {
         let directory = tempfile::tempdir().unwrap();
         let (state, store) = state(directory.path(), 10);
         let now = Instant::now();
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_waits_for_a_file_that_was_received_until_its_receiver_follows() {
+    async fn a_sent_snapshot_holds_the_log_until_its_receiver_follows() {
         let directory = tempfile::tempdir().unwrap();
         let (state, store) = state(directory.path(), 10);
         drop(store.take(&state.reader(), 10).await.unwrap());
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_waits_for_a_file_that_is_being_made() {
+    async fn a_snapshot_being_made_holds_back_the_log() {
         let directory = tempfile::tempdir().unwrap();
         let (_state, store) = state(directory.path(), 10);
         let making = store.hold(7);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_nobody_asks_for_goes_after_a_time_but_not_from_under_a_transfer() {
+    async fn an_unused_snapshot_expires_but_not_during_a_transfer() {
         let directory = tempfile::tempdir().unwrap();
         let (state, store) = state(directory.path(), 10);
         let used = store.take(&state.reader(), 0).await.unwrap();
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_state_without_entries_makes_no_offer_and_leaves_no_file() {
+    async fn a_state_without_entries_yields_no_snapshot_and_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let (state, store) = state(directory.path(), 0);
         assert!(store.take(&state.reader(), 0).await.is_err());

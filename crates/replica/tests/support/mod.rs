@@ -205,7 +205,7 @@ impl Peer for To {
         })
     }
 
-    fn transfer_leader(
+    fn timeout_now(
         &self,
         from: Vote,
         to: u64,
@@ -213,7 +213,7 @@ impl Peer for To {
         limit: Duration,
     ) -> BoxFuture<'_, Result<(), PeerError>> {
         Box::pin(async move {
-            let call = |node: Replica| async move { node.on_transfer_leader(from, to, last).await };
+            let call = |node: Replica| async move { node.on_timeout_now(from, to, last).await };
             self.call(limit, call).await?
         })
     }
@@ -425,8 +425,8 @@ impl Cluster {
             node,
             network: self.network.clone(),
         });
-        let nobody = Arc::new(Nobody);
-        let replica = Replica::start(config, Arc::new(TestCodec), transport, nobody).await?;
+        let listener = Arc::new(SilentListener);
+        let replica = Replica::start(config, Arc::new(TestCodec), transport, listener).await?;
         self.network.0.lock().unwrap().nodes.insert(node, replica);
         Ok(())
     }
@@ -573,9 +573,9 @@ pub(crate) fn sequence(answer: &Answer) -> u64 {
 }
 
 /// A listener that ignores all events.
-struct Nobody;
+struct SilentListener;
 
-impl conclave_replica::Listener for Nobody {
+impl conclave_replica::Listener for SilentListener {
     fn applied(&self, _: u64, _: Vec<(conclave_core::Position, conclave_core::Event)>) {}
     fn installed(&self, _: u64) {}
 }

@@ -4,11 +4,11 @@ use conclave_core::AccountLimits;
 use conclave_storage::state as rows;
 use conclave_wire::{Problem, v1};
 
-use crate::context::{access::administrators_only, call::Call, shared::Shared};
+use crate::context::{access::administrators_only, call::Call, node_context::NodeContext};
 
 /// Returns all limits.
 pub(crate) async fn get(
-    shared: &Shared,
+    shared: &NodeContext,
     call: Call,
     request: v1::GetAccountLimitsRequest,
 ) -> Result<v1::GetAccountLimitsResponse, Problem> {
@@ -32,13 +32,13 @@ pub(crate) async fn get(
 
 /// Sets some of the limits. This node applies them at once, the other nodes when they next look.
 pub(crate) async fn set(
-    shared: &Shared,
+    shared: &NodeContext,
     call: Call,
     request: v1::SetAccountLimitsRequest,
 ) -> Result<v1::SetAccountLimitsResponse, Problem> {
     let position = shared.done_in_session(&call, request).await?;
     if let Ok(limits) = shared.read(|reader| reader.account_limits()).await {
-        shared.sessions.fair.set_limits(limits);
+        shared.sessions.account_limiters.set_limits(limits);
     }
     Ok(v1::SetAccountLimitsResponse { position })
 }

@@ -17,7 +17,7 @@ use crate::{
     context::{
         access::{accepted, position_of},
         call::{Call, Freshness},
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::{pages, show},
 };
@@ -28,7 +28,7 @@ const PAGE_DEFAULT: usize = 100;
 /// Serves accounts, and their sessions in a file of its own.
 #[derive(Clone)]
 pub(crate) struct Accounts {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
 }
 
 /// Returns the name of a request outside a session: the client's request id, or a random one if the
@@ -97,7 +97,7 @@ impl Accounts {
         Ok(v1::ListAccountsResponse {
             accounts: page.rows.into_iter().map(show::account).collect(),
             next_page_token: pages::token_of_key(page.next_after_key),
-            page_size: pages::told(size),
+            page_size: pages::page_size(size),
         })
     }
 
@@ -146,7 +146,7 @@ impl Accounts {
                 }
                 for name in &names {
                     let key = reader.account_by_key(&name.to_ascii_lowercase())?;
-                    let look = reader.account_by_look(&name::look(name))?;
+                    let look = reader.account_by_skeleton(&name::skeleton(name))?;
                     let mut found = key.into_iter().chain(look);
                     if found.any(|other| other.id != session.account) {
                         return Ok(true);

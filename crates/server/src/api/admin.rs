@@ -23,11 +23,11 @@ use crate::{
     auth::sessions::show_token,
     base::random,
     cluster::membership::Margin,
-    connections::Places,
+    connections::ConnectionSlots,
     context::{
         access::{accepted, position_of},
         call::Call,
-        shared::Shared,
+        node_context::NodeContext,
     },
     peer::membership::ChangeRequest,
     protocol::problems,
@@ -37,7 +37,7 @@ use crate::{
 const PUBLIC_STATUS_AGE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admin {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
 }
 
 impl Admin {
@@ -85,8 +85,8 @@ impl Admin {
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
             partial: false,
-            client_port: Some(port_status(&self.shared.client_places)),
-            peer_port: Some(port_status(&self.shared.peer_places)),
+            client_port: Some(port_status(&self.shared.client_slots)),
+            peer_port: Some(port_status(&self.shared.peer_slots)),
         }
     }
 
@@ -260,7 +260,7 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
     }
 }
 
-fn port_status(places: &Places) -> v1::PortStatus {
+fn port_status(places: &ConnectionSlots) -> v1::PortStatus {
     let counts = places.counts();
     let closed = counts.cut.into_iter().map(|(reason, count)| {
         let reason = reason.to_owned();
@@ -269,8 +269,8 @@ fn port_status(places: &Places) -> v1::PortStatus {
     v1::PortStatus {
         connections: counts.open,
         connections_max: counts.open_max,
-        strangers: counts.strangers,
-        strangers_max: counts.strangers_max,
+        unauthenticated: counts.unauthenticated,
+        unauthenticated_max: counts.unauthenticated_max,
         taken: counts.taken,
         held_bytes: counts.held_bytes,
         held_bytes_max: counts.held_bytes_max,

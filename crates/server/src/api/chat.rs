@@ -21,7 +21,7 @@ use crate::{
     context::{
         access::{accepted, position_of},
         call::Call,
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::{pages, problems, show},
 };
@@ -32,7 +32,7 @@ const MESSAGES_DEFAULT: usize = 50;
 const CONVERSATIONS_DEFAULT: usize = 100;
 
 pub(crate) struct Chat {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
 }
 
 /// Conversation that a request names.
@@ -172,7 +172,7 @@ impl Chat {
             .await??;
         let Some(found) = found else {
             return Ok(v1::ListMessagesResponse {
-                page_size: pages::told(size),
+                page_size: pages::page_size(size),
                 ..Default::default()
             });
         };
@@ -187,7 +187,7 @@ impl Chat {
             previous_before_sequence: page.older.map_or(0, |older| older.0),
             next_after_sequence: page.newer.map_or(last, |newer| newer.0),
             messages: page.rows.into_iter().map(show::message).collect(),
-            page_size: pages::told(size),
+            page_size: pages::page_size(size),
         })
     }
 
@@ -208,7 +208,7 @@ impl Chat {
         Ok(v1::ListUnreadResponse {
             more: rows.len() == count || bytes >= PAGE_BYTES_MAX,
             messages: rows.into_iter().map(show::message).collect(),
-            page_size: pages::told(count),
+            page_size: pages::page_size(count),
         })
     }
 
@@ -230,7 +230,7 @@ impl Chat {
         Ok(v1::ListConversationsResponse {
             next_page_token: pages::token_of_number(next.map(|last| last.id.0)),
             conversations: rows.into_iter().map(show::conversation).collect(),
-            page_size: pages::told(size),
+            page_size: pages::page_size(size),
         })
     }
 

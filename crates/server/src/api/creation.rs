@@ -20,7 +20,7 @@ use crate::{
     api::accounts::{Accounts, once_id},
     auth::{
         hash_queue::{Asker, Work},
-        registration::Shown,
+        registration::RequestedGrant,
         throttle::keys_of_login,
     },
     base::deadline::Deadline,
@@ -36,17 +36,17 @@ use crate::{
 pub(crate) const CODE_BYTES: usize = 16;
 
 /// Returns the grant that a request carries.
-fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<Shown, Problem> {
+fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<RequestedGrant, Problem> {
     use v1::create_account_request::Grant as Given;
     Ok(match grant {
-        None => Shown::Nothing,
+        None => RequestedGrant::Nothing,
         Some(Given::InviteCode(code)) => {
             let bytes = URL_SAFE_NO_PAD.decode(code.trim()).ok();
             let code = bytes.filter(|bytes| bytes.len() == CODE_BYTES);
-            Shown::Invite(token_hash(&code.ok_or(Rejection::InviteInvalid)?))
+            RequestedGrant::Invite(token_hash(&code.ok_or(Rejection::InviteInvalid)?))
         }
         Some(Given::SetupToken(token)) => {
-            Shown::Setup(setup::hash(&token).ok_or(Rejection::SetupTokenInvalid)?)
+            RequestedGrant::Setup(setup::hash(&token).ok_or(Rejection::SetupTokenInvalid)?)
         }
     })
 }
@@ -90,7 +90,7 @@ impl Found {
         if reader.account_by_key(&name.key())?.is_some() {
             return Ok(Self::Taken(Rejection::NameTaken));
         }
-        match reader.account_by_look(&name.look())? {
+        match reader.account_by_skeleton(&name.skeleton())? {
             Some(_) => Ok(Self::Taken(Rejection::NameAlike)),
             None => Ok(Self::Allowed),
         }
@@ -104,8 +104,8 @@ impl Accounts {
         call: Call,
         request: v1::CreateAccountRequest,
     ) -> Result<v1::CreateAccountResponse, Problem> {
-        self.shared.door()?;
-        self.shared.only_where_believed()?;
+        self.shared.refuse_if_stopping()?;
+        self.shared.only_where_trusted()?;
         let deadline = call.deadline;
         let name = AccountName::new(request.name)?;
         let password = Password::new(&request.password)?;
@@ -139,10 +139,10 @@ impl Accounts {
 
     /// Returns what allows the account to be created; reads the session only if the request carries
     /// no code.
-    async fn grant(&self, shown: Shown, call: &Call) -> Result<Grant, Problem> {
+    async fn grant(&self, shown: RequestedGrant, call: &Call) -> Result<Grant, Problem> {
         let admin = match shown {
-            Shown::Nothing => self.admin(call).await?,
-            Shown::Invite(_) | Shown::Setup(_) => None,
+            RequestedGrant::Nothing => self.admin(call).await?,
+            RequestedGrant::Invite(_) | RequestedGrant::Setup(_) => None,
         };
         Ok(self.shared.registration.grant(shown, admin)?)
     }
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_a_code_or_a_token_is_refused_before_anything_is_asked() {
+    fn a_malformed_code_or_token_is_refused_without_a_lookup() {
         use v1::create_account_request::Grant as Given;
         let reason = |given| shown(Some(given)).unwrap_err().reason();
         for code in ["", "!", "YWJj", &"A".repeat(43)] {
@@ -219,8 +219,8 @@ mod tests {
         let given = Given::InviteCode(format!(" {code}\n"));
         assert_eq!(
             shown(Some(given)),
-            Ok(Shown::Invite(token_hash(&[7; CODE_BYTES])))
+            Ok(RequestedGrant::Invite(token_hash(&[7; CODE_BYTES])))
         );
-        assert_eq!(shown(None), Ok(Shown::Nothing));
+        assert_eq!(shown(None), Ok(RequestedGrant::Nothing));
     }
 }

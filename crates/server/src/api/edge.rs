@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    context::{call::Call, shared::Shared},
+    context::{call::Call, node_context::NodeContext},
     tls::Caller,
 };
 
@@ -32,7 +32,7 @@ where
 /// Serves a call that changes something and whose outcome is only that this was done; `tell` makes
 /// the response of the log position of that outcome.
 pub(crate) async fn done<Q: SessionRequest, A>(
-    shared: &Shared,
+    shared: &NodeContext,
     request: Request<Q>,
     tell: impl FnOnce(u64) -> A,
 ) -> Answer<A> {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::{
         auth::{credential::Credential, sessions::show_token},
-        tls::Shown,
+        tls::Presented,
     };
 
     /// Returns the call of a request with these headers.
@@ -124,7 +124,7 @@ mod tests {
             request.metadata_mut().insert(header, forged);
         }
         request.extensions_mut().insert(Caller {
-            shown: Shown::Plain,
+            shown: Presented::Plain,
             address: Some(from),
         });
         let (call, asked) = call_in(request);

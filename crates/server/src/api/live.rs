@@ -11,16 +11,16 @@ use conclave_wire::{
 use futures::Stream;
 use tonic::{Request, Status};
 
-use self::{subscription::Subscription, token::Mint};
+use self::{subscription::Subscription, token::ResumeTokenCodec};
 use crate::{
     api::edge::{self, Answer},
-    auth::{fair::Paced, sessions::session_ended},
+    auth::{account_limiters::Paced, sessions::session_ended},
     base::deadline::Deadline,
-    cluster::moments::{self, Typist},
+    cluster::gossip::{self, Typist},
     context::{
         access::{held_back, open_session},
         call::{Call, Freshness},
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::problems,
 };
@@ -35,7 +35,7 @@ const BEHIND_LIMIT: Duration = Duration::from_secs(2);
 const NAMES_MAX: usize = 100;
 
 pub(crate) struct Live {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
 }
 
 type Responses = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
@@ -47,7 +47,7 @@ impl Live {
         request: v1::SubscribeRequest,
     ) -> Result<Responses, Problem> {
         let shared = &self.shared;
-        shared.door()?;
+        shared.refuse_if_stopping()?;
         let token = call.credential.session()?;
         // Checked first: a caller without a session neither holds a stream's place while it waits,
         // nor learns which positions exist. Every page checks again that the session is open.
@@ -56,7 +56,7 @@ impl Live {
         let open = move |reader: &rows::Reader| open_session(reader, &token, now);
         let session = shared.find(deadline, open).await?;
         let session = session.ok_or_else(session_ended)?;
-        let of_account = shared.sessions.fair.of(session.account);
+        let of_account = shared.sessions.account_limiters.of(session.account);
         if let Err(rejection) = of_account.check_and_count(Paced::Stream) {
             return Err(held_back(rejection.into(), &of_account, deadline).await);
         }
@@ -95,7 +95,9 @@ impl Live {
                 return Ok(Position::end_of(*replica.applied().borrow()));
             }
             ([], after) => token::checked(after)?,
-            (token, _) => Mint::new(&self.shared.identity.cluster_id).position(token)?,
+            (token, _) => {
+                ResumeTokenCodec::new(&self.shared.identity.cluster_id).position(token)?
+            }
         };
         if replica
             .wait_applied(position.index(), BEHIND_LIMIT)
@@ -126,7 +128,7 @@ impl Live {
             .read_in_session(&call, Freshness::ANY, read)
             .await?;
         let typist = typist.ok_or(Rejection::NoSuchConversation)?;
-        moments::tell_typing(&self.shared, typist);
+        gossip::tell_typing(&self.shared, typist);
         Ok(v1::SetTypingResponse {})
     }
 

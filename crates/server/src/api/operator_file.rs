@@ -23,7 +23,7 @@ use conclave_wire::{OperatorCredential, Problem, request};
 use crate::{
     api::operators::once_of,
     base::{deadline::Deadline, random},
-    context::{access::accepted, shared::Shared},
+    context::{access::accepted, node_context::NodeContext},
     files::durable,
     protocol::problems,
 };
@@ -39,7 +39,7 @@ pub const OPERATOR_RESET_FILE: &str = "operator.reset";
 const FILE_BYTES_MAX: u64 = 1024;
 /// How often a node looks for work: two file names.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause after a look that failed: a leader cannot propose in its first moments.
+/// Pause after a look that failed: a leader cannot propose right after its election.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the log may take to accept a credential. A credential without an outcome is proposed
 /// again.
@@ -55,7 +55,7 @@ enum Failed {
 }
 
 /// Looks after the files for as long as the node runs.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub(crate) async fn keep(shared: Arc<NodeContext>) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
     let mut has_first = false;
@@ -63,7 +63,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         leader.borrow_and_update();
         let mut pause = LOOK_INTERVAL;
         if let Err(error) = look(&shared, &mut has_first).await {
-            tracing::debug!(%error, "the operators cannot be looked after yet");
+            tracing::debug!(%error, "failed to maintain the operators; retrying");
             if matches!(error, Failed::Problem(_)) {
                 pause = AGAIN_INTERVAL;
             }
@@ -76,7 +76,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     }
 }
 
-async fn look(shared: &Shared, has_first: &mut bool) -> Result<(), Failed> {
+async fn look(shared: &NodeContext, has_first: &mut bool) -> Result<(), Failed> {
     if !*has_first {
         *has_first = !shared.read(|reader| reader.operators()).await?.is_empty();
     }
@@ -90,7 +90,7 @@ async fn look(shared: &Shared, has_first: &mut bool) -> Result<(), Failed> {
 
 /// Makes the first operator, as the leader of a cluster without operators. The next look finds out
 /// what became of the proposal.
-async fn make_first(shared: &Shared) -> Result<(), Failed> {
+async fn make_first(shared: &NodeContext) -> Result<(), Failed> {
     let credential = match read(&path(shared, DRAFT_FILE))? {
         Some(credential) => credential,
         None => {
@@ -118,7 +118,7 @@ async fn make_first(shared: &Shared) -> Result<(), Failed> {
 
 /// Publishes the draft if it is the credential of an operator; removes it if another node's
 /// credential was accepted instead.
-async fn settle_draft(shared: &Shared) -> Result<(), Failed> {
+async fn settle_draft(shared: &NodeContext) -> Result<(), Failed> {
     let draft = path(shared, DRAFT_FILE);
     let Some(credential) = read(&draft)? else {
         return Ok(());
@@ -137,16 +137,16 @@ async fn settle_draft(shared: &Shared) -> Result<(), Failed> {
 }
 
 /// Replaces all operators if the owner of this directory asks for it.
-async fn reset(shared: &Shared) -> Result<(), Failed> {
+async fn reset(shared: &NodeContext) -> Result<(), Failed> {
     let file = path(shared, OPERATOR_RESET_FILE);
     let Some(credential) = read(&file)? else {
         return Ok(());
     };
     let members = shared.replica.status().members;
     if !members.all_voters().contains(&shared.identity.node) {
-        if shared.operators.is_news("operator reset") {
+        if shared.operators.should_log("operator reset") {
             let file = file.display();
-            tracing::warn!(%file, "this node does not vote, and replaces no operators");
+            tracing::warn!(%file, "failed to replace the operators: this node does not vote");
         }
         return Ok(());
     }
@@ -158,18 +158,18 @@ async fn reset(shared: &Shared) -> Result<(), Failed> {
     accepted(&outcome, |_| Some(()))?;
     publish(shared, &credential)?;
     durable::remove(&file)?;
-    tracing::warn!("all operators were replaced by one, as the owner of this directory asked");
+    tracing::warn!("replaced all operators by one, as the owner of this directory asked");
     Ok(())
 }
 
-fn publish(shared: &Shared, credential: &OperatorCredential) -> io::Result<()> {
+fn publish(shared: &NodeContext, credential: &OperatorCredential) -> io::Result<()> {
     let file = path(shared, OPERATOR_FILE);
     write(&file, credential)?;
-    tracing::info!(file = %file.display(), "the credential of an operator is in this file");
+    tracing::info!(file = %file.display(), "wrote the credential of an operator");
     Ok(())
 }
 
-fn path(shared: &Shared, name: &str) -> PathBuf {
+fn path(shared: &NodeContext, name: &str) -> PathBuf {
     shared.identity.directory().join(name)
 }
 
@@ -190,7 +190,7 @@ fn read(file: &std::path::Path) -> io::Result<Option<OperatorCredential>> {
         .ok()
         .and_then(|_| OperatorCredential::from_text(&text));
     if credential.is_none() {
-        tracing::warn!(file = %file.display(), "a file that holds no credential is removed");
+        tracing::warn!(file = %file.display(), "removing a file that holds no credential");
         fs::remove_file(file)?;
     }
     Ok(credential)

@@ -21,19 +21,19 @@ use crate::{
     context::{
         access::{accepted, administrators_only, open_session, position_of},
         call::Call,
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::problems,
 };
 
-impl Shared {
+impl NodeContext {
     /// Returns the credential of a call that only operators may make, as the log knows it now.
     pub(crate) async fn for_operators(
         &self,
         call: &Call,
         name: &'static str,
     ) -> Result<TokenHash, Problem> {
-        self.door()?;
+        self.refuse_if_stopping()?;
         if let Some(credential) = call.credential.operator() {
             // A credential that another node revoked a moment ago must not work here.
             self.barrier(call.deadline).await?;
@@ -50,7 +50,7 @@ impl Shared {
         call: &Call,
         name: &'static str,
     ) -> Result<(), Problem> {
-        self.door()?;
+        self.refuse_if_stopping()?;
         match call.credential.operator() {
             Some(credential) if self.is_operator(credential).await? => Ok(()),
             _ => Err(self.no_operator(call, name)),
@@ -80,7 +80,7 @@ impl Shared {
 
     fn no_operator(&self, call: &Call, name: &'static str) -> Problem {
         let from = call.address.map(|from| from.ip());
-        if self.operators.is_news_from(from, name) {
+        if self.operators.should_log_from(from, name) {
             let from = from.map(|from| from.to_string());
             tracing::warn!(from, call = name, "a call for operators was refused");
         }
@@ -241,9 +241,9 @@ impl Shared {
         match &command.operation {
             Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
             | Operation::Access(AccessOperation::OfferSetup { .. }) => false,
-            // Any node may forward the wish for an exchange; only the leader, which makes the
+            // Any node may forward the request for a rotation; only the leader, which makes the
             // authority, names it.
-            Operation::Cluster(ClusterOperation::ExchangeAuthority {
+            Operation::Cluster(ClusterOperation::RotateAuthority {
                 authority,
                 is_final,
                 ..

@@ -17,7 +17,7 @@ use crate::{
     base::random,
     context::{
         call::{Call, Freshness},
-        shared::Shared,
+        node_context::NodeContext,
     },
 };
 
@@ -46,7 +46,7 @@ impl Again {
     }
 }
 
-impl Shared {
+impl NodeContext {
     /// Verifies the password of the call's session.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Shared {
         call: &Call,
         password: String,
     ) -> Result<Again, Problem> {
-        self.only_where_believed()?;
+        self.only_where_trusted()?;
         let read = |reader: &rows::Reader, session: &rows::SessionRow| {
             Ok((reader.account(session.account)?, session.clone()))
         };

@@ -21,7 +21,7 @@ use crate::{
     context::{
         access::{accepted, position_of},
         call::Call,
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::{client_port::HOOKS, pages, show},
 };
@@ -30,7 +30,7 @@ use crate::{
 const PAGE_DEFAULT: usize = 100;
 
 pub(crate) struct Rooms {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
 }
 
 /// Returns the room with this key if the account may see it.
@@ -100,7 +100,7 @@ impl Rooms {
         Ok(v1::ListRoomsResponse {
             rooms: page.rows.into_iter().map(show::room).collect(),
             next_page_token: pages::token_of_key(page.next_after_key),
-            page_size: pages::told(size),
+            page_size: pages::page_size(size),
         })
     }
 
@@ -128,7 +128,7 @@ impl Rooms {
         Ok(v1::ListMembersResponse {
             next_page_token: pages::token_of_number(next.map(|last| last.account.id.0)),
             members: rows.into_iter().map(show::member).collect(),
-            page_size: pages::told(size),
+            page_size: pages::page_size(size),
         })
     }
 

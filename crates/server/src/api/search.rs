@@ -5,7 +5,7 @@
 
 use conclave_core::Position;
 use conclave_storage::{
-    search::{SearchError, Stop},
+    search::{CancelFlag, SearchError},
     state as rows,
 };
 use conclave_wire::{Problem, Reason, request, v1};
@@ -20,7 +20,7 @@ use crate::{
     base::long_work,
     context::{
         call::{Call, Freshness},
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::{pages, problems, show},
 };
@@ -32,7 +32,7 @@ const PAGE_MAX: usize = 100;
 
 /// Returns a page of matching messages.
 pub(crate) async fn search(
-    shared: &Shared,
+    shared: &NodeContext,
     call: Call,
     request: v1::SearchMessagesRequest,
 ) -> Result<v1::SearchMessagesResponse, Problem> {
@@ -58,7 +58,7 @@ pub(crate) async fn search(
     }?;
     let turn = shared.searches.take(account, deadline.left()).await;
     let mut turn = turn.ok_or(Problem::Busy)?;
-    let (search, stopper) = (shared.replica.search(), StopWhenDropped::default());
+    let (search, stopper) = (shared.replica.search(), CancelOnDrop::default());
     let stop = stopper.0.clone();
     let found = long_work::run("search", move || {
         turn.begins();
@@ -79,7 +79,7 @@ pub(crate) async fn search(
         complete_to_position: found.complete_to.0,
         applied_position: found.applied.0,
         hits,
-        page_size: pages::told(size),
+        page_size: pages::page_size(size),
     })
 }
 
@@ -117,9 +117,9 @@ fn hits(rows: &[rows::MessageRow], query: &SearchQuery) -> Vec<v1::SearchHit> {
 
 /// Stops a search when it is dropped, because its caller has gone or its deadline has passed.
 #[derive(Default)]
-struct StopWhenDropped(Stop);
+struct CancelOnDrop(CancelFlag);
 
-impl Drop for StopWhenDropped {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.set();
     }

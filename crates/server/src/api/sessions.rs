@@ -21,7 +21,7 @@ use crate::{
         edge::{self, Answer},
     },
     auth::{
-        fair::Paced,
+        account_limiters::Paced,
         hash_queue::Work,
         passwords::is_outdated,
         sessions::{log_in_first, show_token},
@@ -69,8 +69,8 @@ impl Accounts {
         call: Call,
         request: v1::OpenSessionRequest,
     ) -> Result<v1::OpenSessionResponse, Problem> {
-        self.shared.door()?;
-        self.shared.only_where_believed()?;
+        self.shared.refuse_if_stopping()?;
+        self.shared.only_where_trusted()?;
         let deadline = call.deadline;
         let token = match request::chosen_token(&request.token)? {
             Some(token) => token,
@@ -125,7 +125,7 @@ impl Accounts {
         let found = found.await?;
         let of = found
             .as_ref()
-            .map(|row| self.shared.sessions.fair.of(row.id));
+            .map(|row| self.shared.sessions.account_limiters.of(row.id));
         if let Some(of) = &of
             && let Err(rejection) = of.check(Paced::LogIn)
         {

@@ -26,12 +26,12 @@ const ADDRESSES_MAX: usize = 4096;
 
 /// Wrong codes that each address has sent lately.
 #[derive(Default)]
-pub(crate) struct Codes {
+pub(crate) struct WrongCodes {
     /// Time at which all wrong codes of an address are forgiven.
     forgiven_at: Mutex<HashMap<ThrottleKey, Instant>>,
 }
 
-impl Codes {
+impl WrongCodes {
     /// Returns how long an address has to wait before its next wrong code is looked up through the
     /// leader.
     pub(crate) fn wait(&self, address: ThrottleKey) -> Option<Duration> {
@@ -72,8 +72,8 @@ mod tests {
     const ADDRESS: ThrottleKey = ThrottleKey([1; 16]);
 
     #[tokio::test(start_paused = true)]
-    async fn wrong_codes_make_an_address_wait_and_no_other() {
-        let codes = Codes::default();
+    async fn wrong_codes_throttle_only_their_address() {
+        let codes = WrongCodes::default();
         for _ in 0..WRONG_FREE {
             assert_eq!(codes.wait(ADDRESS), None);
             codes.count(ADDRESS);
@@ -89,8 +89,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_memory_is_bounded_and_a_flood_is_not_forgotten() {
-        let codes = Codes::default();
+    async fn wrong_code_counts_are_bounded_and_keep_a_flooding_address() {
+        let codes = WrongCodes::default();
         for _ in 0..=WRONG_FREE {
             codes.count(ADDRESS);
         }

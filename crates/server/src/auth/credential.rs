@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_as_it_was_shown_and_nothing_else_is() {
+    fn a_session_token_round_trips_and_other_text_is_rejected() {
         let token = [7; TOKEN_BYTES];
         let text = show_token(&token);
         for header in [

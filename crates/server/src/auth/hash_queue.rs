@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_of_one_address_waits_behind_others() {
+    async fn a_flood_of_one_address_queues_behind_other_addresses() {
         let turns = Turns::new(1);
         let usual = Deadline::usual;
         let first = turns.take(Work::LogIn, asker(1, 1), usual()).await.unwrap();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_line_sends_away_whoever_has_most_places() {
+    fn a_full_queue_drops_the_address_with_the_most_entries() {
         let mut line = Line::default();
         let mut flood: Vec<_> = (0..WAITING_MAX)
             .map(|account| push(&mut line, 1, account % 4).unwrap())
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_of_a_caller_that_hung_up_goes_to_the_next() {
+    async fn the_turn_of_a_disconnected_caller_goes_to_the_next() {
         let turns = Turns::new(1);
         let first = turns
             .take(Work::LogIn, asker(1, 1), Deadline::usual())
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_longer_than_its_deadline() {
+    async fn a_queued_caller_waits_no_longer_than_its_deadline() {
         let turns = Turns::new(1);
         let held = turns
             .take(Work::LogIn, asker(1, 1), Deadline::usual())

@@ -4,9 +4,9 @@
 //!
 //! It proposes nothing and does not know what the services share. Every floor above may use it.
 
+pub(crate) mod account_limiters;
 pub(crate) mod codes;
 pub(crate) mod credential;
-pub(crate) mod fair;
 pub(crate) mod hash_queue;
 pub(crate) mod passwords;
 pub(crate) mod read_turns;

@@ -37,7 +37,7 @@ pub(crate) struct Passwords {
     turns: Turns,
     lanes: Arc<Semaphore>,
     /// Hash of a password that no account has, for names without an account.
-    nobody: String,
+    dummy_hash: String,
 }
 
 impl Passwords {
@@ -48,7 +48,7 @@ impl Passwords {
         Ok(Self {
             turns: Turns::new((TURNS_PER_LANE * lanes).min(TURNS_MAX)),
             lanes: Arc::new(Semaphore::new(lanes)),
-            nobody: hash(b"nobody's password")?,
+            dummy_hash: hash(b"no account's password")?,
         })
     }
 
@@ -79,10 +79,10 @@ impl Passwords {
         hash: Option<String>,
     ) -> Result<bool, Problem> {
         let hash = hash.filter(|hash| !hash.is_empty());
-        let somebody = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let has_password = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.dummy_hash.clone());
         let verified = self.run(move || verify(&password, &hash)).await??;
-        Ok(somebody && verified)
+        Ok(has_password && verified)
     }
 
     async fn run<T: Send + 'static>(
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_is_known_again_and_no_other_is() {
+    async fn a_hashed_password_verifies_and_others_do_not() {
         let passwords = Passwords::new().unwrap();
         let turn = turn(&passwords).await;
         let hash = passwords.hash(&turn, password("correct horse")).await;
@@ -176,8 +176,8 @@ mod tests {
             |typed: &str, hash: Option<String>| passwords.verify(&turn, password(typed), hash);
         assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
         assert!(!verify("battery staple", Some(hash.clone())).await.unwrap());
-        for nobody in [None, Some(String::new())] {
-            assert!(!verify("nobody's password", nobody).await.unwrap());
+        for missing in [None, Some(String::new())] {
+            assert!(!verify("no account's password", missing).await.unwrap());
         }
         let spelled = passwords.hash(&turn, password("pässwörter")).await.unwrap();
         assert!(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_with_other_parameters_is_known_and_outdated() {
+    async fn a_hash_with_other_parameters_verifies_and_is_outdated() {
         let passwords = Passwords::new().unwrap();
         let turn = turn(&passwords).await;
         let params = Params::new(8 * 1024, 1, 1, None).unwrap();

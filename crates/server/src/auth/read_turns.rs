@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::base::{kept::Kept, pace::Pace};
+use crate::base::{bounded_map::BoundedMap, rate_limiter::RateLimiter};
 
 /// Maximum number of accounts in memory. At the bound, accounts that hold no turn, wait for none
 /// and need no rest are removed. If there are none, a new account reads without a rest, and gets no
@@ -38,16 +38,16 @@ const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How much each account has read on this node, in whatever way. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Paces(Arc<Mutex<Kept<AccountId, Arc<Mutex<Pace>>>>>);
+pub(crate) struct RateLimiters(Arc<Mutex<BoundedMap<AccountId, Arc<Mutex<RateLimiter>>>>>);
 
-impl Default for Paces {
+impl Default for RateLimiters {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Kept::new(KEPT_MAX))))
+        Self(Arc::new(Mutex::new(BoundedMap::new(KEPT_MAX))))
     }
 }
 
-impl Paces {
-    fn of(&self, account: AccountId) -> Arc<Mutex<Pace>> {
+impl RateLimiters {
+    fn of(&self, account: AccountId) -> Arc<Mutex<RateLimiter>> {
         let mut all = lock(&self.0);
         let found = all.entry(account, |pace| lock(pace).owes(), Arc::default);
         found.cloned().unwrap_or_default()
@@ -58,13 +58,13 @@ impl Paces {
 pub(crate) struct ReadTurns {
     all: Arc<Semaphore>,
     of_one: usize,
-    accounts: Mutex<Kept<AccountId, Arc<Semaphore>>>,
-    paces: Paces,
+    accounts: Mutex<BoundedMap<AccountId, Arc<Semaphore>>>,
+    paces: RateLimiters,
 }
 
 /// A turn of the account's own, until dropped, or until the end of a rest.
 pub(crate) struct OwnTurn {
-    pace: Arc<Mutex<Pace>>,
+    pace: Arc<Mutex<RateLimiter>>,
     permit: Option<OwnedSemaphorePermit>,
     began: Option<Instant>,
 }
@@ -77,11 +77,11 @@ pub(crate) struct ReadTurn {
 
 impl ReadTurns {
     /// Creates `all` turns that may be taken at once, of which one account may have `of_one`.
-    pub(crate) fn new(all: usize, of_one: usize, paces: &Paces) -> Self {
+    pub(crate) fn new(all: usize, of_one: usize, paces: &RateLimiters) -> Self {
         Self {
             all: Arc::new(Semaphore::new(all)),
             of_one,
-            accounts: Mutex::new(Kept::new(KEPT_MAX)),
+            accounts: Mutex::new(BoundedMap::new(KEPT_MAX)),
             paces: paces.clone(),
         }
     }
@@ -173,8 +173,8 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn one_that_asks_for_many_turns_keeps_others_waiting_for_few() {
-        let turns = Arc::new(ReadTurns::new(1, 1, &Paces::default()));
+    async fn a_greedy_account_delays_others_by_only_a_few_turns() {
+        let turns = Arc::new(ReadTurns::new(1, 1, &RateLimiters::default()));
         let first = turns.take(AccountId(1), LONG).await;
         let many: Vec<_> = (0..100)
             .map(|_| {
@@ -197,8 +197,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_account_that_reads_all_the_time_works_an_eighth_of_it() {
-        let turns = ReadTurns::new(8, 1, &Paces::default());
+    async fn a_constant_reader_gets_an_eighth_of_the_time() {
+        let turns = ReadTurns::new(8, 1, &RateLimiters::default());
         let page = Duration::from_millis(10);
         let read = async |account| {
             let mut turn = turns.take(AccountId(account), LONG).await;
@@ -229,8 +229,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_read_that_took_long_rests_for_a_moment_only() {
-        let turns = ReadTurns::new(8, 1, &Paces::default());
+    async fn a_single_long_read_pauses_its_account_only_briefly() {
+        let turns = ReadTurns::new(8, 1, &RateLimiters::default());
         let mut turn = turns.take(AccountId(1), LONG).await;
         turn.iter_mut().for_each(ReadTurn::begins);
         advance(LONG).await;

@@ -48,14 +48,18 @@ impl Registration {
 
     /// Returns the grant of a request that carries `shown`; `admin` is the session of an
     /// administrator that the request may have come with.
-    pub(crate) fn grant(self, shown: Shown, admin: Option<SessionId>) -> Result<Grant, Rejection> {
+    pub(crate) fn grant(
+        self,
+        shown: RequestedGrant,
+        admin: Option<SessionId>,
+    ) -> Result<Grant, Rejection> {
         match (shown, admin, self) {
-            (Shown::Setup(token), ..) => Ok(Grant::Setup(token)),
-            (Shown::Invite(code), _, Self::Open | Self::Invite) => Ok(Grant::Invite(code)),
-            (Shown::Invite(_), _, Self::Closed) => Err(Rejection::RegistrationClosed),
-            (Shown::Nothing, Some(session), _) => Ok(Grant::Admin(session)),
-            (Shown::Nothing, None, Self::Open) => Ok(Grant::Open),
-            (Shown::Nothing, None, Self::Invite | Self::Closed) => {
+            (RequestedGrant::Setup(token), ..) => Ok(Grant::Setup(token)),
+            (RequestedGrant::Invite(code), _, Self::Open | Self::Invite) => Ok(Grant::Invite(code)),
+            (RequestedGrant::Invite(_), _, Self::Closed) => Err(Rejection::RegistrationClosed),
+            (RequestedGrant::Nothing, Some(session), _) => Ok(Grant::Admin(session)),
+            (RequestedGrant::Nothing, None, Self::Open) => Ok(Grant::Open),
+            (RequestedGrant::Nothing, None, Self::Invite | Self::Closed) => {
                 Err(Rejection::RegistrationClosed)
             }
         }
@@ -73,13 +77,13 @@ impl FromStr for Registration {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|mode| mode.as_str() == text);
-        found.ok_or_else(|| format!("`{text}` is none of open, invite and closed"))
+        found.ok_or_else(|| format!("`{text}` is not open, invite or closed"))
     }
 }
 
 /// What a request carries to be allowed to create an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum RequestedGrant {
     /// Nothing.
     Nothing,
     /// Hash of an invite's code.
@@ -93,11 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mode_lets_in_who_it_should() {
+    fn each_registration_mode_accepts_only_its_grants() {
         use Registration::{Closed, Invite, Open};
         const CODE: TokenHash = TokenHash([1; 32]);
         const ADMIN: SessionId = SessionId(7);
-        let shown = [Shown::Nothing, Shown::Invite(CODE), Shown::Setup(CODE)];
+        let shown = [
+            RequestedGrant::Nothing,
+            RequestedGrant::Invite(CODE),
+            RequestedGrant::Setup(CODE),
+        ];
         let closed = Err(Rejection::RegistrationClosed);
         let grants = [
             // mode, result for a caller without a grant, for an invite, for the setup token
@@ -124,7 +132,7 @@ mod tests {
         ];
         for (mode, expected) in grants {
             let given = shown.map(|shown| mode.grant(shown, None));
-            assert_eq!(given, expected, "{mode}, a stranger");
+            assert_eq!(given, expected, "{mode}, a caller without a session");
             let [_, invited, setup] = expected;
             let given = shown.map(|shown| mode.grant(shown, Some(ADMIN)));
             let expected = [Ok(Grant::Admin(ADMIN)), invited, setup];
@@ -144,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_is_read_as_it_is_written() {
+    fn registration_modes_are_parsed() {
         for mode in Registration::ALL {
             assert_eq!(mode.as_str().parse(), Ok(mode));
         }

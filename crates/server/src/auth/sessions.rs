@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{AccountId, SessionId, TokenHash};
 use conclave_wire::{Problem, request::TOKEN_BYTES};
 
-use crate::auth::fair::{Fair, OfAccount};
+use crate::auth::account_limiters::{AccountLimiter, AccountLimiters};
 
 /// Maximum number of sessions in memory. At the bound the memory is emptied: reading a session
 /// again is cheap.
@@ -27,14 +27,14 @@ const COMMANDS_MAX: u32 = 256;
 
 /// The session of a token, as this node knows it.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub(crate) struct KnownSession {
     pub(crate) id: SessionId,
     pub(crate) account: AccountId,
-    pub(crate) of_account: Arc<OfAccount>,
+    pub(crate) of_account: Arc<AccountLimiter>,
     under_way: Arc<AtomicU32>,
 }
 
-impl Known {
+impl KnownSession {
     /// Counts one more command under way.
     pub(crate) fn admit(&self) -> Result<Admitted, Problem> {
         if self.under_way.fetch_add(1, Ordering::Relaxed) >= COMMANDS_MAX {
@@ -57,12 +57,12 @@ impl Drop for Admitted {
 /// Sessions in memory; see the head of this file.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    pub(crate) fair: Fair,
-    known: Mutex<HashMap<TokenHash, Known>>,
+    pub(crate) account_limiters: AccountLimiters,
+    known: Mutex<HashMap<TokenHash, KnownSession>>,
 }
 
 impl Sessions {
-    pub(crate) fn get(&self, token: &TokenHash) -> Option<Known> {
+    pub(crate) fn get(&self, token: &TokenHash) -> Option<KnownSession> {
         self.known
             .lock()
             .unwrap_or_else(|error| error.into_inner())
@@ -70,15 +70,15 @@ impl Sessions {
             .cloned()
     }
 
-    pub(crate) fn keep(&self, token: TokenHash, id: SessionId, account: AccountId) -> Known {
+    pub(crate) fn keep(&self, token: TokenHash, id: SessionId, account: AccountId) -> KnownSession {
         let mut known = self.known.lock().unwrap_or_else(|error| error.into_inner());
         if known.len() >= KEPT_MAX {
             known.clear();
         }
-        let new = || Known {
+        let new = || KnownSession {
             id,
             account,
-            of_account: self.fair.of(account),
+            of_account: self.account_limiters.of(account),
             under_way: Arc::default(),
         };
         known.entry(token).or_insert_with(new).clone()
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_has_a_bounded_number_of_commands_under_way() {
+    fn commands_in_flight_per_session_are_bounded() {
         let known = Sessions::default().keep(TokenHash([1; 32]), SessionId(1), AccountId(1));
         let admitted: Vec<_> = (0..COMMANDS_MAX).map(|_| known.admit().unwrap()).collect();
         assert!(matches!(known.admit(), Err(Problem::Busy)));

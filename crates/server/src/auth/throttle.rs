@@ -71,7 +71,7 @@ pub(crate) fn keys_of_session(
 
 /// What a node knows of the failures that an attempt is measured by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct KnownFailures {
     /// Key of the place if the attempt waits apart; `None` if it does not.
     apart: Option<ThrottleKey>,
     /// Failures of that place, or of the account.
@@ -80,7 +80,7 @@ pub(crate) struct Held {
     address: Option<Throttle>,
 }
 
-impl Held {
+impl KnownFailures {
     /// Reads the failures that count against an attempt.
     pub(crate) fn of(reader: &rows::Reader, keys: &LoginKeys) -> Result<Self, rows::ReadError> {
         let apart = match keys.session {
@@ -121,14 +121,14 @@ impl Held {
 
 /// Admits attempts, one after the other.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct AttemptGate {
     /// Since when this node knows of a wait.
     seen: Mutex<HashMap<ThrottleKey, (Throttle, Instant)>>,
     /// Number of attempts under way on each account.
     under_way: Mutex<HashMap<ThrottleKey, u32>>,
 }
 
-impl Gate {
+impl AttemptGate {
     /// Begins an attempt.
     pub(crate) fn enter(&self, key: ThrottleKey) -> Result<Attempt<'_>, Problem> {
         let mut under_way = lock(&self.under_way);
@@ -175,7 +175,7 @@ impl Gate {
 
 /// An attempt under way, until dropped.
 pub(crate) struct Attempt<'a> {
-    gate: &'a Gate,
+    gate: &'a AttemptGate,
     key: ThrottleKey,
     /// Number of attempts with the same key that were under way already.
     ahead: u32,
@@ -185,7 +185,7 @@ impl Attempt<'_> {
     /// Refuses the attempt if it has to wait; `now` is the time of the log as this node knows it.
     pub(crate) fn admit(
         &self,
-        held: &Held,
+        held: &KnownFailures,
         address: ThrottleKey,
         now: Timestamp,
     ) -> Result<(), Problem> {
@@ -243,7 +243,7 @@ mod tests {
         })
     }
 
-    fn wait(gate: &Gate, held: Held, now: u64) -> Option<u64> {
+    fn wait(gate: &AttemptGate, held: KnownFailures, now: u64) -> Option<u64> {
         let attempt = gate.enter(ACCOUNT).unwrap();
         match attempt.admit(&held, ADDRESS, Timestamp(now)) {
             Ok(()) => None,
@@ -253,48 +253,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longer_of_two_waits_counts_until_it_is_over() {
-        let gate = Gate::default();
-        let held = Held {
+    async fn the_longest_throttle_wait_applies_until_it_ends() {
+        let gate = AttemptGate::default();
+        let held = KnownFailures {
             account: failed(6, 10_000, 11_000),
             address: failed(52, 10_000, 12_000),
             apart: None,
         };
-        assert_eq!(wait(&gate, Held::default(), 10_000), None);
+        assert_eq!(wait(&gate, KnownFailures::default(), 10_000), None);
         for (now, expected) in [(10_000, Some(2000)), (11_500, Some(500)), (12_000, None)] {
             assert_eq!(wait(&gate, held, now), expected, "at {now}");
         }
-        let free = Held {
+        let free = KnownFailures {
             account: failed(5, 12_000, 12_000),
-            ..Held::default()
+            ..KnownFailures::default()
         };
         assert_eq!(wait(&gate, free, 12_000), None, "within what is free");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_though_the_time_of_the_log_is_an_hour_ahead() {
-        let gate = Gate::default();
+    async fn a_throttle_wait_ends_with_log_time_an_hour_ahead() {
+        let gate = AttemptGate::default();
         let ahead = 3_600_000;
-        let held = Held {
+        let held = KnownFailures {
             account: failed(7, ahead, ahead + 2000),
-            ..Held::default()
+            ..KnownFailures::default()
         };
         assert_eq!(wait(&gate, held, NOW.0), Some(2000));
         tokio::time::advance(Duration::from_millis(1500)).await;
         assert_eq!(wait(&gate, held, NOW.0), Some(500));
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(wait(&gate, held, NOW.0), None);
-        let again = Held {
+        let again = KnownFailures {
             account: failed(8, ahead, ahead + 4000),
-            ..Held::default()
+            ..KnownFailures::default()
         };
         assert_eq!(wait(&gate, again, NOW.0), Some(4000), "another failure");
     }
 
     #[test]
-    fn guesses_at_once_are_no_more_than_may_fail() {
-        let gate = Gate::default();
-        let none = Held::default();
+    fn concurrent_guesses_are_bounded_by_the_free_failures() {
+        let gate = AttemptGate::default();
+        let none = KnownFailures::default();
         let guesses: Vec<_> = (0..THROTTLE_FREE_ACCOUNT)
             .map(|_| gate.enter(ACCOUNT).unwrap())
             .collect();
@@ -311,9 +311,9 @@ mod tests {
             Ok(())
         );
         drop((guesses, more));
-        let failed = Held {
+        let failed = KnownFailures {
             account: failed(THROTTLE_FREE_ACCOUNT + 3, 1, 2),
-            ..Held::default()
+            ..KnownFailures::default()
         };
         let one = gate.enter(ACCOUNT).unwrap();
         assert_eq!(one.admit(&failed, ADDRESS, NOW), Ok(()));
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_the_same_in_both_of_its_forms() {
+    fn ipv4_and_mapped_ipv6_addresses_share_their_throttle_keys() {
         let keys = |address: &str| keys_of_login("alice", Some(address.parse().unwrap()), None);
         assert_eq!(keys("10.0.0.1:5"), keys("[::ffff:10.0.0.1]:6"));
         assert_ne!(keys("10.0.0.1:5").address, keys("10.0.0.2:5").address);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_and_a_session_are_places_of_one_account() {
+    fn throttle_keys_differ_by_device_account_and_by_session() {
         let device = |name: &str| keys_of_login(name, None, Some(&[7; 32])).device;
         assert!(device("alice").is_some());
         assert_ne!(device("alice"), device("bob"));

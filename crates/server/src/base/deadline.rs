@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_limit_of_a_client_is_understood() {
+    fn the_deadline_of_a_client_is_parsed() {
         assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
         assert_eq!(parse_timeout("150m"), Some(Duration::from_millis(150)));
         for bad in ["", "S", "2", "2x", "123456789S", "-1S"] {

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_work_is_done_elsewhere_and_its_result_comes_back() {
+    async fn long_work_runs_on_its_own_thread_and_returns_its_result() {
         let here = thread::current().id();
         let (there, name) = run("long-work", || {
             let thread = thread::current();
@@ -77,7 +77,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn only_the_thread_of_the_work_gives_way() {
+    async fn only_the_worker_thread_lowers_its_priority() {
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let before = priority();
         let during = run("long-work", priority).await.unwrap();
@@ -86,12 +86,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_panics_is_told_to_its_caller() {
+    async fn a_panic_in_long_work_is_an_error_for_its_caller() {
         assert!(run("long-work", || panic!("on purpose")).await.is_err());
     }
 
     #[tokio::test]
-    async fn the_work_may_start_tasks_of_the_runtime() {
+    async fn long_work_runs_within_the_tokio_runtime() {
         let started = run("long-work", || Handle::try_current().is_ok()).await;
         assert!(started.unwrap());
     }

@@ -3,9 +3,9 @@
 //!
 //! Nothing here holds state of the node. Every floor above may use it.
 
+pub(crate) mod bounded_map;
 pub(crate) mod deadline;
-pub(crate) mod kept;
+pub(crate) mod log_once;
 pub(crate) mod long_work;
-pub(crate) mod pace;
 pub(crate) mod random;
-pub(crate) mod told;
+pub(crate) mod rate_limiter;

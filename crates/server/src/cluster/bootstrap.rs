@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use crate::{
     files::durable,
     identity::{
-        node_identity::Founder,
+        node_identity::InitialMember,
         secret::{ClusterSecret, check_key},
     },
     peer::join_client::{self, Trust},
@@ -38,11 +38,11 @@ const FILE: &str = "instance";
 const INSTANCE_BYTES: usize = 16;
 
 /// Result of looking for the other nodes.
-pub(crate) enum Found {
+pub(crate) enum Discovery {
     /// Make the cluster: this node and the others, in the order of their numbers.
-    Founders(Vec<Founder>),
+    Bootstrap(Vec<InitialMember>),
     /// The cluster was made without this node: join it.
-    Made,
+    Existing,
 }
 
 /// What nodes tell each other while they look for each other.
@@ -76,7 +76,7 @@ impl Introduction {
             instance: self.instance.clone(),
             client_address: self.client_address.clone(),
             expected: self.expected,
-            founders: Vec::new(),
+            initial_members: Vec::new(),
         })
     }
 }
@@ -98,7 +98,7 @@ fn instance_of(directory: &Path) -> io::Result<String> {
 }
 
 /// Asks the addresses until the next step is clear. Never ends while too few nodes are there.
-pub(crate) async fn find(own: &Introduction, addresses: &[String], trust: &Trust) -> Found {
+pub(crate) async fn find(own: &Introduction, addresses: &[String], trust: &Trust) -> Discovery {
     let mut told = None;
     let key = own.secret.join_key();
     loop {
@@ -131,20 +131,29 @@ pub(crate) async fn find(own: &Introduction, addresses: &[String], trust: &Trust
 type Answer = (String, peer::IntroduceResponse);
 
 /// Returns what this node is to do, or why that is not clear yet.
-fn judge(own: &Introduction, addresses: &[String], answers: &[Answer]) -> Result<Found, String> {
+fn judge(
+    own: &Introduction,
+    addresses: &[String],
+    answers: &[Answer],
+) -> Result<Discovery, String> {
     let made = answers
         .iter()
-        .find(|(_, answer)| !answer.founders.is_empty());
+        .find(|(_, answer)| !answer.initial_members.is_empty());
     if let Some((_, answer)) = made {
-        let founders: Vec<Founder> = answer.founders.iter().cloned().map(founder_in).collect();
-        return Ok(match own.number_in(&founders) {
-            Some(_) => Found::Founders(founders),
-            None => Found::Made,
+        let initial_members: Vec<InitialMember> = answer
+            .initial_members
+            .iter()
+            .cloned()
+            .map(initial_member_in)
+            .collect();
+        return Ok(match own.number_in(&initial_members) {
+            Some(_) => Discovery::Bootstrap(initial_members),
+            None => Discovery::Existing,
         });
     }
     let first = addresses.iter().take(own.expected as usize);
     let by_address: BTreeMap<_, _> = answers.iter().map(|(at, answer)| (at, answer)).collect();
-    let mut founders = Vec::new();
+    let mut initial_members = Vec::new();
     for (node, address) in (1..).zip(first) {
         let Some(answer) = by_address.get(address) else {
             return Err(format!("{address} has not answered yet"));
@@ -155,63 +164,66 @@ fn judge(own: &Introduction, addresses: &[String], answers: &[Answer]) -> Result
                 "{address} waits for {theirs} nodes, this one for {ours}"
             ));
         }
-        founders.push(Founder {
+        initial_members.push(InitialMember {
             node,
             peer_address: address.clone(),
             client_address: answer.client_address.clone(),
             instance: answer.instance.clone(),
         });
     }
-    let different: BTreeSet<&str> = founders.iter().map(|one| one.instance.as_str()).collect();
-    if different.len() < founders.len() {
-        return Err("two of the addresses are of the same node".to_owned());
+    let different: BTreeSet<&str> = initial_members
+        .iter()
+        .map(|one| one.instance.as_str())
+        .collect();
+    if different.len() < initial_members.len() {
+        return Err("two of the addresses belong to the same node".to_owned());
     }
     if !different.contains(own.instance.as_str()) {
-        return Err("this node is none of the first in the list: they go first".to_owned());
+        return Err("the first nodes in the list bootstrap the cluster, not this one".to_owned());
     }
-    Ok(Found::Founders(founders))
+    Ok(Discovery::Bootstrap(initial_members))
 }
 
 /// Returns the addresses of the initial members.
-pub(crate) fn members_of(founders: &[Founder]) -> BTreeMap<u64, Member> {
-    let members = founders.iter().map(|founder| {
+pub(crate) fn members_of(initial_members: &[InitialMember]) -> BTreeMap<u64, Member> {
+    let members = initial_members.iter().map(|initial_member| {
         let member = Member {
-            peer_address: founder.peer_address.clone(),
-            client_address: founder.client_address.clone(),
+            peer_address: initial_member.peer_address.clone(),
+            client_address: initial_member.client_address.clone(),
         };
-        (founder.node, member)
+        (initial_member.node, member)
     });
     members.collect()
 }
 
 impl Introduction {
     /// Returns the number of this node among the initial members.
-    pub(crate) fn number_in(&self, founders: &[Founder]) -> Option<u64> {
-        let mine = |founder: &&Founder| founder.instance == self.instance;
-        let found = founders.iter().find(mine);
-        found.map(|founder| founder.node)
+    pub(crate) fn number_in(&self, initial_members: &[InitialMember]) -> Option<u64> {
+        let mine = |initial_member: &&InitialMember| initial_member.instance == self.instance;
+        let found = initial_members.iter().find(mine);
+        found.map(|initial_member| initial_member.node)
     }
 }
 
-fn founder_in(founder: peer::Founder) -> Founder {
-    let member = founder.member.unwrap_or_default();
-    Founder {
+fn initial_member_in(initial_member: peer::InitialMember) -> InitialMember {
+    let member = initial_member.member.unwrap_or_default();
+    InitialMember {
         node: member.node_id,
         peer_address: member.peer_address,
         client_address: member.client_address,
-        instance: founder.instance,
+        instance: initial_member.instance,
     }
 }
 
-pub(crate) fn founder_out(founder: Founder) -> peer::Founder {
+pub(crate) fn initial_member_out(initial_member: InitialMember) -> peer::InitialMember {
     let member = peer::Member {
-        node_id: founder.node,
-        peer_address: founder.peer_address,
-        client_address: founder.client_address,
+        node_id: initial_member.node,
+        peer_address: initial_member.peer_address,
+        client_address: initial_member.client_address,
     };
-    peer::Founder {
+    peer::InitialMember {
         member: Some(member),
-        instance: founder.instance,
+        instance: initial_member.instance,
     }
 }
 
@@ -233,7 +245,7 @@ mod tests {
             instance: format!("{instance:032}"),
             client_address: format!("h:{instance}"),
             expected: 3,
-            founders: Vec::new(),
+            initial_members: Vec::new(),
         };
         (address.to_owned(), answer)
     }
@@ -243,21 +255,26 @@ mod tests {
     }
 
     #[test]
-    fn all_find_the_same_numbers_once_all_are_there() {
+    fn all_initial_members_derive_the_same_node_numbers() {
         let answers = [answer("a:1", 1), answer("b:1", 2), answer("c:1", 3)];
         for own in 1..=3 {
-            let Ok(Found::Founders(founders)) = judge(&introduction(own), &list(), &answers) else {
+            let Ok(Discovery::Bootstrap(initial_members)) =
+                judge(&introduction(own), &list(), &answers)
+            else {
                 panic!("node {own} does not know what to do");
             };
-            let numbers: Vec<u64> = founders.iter().map(|founder| founder.node).collect();
+            let numbers: Vec<u64> = initial_members
+                .iter()
+                .map(|initial_member| initial_member.node)
+                .collect();
             assert_eq!(numbers, [1, 2, 3]);
-            let mine = introduction(own).number_in(&founders);
+            let mine = introduction(own).number_in(&initial_members);
             assert_eq!(mine, Some(u64::from(own)));
         }
     }
 
     #[test]
-    fn nobody_goes_ahead_while_it_is_not_clear() {
+    fn bootstrap_waits_while_the_initial_members_are_unclear() {
         let own = introduction(1);
         let two = [answer("a:1", 1), answer("b:1", 2)];
         assert!(judge(&own, &list(), &two).is_err(), "one is missing");
@@ -272,10 +289,10 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_after_it_was_made_founds_nothing_unless_it_took_part() {
+    fn a_late_node_bootstraps_nothing_unless_it_took_part() {
         let mut made = answer("a:1", 1);
-        made.1.founders = (1..=3)
-            .map(|node: u8| peer::Founder {
+        made.1.initial_members = (1..=3)
+            .map(|node: u8| peer::InitialMember {
                 member: Some(peer::Member {
                     node_id: u64::from(node),
                     ..peer::Member::default()
@@ -284,13 +301,13 @@ mod tests {
             })
             .collect();
         let took_part = judge(&introduction(2), &list(), std::slice::from_ref(&made));
-        assert!(matches!(took_part, Ok(Found::Founders(founders)) if founders.len() == 3));
+        assert!(matches!(took_part, Ok(Discovery::Bootstrap(all)) if all.len() == 3));
         let wiped = judge(&introduction(9), &list(), &[made]);
-        assert!(matches!(wiped, Ok(Found::Made)));
+        assert!(matches!(wiped, Ok(Discovery::Existing)));
     }
 
     #[test]
-    fn a_directory_is_told_from_another_and_stays_the_same() {
+    fn each_directory_has_a_stable_and_unique_instance_id() {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [one, other] = [0, 1].map(|n: usize| instance_of(directories[n].path()).unwrap());
         assert_ne!(one, other);

@@ -18,7 +18,9 @@ use conclave_core::NodeId;
 use conclave_replica::Role;
 use tokio::time::{Instant, sleep};
 
-use crate::{cluster::preferred_leader::LAG_MAX, context::shared::Shared, protocol::problems};
+use crate::{
+    cluster::preferred_leader::LAG_MAX, context::node_context::NodeContext, protocol::problems,
+};
 
 /// How often a node looks whether it leads with a disk that is nearly full.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -32,13 +34,13 @@ const TRIES_MAX: u32 = 3;
 
 /// Status that a voter reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
+struct VoterStatus {
     has_room: bool,
     applied_index: u64,
 }
 
 /// Transfers leadership whenever this node leads and its disk is nearly full.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub(crate) async fn keep(shared: Arc<NodeContext>) {
     let (mut tries, mut next) = (0, Instant::now());
     loop {
         sleep(LOOK_EVERY).await;
@@ -52,32 +54,32 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             space.set_leaving(false);
             continue;
         }
-        let heir = heir_of(&shared).await;
-        space.set_leaving(heir.is_some() && tries < TRIES_MAX && !space.is_full());
-        let Some(node) = heir.filter(|_| Instant::now() >= next) else {
+        let successor = successor_of(&shared).await;
+        space.set_leaving(successor.is_some() && tries < TRIES_MAX && !space.is_full());
+        let Some(node) = successor.filter(|_| Instant::now() >= next) else {
             continue;
         };
         tries += 1;
         tracing::warn!(
             node,
             free_bytes = space.free(),
-            "the disk is nearly full: leadership goes to a voter that has room"
+            "the disk is nearly full: transferring leadership to a voter that has room"
         );
         let done = shared.replica.transfer_leader(Some(node), TRANSFER_LIMIT);
         if let Err(error) = done.await {
             let problem = problems::of_change(&error);
-            tracing::warn!(node, %problem, "leadership could not be handed over");
+            tracing::warn!(node, %problem, "failed to transfer leadership");
         }
         next = Instant::now() + PAUSE;
     }
 }
 
 /// Asks the voters, and returns the one that is to lead.
-async fn heir_of(shared: &Shared) -> Option<u64> {
+async fn successor_of(shared: &NodeContext) -> Option<u64> {
     let statuses = shared.statuses().await.into_iter();
     let told = statuses.filter_map(|(node, _, status)| {
         let status = status?;
-        let told = Told {
+        let told = VoterStatus {
             has_room: !status.low_space,
             applied_index: status.applied_index,
         };
@@ -85,7 +87,7 @@ async fn heir_of(shared: &Shared) -> Option<u64> {
     });
     let status = shared.replica.status();
     let preferred = shared.preferred_leader().map(|NodeId(node)| node);
-    heir(
+    successor(
         &status.members.voters,
         &told.collect(),
         status.log_index_last,
@@ -95,9 +97,9 @@ async fn heir_of(shared: &Shared) -> Option<u64> {
 
 /// Returns the voter that is to lead instead of a leader without room: the preferred leader, or the
 /// voter with the most of the log. `None` if no majority has room.
-fn heir(
+fn successor(
     voters: &[BTreeSet<u64>],
-    told: &BTreeMap<u64, Told>,
+    told: &BTreeMap<u64, VoterStatus>,
     log_index_last: u64,
     preferred: Option<u64>,
 ) -> Option<u64> {
@@ -107,7 +109,7 @@ fn heir(
         return None;
     }
     let votes = |node: &u64| voters.iter().all(|set| set.contains(node));
-    let is_near = |told: &Told| told.applied_index.saturating_add(LAG_MAX) >= log_index_last;
+    let is_near = |told: &VoterStatus| told.applied_index.saturating_add(LAG_MAX) >= log_index_last;
     told.iter()
         .filter(|(node, told)| votes(node) && told.has_room && is_near(told))
         .max_by_key(|(node, told)| {
@@ -121,10 +123,10 @@ fn heir(
 mod tests {
     use super::*;
 
-    fn told(list: &[(u64, bool, u64)]) -> BTreeMap<u64, Told> {
+    fn told(list: &[(u64, bool, u64)]) -> BTreeMap<u64, VoterStatus> {
         let one = |(node, has_room, applied_index): &(u64, bool, u64)| {
             let (has_room, applied_index) = (*has_room, *applied_index);
-            let told = Told {
+            let told = VoterStatus {
                 has_room,
                 applied_index,
             };
@@ -138,41 +140,44 @@ mod tests {
     }
 
     #[test]
-    fn the_voter_with_room_and_the_most_of_the_log_leads_or_the_preferred_one() {
+    fn the_preferred_or_most_advanced_voter_with_space_leads() {
         let three = voters(&[1, 2, 3]);
         let all = told(&[(1, false, 100), (2, true, 90), (3, true, 95)]);
-        assert_eq!(heir(&three, &all, 100, None), Some(3));
-        assert_eq!(heir(&three, &all, 100, Some(2)), Some(2));
+        assert_eq!(successor(&three, &all, 100, None), Some(3));
+        assert_eq!(successor(&three, &all, 100, Some(2)), Some(2));
         // The preferred leader has no room itself.
-        assert_eq!(heir(&three, &all, 100, Some(1)), Some(3));
+        assert_eq!(successor(&three, &all, 100, Some(1)), Some(3));
         let equal = told(&[(1, false, 100), (2, true, 100), (3, true, 100)]);
-        assert_eq!(heir(&three, &equal, 100, None), Some(2));
+        assert_eq!(successor(&three, &equal, 100, None), Some(2));
     }
 
     #[test]
-    fn without_a_majority_that_has_room_leadership_stays() {
+    fn leadership_stays_without_a_majority_with_free_space() {
         let three = voters(&[1, 2, 3]);
         let one = told(&[(1, false, 100), (2, false, 100), (3, true, 100)]);
-        assert_eq!(heir(&three, &one, 100, None), None);
+        assert_eq!(successor(&three, &one, 100, None), None);
         // Voter 2 is silent: without it there is no majority that has room.
         let silent = told(&[(1, false, 100), (3, true, 100)]);
-        assert_eq!(heir(&three, &silent, 100, None), None);
-        assert_eq!(heir(&voters(&[1]), &told(&[(1, false, 1)]), 1, None), None);
-        assert_eq!(heir(&[], &all_well(), 1, None), None);
+        assert_eq!(successor(&three, &silent, 100, None), None);
+        assert_eq!(
+            successor(&voters(&[1]), &told(&[(1, false, 1)]), 1, None),
+            None
+        );
+        assert_eq!(successor(&[], &all_well(), 1, None), None);
     }
 
-    fn all_well() -> BTreeMap<u64, Told> {
+    fn all_well() -> BTreeMap<u64, VoterStatus> {
         told(&[(1, true, 1), (2, true, 1), (3, true, 1)])
     }
 
     #[test]
-    fn a_voter_that_is_far_behind_or_no_voter_does_not_lead() {
+    fn lagging_voters_and_learners_are_not_chosen_as_leader() {
         let three = voters(&[1, 2, 3]);
         let last = 10 * LAG_MAX;
         let far = told(&[(1, false, last), (2, true, 1), (3, true, last - LAG_MAX)]);
-        assert_eq!(heir(&three, &far, last, Some(2)), Some(3));
+        assert_eq!(successor(&three, &far, last, Some(2)), Some(3));
         let learner = told(&[(1, false, 9), (2, true, 1), (3, true, 1), (4, true, 9)]);
-        assert_eq!(heir(&three, &learner, 9, None), Some(2));
+        assert_eq!(successor(&three, &learner, 9, None), Some(2));
         // During a change of the members both majorities count.
         let both = [voters(&[1, 2, 3]), voters(&[1, 4, 5])].concat();
         let all = told(&[
@@ -182,6 +187,6 @@ mod tests {
             (4, true, 9),
             (5, false, 9),
         ]);
-        assert_eq!(heir(&both, &all, 9, None), None);
+        assert_eq!(successor(&both, &all, 9, None), None);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
     cluster::start_error::StartError,
-    context::shared::Shared,
+    context::node_context::NodeContext,
     peer::{
         convert::Cluster,
         join_client::{self, JoinError, Trust},
@@ -72,7 +72,7 @@ struct Reasons(Option<String>);
 impl Reasons {
     fn tell(&mut self, reason: String) {
         if self.0.as_ref() != Some(&reason) {
-            tracing::warn!(%reason, "waiting to be let into the cluster");
+            tracing::warn!(%reason, "waiting to join the cluster");
             self.0 = Some(reason);
         }
     }
@@ -92,7 +92,7 @@ pub(crate) async fn ask(
         let mut first = None;
         for address in addresses {
             match join_client::join(address, trust, request.clone(), JOIN_LIMIT).await {
-                Ok(let_in) => return Ok(let_in),
+                Ok(admitted) => return Ok(admitted),
                 Err(JoinError::Refused(problem)) => return Err(problem),
                 Err(JoinError::Later(why)) => {
                     first.get_or_insert(format!("{address}: {why}"));
@@ -105,35 +105,38 @@ pub(crate) async fn ask(
 }
 
 /// Returns what a member has signed for this machine when it admitted it.
-pub(crate) fn issued_in(key: &NodeKey, let_in: &peer::JoinResponse) -> Result<Issued, StartError> {
-    let sent = let_in.certificates.clone().unwrap_or_default();
+pub(crate) fn issued_in(
+    key: &NodeKey,
+    admitted: &peer::JoinResponse,
+) -> Result<Issued, StartError> {
+    let sent = admitted.certificates.clone().unwrap_or_default();
     let issued = Issued::new(key, &sent);
-    issued.map_err(|error| StartError::Join(format!("what was signed is of no use: {error}")))
+    issued.map_err(|error| StartError::Join(format!("the certificates cannot be used: {error}")))
 }
 
 /// Takes the place that this node was admitted for, after it has had everything that is
 /// acknowledged for some seconds.
-pub(crate) async fn take_place(shared: Arc<Shared>) {
+pub(crate) async fn take_place(shared: Arc<NodeContext>) {
     let node = shared.identity.node;
     let mut told = None;
     let mut votes_first = false;
-    while let Some(wish) = shared.identity.wish() {
+    while let Some(pending_role) = shared.identity.pending_role() {
         if !stays_caught_up(&shared).await {
             continue;
         }
         let members = shared.replica.status().members;
         let votes = members.all_voters().contains(&node);
-        let is_ready = !votes_first || votes && shared.security.tls.is_keeper();
-        let predecessor = predecessor(&members, node, wish.replaces);
+        let is_ready = !votes_first || votes && shared.security.tls.is_key_holder();
+        let predecessor = predecessor(&members, node, pending_role.replaces);
         let change = if let Some(old) = predecessor.filter(|_| is_ready) {
             Change::Replace { old, new: node }
-        } else if wish.voter && !votes {
+        } else if pending_role.voter && !votes {
             Change::Promote(node)
         } else if predecessor.is_some() {
             sleep(PAUSE).await;
             continue;
         } else {
-            tracing::info!(node, "this node has its place in the cluster");
+            tracing::info!(node, "this node has joined the cluster");
             break;
         };
         let request = ChangeRequest::of(change);
@@ -144,17 +147,17 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
         {
             // The last member with the key of the authority is replaced only after this node has
             // the key.
-            votes_first |= problem.reason() == Reason::WouldLoseAuthority && wish.voter;
+            votes_first |= problem.reason() == Reason::WouldLoseAuthority && pending_role.voter;
             let reason = problem.to_string();
             if told.as_ref() != Some(&reason) {
-                tracing::warn!(node, %reason, "this node has to wait for its place");
+                tracing::warn!(node, %reason, "failed to take the pending role; retrying");
                 told = Some(reason);
             }
             sleep(PLACE_AGAIN).await;
         }
     }
-    if let Err(error) = shared.identity.wish_is_over() {
-        tracing::error!(%error, "it cannot be noted that this node has its place");
+    if let Err(error) = shared.identity.clear_pending_role() {
+        tracing::error!(%error, "failed to clear the pending role");
     }
 }
 
@@ -172,7 +175,7 @@ fn predecessor(members: &Members, node: u64, told: u64) -> Option<u64> {
 }
 
 /// Returns whether the node has everything that is acknowledged, and still has it after a while.
-async fn stays_caught_up(shared: &Shared) -> bool {
+async fn stays_caught_up(shared: &NodeContext) -> bool {
     for pause in [Duration::ZERO, CAUGHT_UP / 2, CAUGHT_UP / 2] {
         sleep(pause).await;
         if shared.replica.read_barrier(BARRIER_LIMIT).await.is_err() {
@@ -185,7 +188,7 @@ async fn stays_caught_up(shared: &Shared) -> bool {
 
 /// Looks from time to time whether this node still belongs to its cluster, and reports when it no
 /// longer does.
-pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender<bool>) {
+pub(crate) async fn watch_membership(shared: Arc<NodeContext>, removed: watch::Sender<bool>) {
     let node = shared.identity.node;
     loop {
         sleep(LOOK_EVERY).await;
@@ -213,16 +216,16 @@ pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender
 
 /// Records what the log says of nodes, and sends the streams the client addresses, whenever they
 /// have changed.
-pub(crate) async fn tell_addresses(shared: Arc<Shared>) {
+pub(crate) async fn tell_addresses(shared: Arc<NodeContext>) {
     loop {
         let read = |reader: &rows::Reader| Ok((reader.nodes()?, reader.account_limits()?));
         match shared.read(read).await {
             Ok((nodes, limits)) => {
-                shared.sessions.fair.set_limits(limits);
+                shared.sessions.account_limiters.set_limits(limits);
                 let mut known = shared.nodes.write().unwrap_or_else(PoisonError::into_inner);
                 *known = nodes;
             }
-            Err(problem) => tracing::debug!(%problem, "what the log says of nodes is not read"),
+            Err(problem) => tracing::debug!(%problem, "failed to read the nodes from the state"),
         }
         let now = shared.client_addresses();
         shared.addresses.send_if_modified(|told| {

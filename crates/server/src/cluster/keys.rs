@@ -6,12 +6,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use conclave_replica::{Lane, Member, PeerError, Place};
+use conclave_replica::{Lane, Member, NodeMembership, PeerError};
 use conclave_wire::{Problem, Reason, peer};
 use tokio::time::sleep;
 
 use crate::{
-    context::shared::Shared,
+    context::node_context::NodeContext,
     identity::secret::{ClusterSecret, no_key},
     peer::transport::{GrpcPeer, Service},
     protocol::problems,
@@ -35,7 +35,7 @@ pub(crate) fn key_invalid() -> Problem {
     )
 }
 
-impl Shared {
+impl NodeContext {
     /// Returns the cluster's secret, if this node has it.
     pub(crate) fn secret(&self) -> Option<ClusterSecret> {
         self.security.tls.secret()
@@ -76,7 +76,7 @@ impl Shared {
     pub(crate) async fn authority_key_for(&self, node: u64) -> Result<ClusterSecret, Problem> {
         let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
         confirmed.map_err(|error| problems::of_read(&error))?;
-        if self.replica.place_of(node) != Place::Voter || self.is_retired(node) {
+        if self.replica.membership_of(node) != NodeMembership::Voter || self.is_retired(node) {
             let sentence = format!("node {node} does not vote");
             return Err(problems::refused(Reason::PeerRole, &sentence));
         }
@@ -88,7 +88,7 @@ impl Shared {
         let leader = *self.replica.leader().borrow();
         let others = self.other_members().into_iter();
         let mut voters: Vec<_> = others
-            .filter(|(node, _)| self.replica.place_of(*node) == Place::Voter)
+            .filter(|(node, _)| self.replica.membership_of(*node) == NodeMembership::Voter)
             .collect();
         voters.sort_by_key(|(node, _)| Some(*node) != leader);
         voters
@@ -97,21 +97,21 @@ impl Shared {
 
 /// Gets the key of the authority once this node votes, gives it up when the vote is taken from it,
 /// and gets new certificates before those of a node without the key expire. Never ends.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub(crate) async fn keep(shared: Arc<NodeContext>) {
     let mut told = None;
     loop {
         sleep(LOOK_EVERY).await;
         let tls = &shared.security.tls;
-        let place = shared.replica.place_of(shared.identity.node);
-        let asked = match (place, tls.is_keeper()) {
-            (Place::Voter, false) => fetch_key(&shared).await,
-            (Place::Learner, true) if is_demoted(&shared) => give_up_key(&shared).await,
+        let place = shared.replica.membership_of(shared.identity.node);
+        let asked = match (place, tls.is_key_holder()) {
+            (NodeMembership::Voter, false) => fetch_key(&shared).await,
+            (NodeMembership::Learner, true) if is_demoted(&shared) => give_up_key(&shared).await,
             (_, false) if tls.needs_others() => renew(&shared).await.map(drop),
             _ => continue,
         };
         if let Err(why) = asked {
             if told.as_ref() != Some(&why) {
-                tracing::warn!(reason = %why, "this node has to wait for its keys");
+                tracing::warn!(reason = %why, "failed to get the keys of this node; retrying");
                 told = Some(why);
             }
             sleep(ASK_AGAIN).await;
@@ -120,7 +120,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 }
 
 /// Asks the other voters for the key, stores it, and lets this node sign for itself from then on.
-async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
+async fn fetch_key(shared: &Arc<NodeContext>) -> Result<(), String> {
     let mut why = "no other voter is known".to_owned();
     for (node, member) in shared.other_voters() {
         let voter = shared.transport.grpc_peer(node, &member, Lane::Calls);
@@ -132,11 +132,11 @@ async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
             }
         };
         let Ok(secret) = secret else {
-            why = format!("node {node} gives something that is no key");
+            why = format!("node {node} sent an invalid key");
             continue;
         };
         if secret.authority_id() != shared.security.tls.authority_id() {
-            why = format!("node {node} gives the key of another authority");
+            why = format!("node {node} sent the key of another authority");
             continue;
         }
         let (directory, kept) = (shared.identity.directory().to_owned(), secret.clone());
@@ -146,9 +146,9 @@ async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(error) => return Err(error.to_string()),
         }
-        let made = shared.security.tls.become_keeper(secret);
+        let made = shared.security.tls.become_key_holder(secret);
         made.map_err(|error| error.to_string())?;
-        tracing::info!("this node votes, and has got the key of the cluster's authority");
+        tracing::info!("this node votes, and has received the key of the cluster's authority");
         return Ok(());
     }
     Err(why)
@@ -156,15 +156,18 @@ async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
 
 /// Returns whether this node has lost its vote for good. A node that has the secret from the
 /// operator, or that is about to get a vote, keeps the key.
-fn is_demoted(shared: &Shared) -> bool {
+fn is_demoted(shared: &NodeContext) -> bool {
     let is_settled = shared.replica.status().members_settled;
-    // While the secret is exchanged this node is about to get new certificates anyway.
-    let is_exchanging = shared.peer_authority().next.is_some();
-    is_settled && !is_exchanging && !shared.secret_is_given && shared.identity.wish().is_none()
+    // While the secret is rotated this node is about to get new certificates anyway.
+    let is_rotating = shared.peer_authority().next.is_some();
+    is_settled
+        && !is_rotating
+        && !shared.secret_is_given
+        && shared.identity.pending_role().is_none()
 }
 
 /// Has a voter sign certificates for the key of this node, and removes the secret.
-async fn give_up_key(shared: &Arc<Shared>) -> Result<(), String> {
+async fn give_up_key(shared: &Arc<NodeContext>) -> Result<(), String> {
     let issued = renew(shared).await?;
     let directory = shared.identity.directory().to_owned();
     let forgotten = tokio::task::spawn_blocking(move || ClusterSecret::forget(&directory)).await;
@@ -172,12 +175,12 @@ async fn give_up_key(shared: &Arc<Shared>) -> Result<(), String> {
     forgotten.map_err(|error| error.to_string())?;
     let given_up = shared.security.tls.become_member(&issued);
     given_up.map_err(|error| error.to_string())?;
-    tracing::info!("this node votes no more, and has given up the key of the authority");
+    tracing::info!("this node no longer votes, and has deleted the key of the authority");
     Ok(())
 }
 
 /// Asks the voters for new certificates.
-async fn renew(shared: &Arc<Shared>) -> Result<Issued, String> {
+async fn renew(shared: &Arc<NodeContext>) -> Result<Issued, String> {
     let directory = shared.identity.directory();
     let key = NodeKey::load_or_make(directory).map_err(|error| error.to_string())?;
     let mut why = "no voter is known".to_owned();
@@ -192,7 +195,7 @@ async fn renew(shared: &Arc<Shared>) -> Result<Issued, String> {
         };
         let issued = Issued::new(&key, &sent).map_err(|error| error.to_string())?;
         if issued.authority_id() != shared.security.tls.authority_id() {
-            why = format!("node {node} signs by another authority");
+            why = format!("node {node} signed with another authority");
             continue;
         }
         issued.store(directory).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use conclave_core::{Accepted, JoinTokenId};
-use conclave_replica::{Change, Lane, Member, Members, Place};
+use conclave_replica::{Change, Lane, Member, Members, NodeMembership};
 use conclave_wire::{
     Problem, Reason, peer,
     request::{self, token_hash},
@@ -22,7 +22,7 @@ use crate::{
     context::{
         access::{accepted, position_of},
         call::Call,
-        shared::Shared,
+        node_context::NodeContext,
     },
     identity::join_token::JoinToken,
     peer::membership::ChangeRequest,
@@ -36,7 +36,7 @@ type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 /// Pause before the leader is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-impl Shared {
+impl NodeContext {
     /// Makes a token with which one machine can join.
     pub(crate) async fn create_join_token(
         &self,
@@ -55,7 +55,8 @@ impl Shared {
         let outcome = self.make_join_token(&call, &request, hash).await?;
         // A machine presents its token to voters alone.
         let members = self.members().into_iter();
-        let voters = members.filter(|(node, _)| self.replica.place_of(*node) == Place::Voter);
+        let voters =
+            members.filter(|(node, _)| self.replica.membership_of(*node) == NodeMembership::Voter);
         let peer_addresses = voters.map(|(_, member)| member.peer_address).collect();
         accepted(&outcome, |accepted| match accepted {
             Accepted::JoinTokenCreated { expires_at } => Some(v1::CreateJoinTokenResponse {
@@ -119,7 +120,7 @@ impl Shared {
                     None => shared.transfer_leader_here(to, left).await,
                     Some((node, member)) => {
                         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-                        peer.hand_over(to, &credential, left).await
+                        peer.transfer_leader(to, &credential, left).await
                     }
                 }
             })
@@ -170,9 +171,9 @@ impl Shared {
         limit: Duration,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         let change = &request.change;
-        // A machine that is added while the secret is exchanged must be prepared, too.
+        // A machine that is added while the secret is rotated must be prepared, too.
         let _adding = match change {
-            Change::Add { .. } => Some(self.exchange.adding.lock().await),
+            Change::Add { .. } => Some(self.rotation.adding.lock().await),
             _ => None,
         };
         let of_change = |error| problems::of_change(&error);
@@ -187,11 +188,11 @@ impl Shared {
         let mut after = after.unwrap_or_else(|| before.clone());
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
         if changed && loses_quorum && !request.force {
-            let sentence = "too few of the voters that would be left answer now";
+            let sentence = "too few of the remaining voters answer now";
             return Err(problems::refused(Reason::WouldLoseQuorum, sentence));
         }
         if changed && !request.dry_run {
-            tracing::info!(?change, "the membership changes");
+            tracing::info!(?change, "changing the membership");
             let done = self.replica.change_members(change, limit).await;
             after = done.map_err(of_change)?;
         }
@@ -216,7 +217,7 @@ impl Shared {
                 let members = self.members();
                 let address = |node| members.get(&node).map(|known: &Member| &known.peer_address);
                 let is_its = old == names.takes || address(old) == address(node);
-                is_its && (may_vote || self.replica.place_of(old) != Place::Voter)
+                is_its && (may_vote || self.replica.membership_of(old) != NodeMembership::Voter)
             }
             _ => false,
         }
@@ -236,23 +237,23 @@ impl Shared {
 
 /// Refuses a membership in which no voter that answers has the key of the authority: no machine
 /// could join any more, and no certificate could be renewed.
-fn keeps_the_key(after: &Members, statuses: &[Told]) -> Result<(), Problem> {
+fn keeps_the_key(after: &Members, statuses: &[StatusOf]) -> Result<(), Problem> {
     let voters = after.all_voters();
-    let has_key = |(node, _, status): &Told| {
+    let has_key = |(node, _, status): &StatusOf| {
         voters.contains(node) && status.as_ref().is_some_and(|told| told.has_authority_key)
     };
     if statuses.iter().any(has_key) {
         return Ok(());
     }
-    let sentence = "no voter that would be left has got the key of the cluster's authority yet";
+    let sentence = "no remaining voter has the key of the cluster's authority yet";
     Err(problems::refused(Reason::WouldLoseAuthority, sentence))
 }
 
 /// A member, and its status if it answers.
-type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);
+type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
 /// Returns the number of a member that answers now, voter or not: a learner may become a voter.
-fn answers((node, _, status): &Told) -> Option<u64> {
+fn answers((node, _, status): &StatusOf) -> Option<u64> {
     status.as_ref().map(|_| *node)
 }
 
@@ -283,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_margin_is_what_may_still_fail() {
+    fn the_margin_counts_the_failures_still_tolerated() {
         let margin = |voters: u64, up: u64| {
             let voters: BTreeSet<u64> = (1..=voters).collect();
             Margin::of(&voters, &(1..=up).collect())

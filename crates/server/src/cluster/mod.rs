@@ -4,16 +4,16 @@
 //! It serves no port: services call it. The services, `integrity` and `node` use it.
 
 pub(crate) mod bootstrap;
-pub(crate) mod exchange;
 pub(crate) mod full_leader;
+pub(crate) mod gossip;
 pub(crate) mod join;
 pub(crate) mod keys;
 pub(crate) mod membership;
-pub(crate) mod moments;
 pub(crate) mod peers_file_writer;
 pub(crate) mod preferred_leader;
 pub(crate) mod roll_call;
 pub(crate) mod rotate_secret;
+pub(crate) mod rotation;
 pub(crate) mod setup;
 pub(crate) mod space_watch;
 pub(crate) mod start_error;

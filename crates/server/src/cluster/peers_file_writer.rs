@@ -9,15 +9,15 @@ use conclave_replica::Member;
 use tokio::time::sleep;
 
 use crate::{
-    context::shared::Shared,
-    identity::peers_file::{PeersFile, Place},
+    context::node_context::NodeContext,
+    identity::peers_file::{MemberAddresses, PeersFile},
 };
 
 /// How often this node looks for a change.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Writes the members of the cluster whenever they have changed.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub(crate) async fn keep(shared: Arc<NodeContext>) {
     let mut noted = None;
     loop {
         let now = known_now(&shared);
@@ -28,8 +28,8 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             let done = tokio::task::spawn_blocking(move || written.store(&directory)).await;
             match done {
                 Ok(Ok(())) => noted = Some(now),
-                Ok(Err(error)) => tracing::warn!(%error, "the members were not noted"),
-                Err(error) => tracing::warn!(%error, "the members were not noted"),
+                Ok(Err(error)) => tracing::warn!(%error, "failed to write the peers file"),
+                Err(error) => tracing::warn!(%error, "failed to write the peers file"),
             }
         }
         sleep(EVERY).await;
@@ -37,12 +37,15 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 }
 
 /// Returns the peers that this node knows now.
-fn known_now(shared: &Shared) -> PeersFile {
+fn known_now(shared: &NodeContext) -> PeersFile {
     let members = shared.replica.status().members;
     let node = shared.identity.node;
-    let wants_vote = shared.identity.wish().is_some_and(|wish| wish.voter);
+    let wants_vote = shared
+        .identity
+        .pending_role()
+        .is_some_and(|pending_role| pending_role.voter);
     let place = |(node, member): (u64, Member)| {
-        let place = Place {
+        let place = MemberAddresses {
             peer_address: member.peer_address,
             client_address: member.client_address,
         };

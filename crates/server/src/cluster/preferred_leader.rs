@@ -11,7 +11,7 @@ use conclave_core::NodeId;
 use conclave_replica::{Lane, Role};
 use tokio::time::sleep;
 
-use crate::{context::shared::Shared, protocol::problems};
+use crate::{context::node_context::NodeContext, protocol::problems};
 
 /// How often the leader looks whether another node is preferred.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -22,10 +22,10 @@ pub(crate) const LAG_MAX: u64 = 1000;
 /// How long the node may take to report its status.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long a transfer may take.
-const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
+const TRANSFER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Transfers leadership to the preferred leader, whenever this node leads and that node is healthy.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+pub(crate) async fn keep(shared: Arc<NodeContext>) {
     let mut looks = 0;
     loop {
         sleep(LOOK_EVERY).await;
@@ -41,24 +41,24 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             continue;
         }
         looks = 0;
-        tracing::info!(node, "leadership goes to the preferred node");
-        let done = shared.replica.transfer_leader(Some(node), HAND_OVER_LIMIT);
+        tracing::info!(node, "transferring leadership to the preferred leader");
+        let done = shared.replica.transfer_leader(Some(node), TRANSFER_LIMIT);
         if let Err(error) = done.await {
             let problem = problems::of_change(&error);
-            tracing::warn!(node, %problem, "leadership could not be handed over");
+            tracing::warn!(node, %problem, "failed to transfer leadership");
         }
     }
 }
 
 /// Returns the voter that is preferred over this node as the leader.
-fn wanted(shared: &Shared) -> Option<u64> {
+fn wanted(shared: &NodeContext) -> Option<u64> {
     let status = shared.replica.status();
     let NodeId(node) = shared.preferred_leader()?;
     let is_other = status.role == Role::Leader && node != shared.identity.node;
     (is_other && status.members.all_voters().contains(&node)).then_some(node)
 }
 
-async fn is_well(shared: &Shared, node: u64) -> bool {
+async fn is_well(shared: &NodeContext, node: u64) -> bool {
     let Some(member) = shared.replica.member(node) else {
         return false;
     };

@@ -1,8 +1,8 @@
 //! Runs the roll call: every node announces itself to the other nodes, when it starts and every
 //! second afterwards, and takes part only after enough of them have confirmed what it says.
 //!
-//! A node announces which life of which data directory it is, how far its log reaches, and its
-//! addresses. The other nodes compare that with what they know (`lives.rs`): a node whose data is
+//! A node announces which incarnation of which data directory it is, how far its log reaches, and
+//! its addresses. The others compare that with what they know (`incarnations.rs`): a node with data
 //! older than what it has acknowledged is refused, and is repaired like one with damaged data; a
 //! second process with the number of a running node is refused, and stops; a node that has moved is
 //! reached at its new addresses, which the leader commits.
@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    context::{roll_call_state::Ended, shared::Shared},
-    identity::lives::WRITE_EVERY,
+    context::{node_context::NodeContext, roll_call_state::Ended},
+    identity::incarnations::WRITE_EVERY,
     peer::join_client,
 };
 
@@ -43,7 +43,7 @@ pub(crate) const CONTACT_MAX: Duration = Duration::from_secs(3);
 const CONFIRM_LIMIT: Duration = Duration::from_millis(500);
 
 /// Announces this node for as long as it runs. Ends when the node must stop, with the reason.
-pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>) {
+pub(crate) async fn run(shared: Arc<NodeContext>, ended: watch::Sender<Option<Ended>>) {
     let mut written_at = Instant::now();
     let (mut told, mut are_two) = (None, false);
     loop {
@@ -79,7 +79,7 @@ pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>
                 .waits
                 .unwrap_or_else(|| "too few members answer".to_owned());
             if told.as_ref() != Some(&waits) {
-                tracing::info!(reason = %waits, "this node waits before it takes part");
+                tracing::info!(reason = %waits, "waiting for members to confirm this node's data");
                 told = Some(waits);
             }
         }
@@ -88,10 +88,10 @@ pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>
             let members = shared.replica.status().members.nodes;
             shared
                 .roll
-                .lives()
+                .incarnations()
                 .keep_only(|node| members.is_empty() || members.contains_key(&node));
             if let Err(error) = shared.roll.store().await {
-                tracing::warn!(%error, "failed to write what is known of the others");
+                tracing::warn!(%error, "failed to store what is known of the other nodes");
             }
         }
         sleep(if shared.replica.is_admitted() {
@@ -115,7 +115,7 @@ struct Round {
 }
 
 impl Round {
-    async fn hold(shared: &Arc<Shared>) -> Self {
+    async fn hold(shared: &Arc<NodeContext>) -> Self {
         let node = shared.identity.node;
         let others = shared.other_members();
         let request = shared.announcement();
@@ -134,11 +134,11 @@ impl Round {
         if (is_missing || others.is_empty()) && !shared.roll.join.is_empty() {
             let addresses = shared.roll.join.iter();
             let elsewhere = addresses.filter(|address| **address != shared.own.peer_address);
-            let envelope = shared.transport.envelope_for_anybody();
+            let envelope = shared.transport.envelope_for_any_node();
             let asked = elsewhere.map(|address| {
                 let mut request = request.clone();
                 request.envelope = Some(envelope.clone());
-                let dial = shared.security.dial_anybody();
+                let dial = shared.security.dial_any_node();
                 async move { join_client::announce(address, &dial, request, LIMIT).await }
             });
             for answer in join_all(asked).await {
@@ -164,7 +164,7 @@ impl Round {
 
     fn take(
         &mut self,
-        shared: &Shared,
+        shared: &NodeContext,
         answer: Result<peer::AnnounceResponse, PeerError>,
         other: u64,
     ) {
@@ -185,8 +185,8 @@ impl Round {
                 let node = shared.identity.node;
                 self.ended = Some(Ended {
                     why: format!("another process with the number {node} runs: {why}"),
-                    hint: "a data directory belongs to one node: stop one of the two. A machine \
-                           of its own joins with a token and an empty directory: conclave token \
+                    hint: "a data directory belongs to one node: stop one of the two. Another \
+                           machine joins with a token and an empty directory: conclave token \
                            create",
                 });
             }
@@ -205,7 +205,7 @@ impl Round {
     }
 
     /// Returns whether this node may take part.
-    fn suffices(&self, shared: &Shared, are_others: bool) -> bool {
+    fn suffices(&self, shared: &NodeContext, are_others: bool) -> bool {
         let node = shared.identity.node;
         let members = shared.replica.status().members;
         let with_own = |set: &BTreeSet<u64>| {
@@ -227,7 +227,7 @@ impl Round {
 }
 
 /// Commits the new addresses of members that have moved, if this node leads.
-async fn commit_moves(shared: &Shared) {
+async fn commit_moves(shared: &NodeContext) {
     let status = shared.replica.status();
     if status.role != Role::Leader {
         return;
@@ -248,13 +248,13 @@ async fn commit_moves(shared: &Shared) {
                 client_address = member.client_address,
                 "a member has moved"
             ),
-            Err(error) => tracing::debug!(%error, node, "failed to note where a member is"),
+            Err(error) => tracing::debug!(%error, node, "failed to record a member's addresses"),
         }
     }
 }
 
 /// Finds out whether there is a leader that does not reach this node.
-async fn look_for_contact(shared: &Shared) {
+async fn look_for_contact(shared: &NodeContext) {
     let is_near = shared.has_contact() || shared.started.elapsed() < CONTACT_MAX;
     // The leader's answer shows that this node reaches the leader, but not the reverse.
     let is_led = !is_near && {
@@ -271,21 +271,21 @@ async fn look_for_contact(shared: &Shared) {
         (false, _) => {}
         (true, true) => tracing::error!(
             peer_address = shared.own.peer_address,
-            "the leader does not reach this node: it learns of nothing; is its address right?"
+            "the leader does not reach this node, which gets no entries: check its address"
         ),
         (true, false) => tracing::info!("the leader reaches this node again"),
     }
 }
 
-impl Shared {
+impl NodeContext {
     /// Returns the announcement of this node.
     fn announcement(&self) -> peer::AnnounceRequest {
         let status = self.replica.status();
-        let lives = self.roll.lives();
+        let incarnations = self.roll.incarnations();
         peer::AnnounceRequest {
             envelope: None,
-            life_number: lives.own().number,
-            life_words: lives.words(),
+            incarnation_number: incarnations.own().number,
+            incarnation_words: incarnations.words(),
             log_index_last: status.log_index_last,
             applied_index: status.applied_index,
             peer_address: self.own.peer_address.clone(),

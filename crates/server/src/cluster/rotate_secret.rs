@@ -1,6 +1,6 @@
-//! Serves operators that ask for an exchange of the cluster's secret, on any node.
+//! Serves operators that ask for a rotation of the cluster's secret, on any node.
 //!
-//! Always true: a repeated request for the same exchange begins no other one. An exchange begins
+//! Always true: a repeated request for the same rotation begins no other one. A rotation begins
 //! only if all members answer, because it ends only after all of them have taken part.
 
 use conclave_core::{AuthorityId, OnceId};
@@ -9,15 +9,15 @@ use conclave_wire::{Problem, Reason, peer, request, v1};
 
 use crate::{
     base::random,
-    context::{call::Call, shared::Shared},
+    context::{call::Call, node_context::NodeContext},
     protocol::problems,
 };
 
 /// A member, and its status if it answers.
-type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);
+type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
-impl Shared {
-    /// Begins an exchange of the secret, or returns how far it is.
+impl NodeContext {
+    /// Begins a rotation of the secret, or returns how far it is.
     pub(crate) async fn rotate_secret(
         &self,
         call: Call,
@@ -26,19 +26,19 @@ impl Shared {
         self.for_operators(&call, "RotateSecret").await?;
         let statuses = self.statuses().await;
         let known = self.read(|reader| reader.nodes()).await?.authority;
-        let wanted = match asked.exchanges {
+        let wanted = match asked.rotations {
             0 => known.generation + 1,
-            exchanges => exchanges,
+            rotations => rotations,
         };
         let mut told = v1::RotateSecretResponse {
-            exchanges: known.generation,
+            rotations: known.generation,
             under_way: known.next.is_some(),
             ..v1::RotateSecretResponse::default()
         };
         for (node, _, status) in &statuses {
             match status {
                 None => told.unreachable_node_ids.push(*node),
-                Some(status) if status.exchanges < known.generation || known.next.is_some() => {
+                Some(status) if status.rotations < known.generation || known.next.is_some() => {
                     told.waiting_node_ids.push(*node);
                 }
                 Some(_) => {}
@@ -48,14 +48,14 @@ impl Shared {
             return Ok(told);
         }
         if known.generation + 1 != wanted {
-            let sentence = format!("the next exchange is number {}", known.generation + 1);
-            return Err(problems::refused(Reason::ExchangeInvalid, &sentence));
+            let sentence = format!("the next rotation is number {}", known.generation + 1);
+            return Err(problems::refused(Reason::RotationInvalid, &sentence));
         }
         if known.next.is_none() {
             all_answer(&statuses)?;
-            self.only_where_believed()?;
+            self.only_where_trusted()?;
             let id = OnceId(random::bytes()?);
-            let command = request::exchange_authority(id, wanted, AuthorityId::WANTED, false);
+            let command = request::rotate_authority(id, wanted, AuthorityId::WANTED, false);
             self.propose(command, call.deadline).await?;
             told.under_way = true;
         }
@@ -63,7 +63,7 @@ impl Shared {
     }
 }
 
-fn all_answer(statuses: &[Told]) -> Result<(), Problem> {
+fn all_answer(statuses: &[StatusOf]) -> Result<(), Problem> {
     let silent = statuses.iter().filter(|(.., status)| status.is_none());
     let silent: Vec<u64> = silent.map(|(node, ..)| *node).collect();
     if silent.is_empty() {

@@ -17,7 +17,7 @@ use conclave_wire::{
 };
 use tokio::sync::watch;
 
-use crate::{base::random, context::shared::Shared};
+use crate::{base::random, context::node_context::NodeContext};
 
 /// Number of characters of a token: 130 random bits.
 const CHARACTERS: usize = 26;
@@ -29,7 +29,7 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// How often a leader looks whether there is an administrator. With each look it proposes an offer
 /// at most once, and none while its last offer is valid.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause after a look that failed: a leader cannot propose in its first moments.
+/// Pause after a look that failed: a leader cannot propose right after its election.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an offer may take. An offer without an outcome is proposed again with the next look.
 const OFFER_LIMIT: Duration = Duration::from_secs(2);
@@ -97,7 +97,7 @@ impl Offer {
 
 /// Offers a token whenever this node leads and there is no administrator, and publishes the token
 /// that is valid now. Ends when the node stops.
-pub(crate) async fn run(shared: Arc<Shared>, tell: watch::Sender<Option<String>>) {
+pub(crate) async fn run(shared: Arc<NodeContext>, tell: watch::Sender<Option<String>>) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
     let mut offer = None;
@@ -107,7 +107,7 @@ pub(crate) async fn run(shared: Arc<Shared>, tell: watch::Sender<Option<String>>
         if !leads {
             offer = None;
         } else if let Err(problem) = look(&shared, &mut offer).await {
-            tracing::debug!(%problem, "the setup token could not be offered yet");
+            tracing::debug!(%problem, "failed to offer the setup token; retrying");
             pause = AGAIN_INTERVAL;
         }
         let usable = offer.as_ref().filter(|offer| offer.accepted);
@@ -126,7 +126,7 @@ pub(crate) async fn run(shared: Arc<Shared>, tell: watch::Sender<Option<String>>
 }
 
 /// Brings `offer` up to date, as the leader.
-async fn look(shared: &Shared, offer: &mut Option<Offer>) -> Result<(), Problem> {
+async fn look(shared: &NodeContext, offer: &mut Option<Offer>) -> Result<(), Problem> {
     if shared.read(|reader| reader.admins()).await? > 0 {
         *offer = None;
         return Ok(());
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_known_again_however_it_is_typed() {
+    fn a_setup_token_is_recognized_however_it_is_typed() {
         let token = "01ABC-DEFGH-JKMNP-QRSTV-WXYZ01";
         let same = [
             "01abc-defgh-jkmnp-qrstv-wxyz01",
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_token_is_none() {
+    fn malformed_setup_tokens_are_rejected() {
         let long = "0".repeat(CHARACTERS + 1);
         let short = "0".repeat(CHARACTERS - 1);
         let strange = format!("{short}U");

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use conclave_replica::{Lane, Role};
 use tokio::{task::spawn_blocking, time::sleep};
 
-use crate::context::shared::Shared;
+use crate::context::node_context::NodeContext;
 
 /// How often a node looks at its disk. Between two looks a disk fills by less than the mark.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -22,14 +22,14 @@ const ASK_EVERY_LOOKS: u32 = 2;
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 
 /// Watches the disks for as long as the node runs.
-pub(crate) async fn watch(shared: Arc<Shared>) {
+pub(crate) async fn watch(shared: Arc<NodeContext>) {
     let mut looks: u32 = 0;
     loop {
         let looking = shared.clone();
         match spawn_blocking(move || looking.space.look()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the disk was not looked at"),
-            Err(error) => tracing::warn!(%error, "the disk was not looked at"),
+            Ok(Err(error)) => tracing::debug!(%error, "failed to measure the disk space"),
+            Err(error) => tracing::warn!(%error, "failed to measure the disk space"),
         }
         if looks.is_multiple_of(ASK_EVERY_LOOKS) {
             ask(&shared).await;
@@ -40,7 +40,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
 }
 
 /// Finds out whether the cluster refuses commands that store more.
-async fn ask(shared: &Shared) {
+async fn ask(shared: &NodeContext) {
     let status = shared.replica.status();
     let space = &shared.space;
     let refuses = if status.role == Role::Leader {
@@ -71,7 +71,7 @@ async fn ask(shared: &Shared) {
     if space.set_refuses(refuses) != refuses {
         tracing::info!(
             refuses,
-            "whether the cluster refuses what grows has changed"
+            "the refusal of requests that need space has changed"
         );
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_majority_with_room_is_enough_and_silence_is_not_a_lack() {
+    fn a_majority_with_space_is_enough_and_silence_is_no_shortage() {
         let (yes, no) = (Some(true), Some(false));
         assert!(!lacks_room(&[yes, yes, no]));
         assert!(lacks_room(&[yes, no, no]));

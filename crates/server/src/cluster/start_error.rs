@@ -22,12 +22,12 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The node cannot listen on an address.
-    #[error("cannot listen on {address} for {whom}")]
+    #[error("cannot listen on {address} for {callers}")]
     Listen {
         /// The address.
         address: String,
         /// Callers of the port: clients or peers.
-        whom: &'static str,
+        callers: &'static str,
         /// Cause of the failure.
         #[source]
         source: io::Error,
@@ -54,7 +54,7 @@ pub enum StartError {
     #[error("{0}")]
     Join(String),
     /// The cluster does not admit the node.
-    #[error("the cluster does not let this node in: {0}")]
+    #[error("the cluster refuses this node: {0}")]
     Refused(Box<Problem>),
     /// A system call that should always succeed has failed.
     #[error("the node cannot start: {0}")]
@@ -78,10 +78,10 @@ impl StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum Stuck {
     /// There is no other node from which the data could come.
-    #[error("no other node is known that has the data")]
+    #[error("no other node with the data is known")]
     Alone,
     /// A machine without a secret is not admitted.
-    #[error("the cluster has no secret with which a machine is let in")]
+    #[error("the cluster has no secret that lets a machine join")]
     NoSecret,
     /// The disk or the memory of this machine must be bad.
     #[error("it was repaired {times} times within an hour")]
@@ -90,12 +90,12 @@ pub enum Stuck {
         times: usize,
     },
     /// There was no majority.
-    #[error("no majority of the others has let it in within {waited:?}")]
-    NotLetIn {
+    #[error("no majority of the others accepted its request to join within {waited:?}")]
+    NotAdmitted {
         /// How long the node has waited.
         waited: Duration,
     },
     /// The other nodes refuse to admit it.
-    #[error("the others do not let it in: {0}")]
+    #[error("the others refuse its request to join: {0}")]
     Refused(Box<Problem>),
 }

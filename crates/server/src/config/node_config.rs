@@ -158,7 +158,7 @@ pub enum ConfigError {
     #[error("the configuration cannot be read: {0}")]
     Unreadable(String),
     /// A member is not written in the required form.
-    #[error("`{text}` is no member: {why}")]
+    #[error("`{text}` is not a member: {why}")]
     Member {
         /// Text of the member.
         text: String,
@@ -292,14 +292,14 @@ impl NodeConfig {
     /// # Errors
     /// [`ConfigError::Members`].
     pub(crate) fn check_joining(&self) -> Result<(), ConfigError> {
-        let founders = self.bootstrap_expect as usize;
+        let initial_members = self.bootstrap_expect as usize;
         let contradiction = if self.join_token.is_some() && self.join.is_empty() {
             "a token (--token or CONCLAVE_JOIN_TOKEN) needs the addresses of nodes to --join"
-        } else if self.join_token.is_some() && founders > 0 {
+        } else if self.join_token.is_some() && initial_members > 0 {
             "a node either joins with a token or makes a cluster with others"
-        } else if founders > self.join.len() {
+        } else if initial_members > self.join.len() {
             "more nodes are expected than there are addresses to join"
-        } else if founders > VOTERS_MAX {
+        } else if initial_members > VOTERS_MAX {
             "more nodes are expected than a cluster has voters"
         } else {
             return Ok(());
@@ -417,7 +417,7 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
 }
 
 /// Greatest number of a node that is configured before there is a cluster. Every later number is
-/// above it, and a cluster assigns a million in its life.
+/// above it, and a cluster assigns a million in all.
 const NODE_FIRST_MAX: u64 = 10_000;
 
 fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
@@ -431,7 +431,7 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
     let node = node
         .trim()
         .parse()
-        .map_err(|_| wrong("the number is none"))?;
+        .map_err(|_| wrong("the number is invalid"))?;
     if node == 0 {
         return Err(wrong("numbers begin with 1"));
     }

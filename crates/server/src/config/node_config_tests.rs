@@ -52,7 +52,7 @@ fn an_unknown_key_is_named_and_refused() {
 }
 
 #[test]
-fn who_may_register_is_said_in_three_places() {
+fn registration_is_set_by_file_environment_or_flag() {
     let closed = load("registration = 'closed'\n", &[], &Overrides::default()).unwrap();
     assert_eq!(closed.registration, Some(Registration::Closed));
     let variable = [("CONCLAVE_REGISTRATION", "invite")];
@@ -83,16 +83,16 @@ fn who_may_register_is_said_in_three_places() {
 }
 
 #[test]
-fn the_number_0_belongs_to_nobody() {
-    let nobody = NodeConfig {
+fn node_number_0_is_refused() {
+    let numbered_zero = NodeConfig {
         node: Some(0),
         ..NodeConfig::default()
     };
-    assert!(nobody.members().is_err());
+    assert!(numbered_zero.members().is_err());
 }
 
 #[test]
-fn addresses_are_judged_before_anything_is_opened() {
+fn addresses_are_validated_before_anything_is_opened() {
     let refused = |config: &NodeConfig| config.members().unwrap_err().to_string();
     let plain = NodeConfig::default;
     for host in [
@@ -121,7 +121,7 @@ fn addresses_are_judged_before_anything_is_opened() {
 }
 
 #[test]
-fn what_is_left_over_of_the_first_start_is_judged_by_itself() {
+fn leftover_join_settings_are_checked_only_when_joining() {
     let config = NodeConfig {
         join_token: Some("token".to_owned()),
         ..NodeConfig::default()
@@ -132,7 +132,7 @@ fn what_is_left_over_of_the_first_start_is_judged_by_itself() {
 }
 
 #[test]
-fn a_path_stays_what_it_is() {
+fn a_path_that_is_not_utf_8_is_kept_unchanged() {
     use std::os::unix::ffi::OsStringExt as _;
     let odd = PathBuf::from(std::ffi::OsString::from_vec(vec![b'd', 0xff]));
     let flags = Overrides {

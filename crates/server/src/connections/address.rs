@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_network_is_one_caller_and_each_ipv4_address_another() {
+    fn an_ipv6_network_or_a_single_ipv4_address_is_one_caller() {
         let of = |text: &str| Address::of(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));

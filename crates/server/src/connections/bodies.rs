@@ -17,12 +17,12 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
-use super::{meter::Connection, places::Places};
+use super::{meter::Connection, slots::ConnectionSlots};
 use crate::protocol::problems;
 
 /// Limits of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Allowance {
+pub(crate) struct BodyLimits {
     /// Maximum size of the body in bytes.
     pub(crate) bytes: usize,
     /// Maximum time for the body; `None` for a member of the cluster, which has no limit.
@@ -31,14 +31,14 @@ pub(crate) struct Allowance {
 
 /// Counters to which bytes are added.
 #[derive(Clone)]
-pub(crate) struct Books {
+pub(crate) struct ByteCounters {
     pub(crate) connection: Arc<Connection>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) places: Arc<ConnectionSlots>,
     /// Maximum number of bytes that may wait for one connection.
     pub(crate) of_one: u64,
 }
 
-impl Books {
+impl ByteCounters {
     /// Returns whether the connection holds more than it may.
     pub(crate) fn are_full(&self) -> bool {
         self.connection.held() > i64::try_from(self.of_one).unwrap_or(i64::MAX)
@@ -53,16 +53,16 @@ impl Books {
 /// The body of a request.
 pub(crate) struct RequestBody {
     inner: Incoming,
-    allowance: Allowance,
+    allowance: BodyLimits,
     until: Option<Instant>,
     slept: Option<Pin<Box<Sleep>>>,
     got: usize,
     held: usize,
-    books: Books,
+    books: ByteCounters,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, allowance: Allowance, books: Books) -> Self {
+    pub(crate) fn new(inner: Incoming, allowance: BodyLimits, books: ByteCounters) -> Self {
         Self {
             inner,
             allowance,
@@ -189,12 +189,12 @@ tokio::task_local! {
 }
 
 /// A call, until dropped.
-pub(crate) struct Call {
+pub(crate) struct CallGuard {
     connection: Arc<Connection>,
     answered: bool,
 }
 
-impl Call {
+impl CallGuard {
     pub(crate) fn begin(connection: &Arc<Connection>) -> Self {
         connection.call_begins();
         Self {
@@ -208,7 +208,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         self.connection.call_ends();
         if !self.answered {
@@ -221,13 +221,17 @@ impl Drop for Call {
 pub(crate) struct AnswerBody {
     inner: tonic::body::Body,
     /// `None` for a member of the cluster.
-    counted: Option<Books>,
+    counted: Option<ByteCounters>,
     progress: Option<Arc<Progress>>,
-    _call: Call,
+    _call: CallGuard,
 }
 
 impl AnswerBody {
-    pub(crate) fn new(inner: tonic::body::Body, counted: Option<Books>, call: Call) -> Self {
+    pub(crate) fn new(
+        inner: tonic::body::Body,
+        counted: Option<ByteCounters>,
+        call: CallGuard,
+    ) -> Self {
         Self {
             inner,
             counted,

@@ -21,7 +21,7 @@ use super::meter::{Bucket, Connection};
 const BURST_SECONDS: f64 = 4.0;
 
 /// A watched connection; see the head of this file.
-pub(crate) struct Watched<T> {
+pub(crate) struct MeteredIo<T> {
     inner: T,
     /// Bytes that were read already.
     first: Bytes,
@@ -33,7 +33,7 @@ pub(crate) struct Watched<T> {
     is_stuck: bool,
 }
 
-impl<T> Watched<T> {
+impl<T> MeteredIo<T> {
     pub(crate) fn new(
         inner: T,
         connection: Arc<Connection>,
@@ -82,7 +82,7 @@ impl<T> Watched<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -112,7 +112,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for MeteredIo<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

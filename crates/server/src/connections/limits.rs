@@ -16,7 +16,7 @@ pub struct Limits {
     /// Maximum number of connections of peers; 0: what the descriptors allow.
     pub peer_connections: u64,
     /// Maximum number of connections of one port whose caller is not known; 0: half of all.
-    pub stranger_connections: u64,
+    pub unauthenticated_connections: u64,
     /// Maximum number of handshakes with clients that begin in a second, on average.
     pub handshakes_per_second: u64,
     /// Maximum time in seconds for the first byte, and for the TLS handshake.
@@ -34,9 +34,9 @@ pub struct Limits {
     /// Maximum number of concurrent calls of one client connection.
     pub streams_per_connection: u32,
     /// Maximum body of a caller that is not known, in bytes.
-    pub stranger_body_bytes: u64,
+    pub unauthenticated_body_bytes: u64,
     /// Maximum rate in bytes per second from a connection whose caller is not known.
-    pub stranger_bytes_per_second: u64,
+    pub unauthenticated_bytes_per_second: u64,
     /// Maximum number of bytes of unfinished requests and unread responses in memory, for one
     /// connection.
     pub connection_held_bytes: u64,
@@ -50,7 +50,7 @@ impl Default for Limits {
         Self {
             client_connections: 0,
             peer_connections: 0,
-            stranger_connections: 0,
+            unauthenticated_connections: 0,
             // When a node dies all its clients connect to the other nodes at once: this rate leaves
             // time for calls under way.
             handshakes_per_second: 500,
@@ -61,8 +61,8 @@ impl Default for Limits {
             stalled_seconds: 10,
             // The client library has 128 requests under way, and its streams.
             streams_per_connection: 200,
-            stranger_body_bytes: 16 * 1024,
-            stranger_bytes_per_second: 64 * 1024,
+            unauthenticated_body_bytes: 16 * 1024,
+            unauthenticated_bytes_per_second: 64 * 1024,
             connection_held_bytes: 4 * 1024 * 1024,
             held_bytes: 24 * 1024 * 1024,
         }
@@ -72,14 +72,14 @@ impl Default for Limits {
 /// Maximum number of connections of one port by default, whatever the system allows.
 const CONNECTIONS_MAX: u64 = 65_536;
 /// Maximum number of places of unknown callers by default: each may cost a handshake.
-const STRANGERS_MAX: u64 = 1024;
+const UNAUTHENTICATED_MAX: u64 = 1024;
 /// Descriptors that are not for connections: databases and their readers, the log, connections to
 /// peers, temporary files. At least the first number, at most the second.
 const RESERVE: (u64, u64) = (112, 1024);
-/// Places of the peer port: some for each member and each kind of call.
+/// Connections of the peer port: some for each member and each kind of call.
 const PEERS: (u64, u64) = (40, 1024);
 /// Minimum number of places of a port for unknown callers.
-const STRANGERS_MIN: u64 = 16;
+const UNAUTHENTICATED_MIN: u64 = 16;
 
 /// Bounds of one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub(crate) struct Capacity {
     /// Number of connections.
     pub(crate) all: usize,
     /// Number of connections whose caller is not known.
-    pub(crate) strangers: usize,
+    pub(crate) unauthenticated: usize,
     /// Number of these places that are kept for the addresses of members.
     pub(crate) kept: usize,
 }
@@ -119,13 +119,17 @@ impl Ports {
         let clients = left.saturating_sub(peers).min(CONNECTIONS_MAX);
         let clients = given(limits.client_connections, clients);
         let capacity = |all: u64, kept: u64| {
-            let strangers = given(limits.stranger_connections, (all / 2).min(STRANGERS_MAX));
-            let strangers = strangers.clamp(STRANGERS_MIN, all.max(STRANGERS_MIN));
+            let unauthenticated = given(
+                limits.unauthenticated_connections,
+                (all / 2).min(UNAUTHENTICATED_MAX),
+            );
+            let unauthenticated =
+                unauthenticated.clamp(UNAUTHENTICATED_MIN, all.max(UNAUTHENTICATED_MIN));
             let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
             Capacity {
-                all: count(all.max(STRANGERS_MIN)),
-                strangers: count(strangers),
-                kept: count(strangers / kept),
+                all: count(all.max(UNAUTHENTICATED_MIN)),
+                unauthenticated: count(unauthenticated),
+                kept: count(unauthenticated / kept),
             }
         };
         Self {
@@ -167,30 +171,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_stay_below_what_the_system_allows() {
+    fn connections_stay_below_the_descriptor_limit() {
         for descriptors in [256, 512, 1024, 4096, 20_000, 1 << 20] {
             let ports = Ports::of(&Limits::default(), descriptors);
             let connections = ports.clients.all + ports.peers.all;
             let left = usize::try_from(descriptors).unwrap() - connections;
             assert!(left >= 112, "{descriptors}: {ports:?}");
             for port in [ports.clients, ports.peers] {
-                assert!(port.strangers < port.all, "{descriptors}: {ports:?}");
-                assert!(port.strangers >= 16, "{descriptors}: {ports:?}");
+                assert!(port.unauthenticated < port.all, "{descriptors}: {ports:?}");
+                assert!(port.unauthenticated >= 16, "{descriptors}: {ports:?}");
             }
-            assert!(ports.peers.kept * 2 >= ports.peers.strangers - 1);
+            assert!(ports.peers.kept * 2 >= ports.peers.unauthenticated - 1);
         }
     }
 
     #[test]
-    fn what_is_configured_is_taken() {
+    fn configured_connection_limits_are_used() {
         let limits = Limits {
             client_connections: 100,
             peer_connections: 50,
-            stranger_connections: 20,
+            unauthenticated_connections: 20,
             ..Limits::default()
         };
         let ports = Ports::of(&limits, 20_000);
-        assert_eq!((ports.clients.all, ports.clients.strangers), (100, 20));
-        assert_eq!((ports.peers.all, ports.peers.strangers), (50, 20));
+        assert_eq!(
+            (ports.clients.all, ports.clients.unauthenticated),
+            (100, 20)
+        );
+        assert_eq!((ports.peers.all, ports.peers.unauthenticated), (50, 20));
     }
 }

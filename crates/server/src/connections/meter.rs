@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_stalled_while_nothing_of_it_moves() {
+    async fn an_answer_is_stalled_while_none_of_its_bytes_move() {
         let (connection, all) = connection();
         connection.hold(10, true);
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_cut_holds_nothing_any_more() {
+    async fn a_cut_connection_holds_no_memory() {
         let (connection, all) = connection();
         connection.hold(10, false);
         assert_eq!(all.load(Ordering::Relaxed), 10);

@@ -1,6 +1,6 @@
 //! Connections of both ports: everything that a caller can use before the node knows who it is.
 //!
-//! A connection takes a place (`places.rs`); bytes that wait in memory for it are counted
+//! A connection takes a place (`slots.rs`); bytes that wait in memory for it are counted
 //! (`meter.rs`, `bodies.rs`). No HTTP is read here: the floor `http` accepts connections, serves
 //! them and decides about each request. The floors above use it; it uses TLS, sessions and `base`.
 //!
@@ -14,8 +14,8 @@ pub(crate) mod descriptors;
 pub(crate) mod io;
 pub(crate) mod limits;
 pub(crate) mod meter;
-pub(crate) mod places;
+pub(crate) mod slots;
 pub(crate) mod turns;
 
-pub(crate) use self::{limits::Ports, places::Places};
+pub(crate) use self::{limits::Ports, slots::ConnectionSlots};
 pub use limits::Limits;

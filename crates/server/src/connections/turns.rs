@@ -90,7 +90,7 @@ mod tests {
     const EVERY: Duration = Duration::from_millis(2);
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_is_taken_at_its_pace_and_another_address_does_not_wait_for_it() {
+    async fn a_crowd_is_paced_without_delaying_another_address() {
         let turns = Arc::new(Turns::default());
         let crowd = Address::of("10.0.0.1".parse().unwrap());
         let other = Address::of("10.0.0.2".parse().unwrap());

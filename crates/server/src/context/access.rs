@@ -13,14 +13,14 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     auth::{
-        fair::{OfAccount, Place},
+        account_limiters::{AccountLimiter, CommandPermit},
         read_turns::OwnTurn,
-        sessions::{Known, session_ended},
+        sessions::{KnownSession, session_ended},
     },
     base::deadline::Deadline,
     context::{
         call::{Call, Freshness},
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::problems::{self, millis},
 };
@@ -34,9 +34,9 @@ pub(crate) const HELD_BACK_MAX: Duration = Duration::from_secs(1);
 /// Result of a read of the database.
 type Found<T> = Result<T, rows::ReadError>;
 
-impl Shared {
+impl NodeContext {
     /// Refuses calls that arrive while the node is stopping.
-    pub(crate) fn door(&self) -> Result<(), Problem> {
+    pub(crate) fn refuse_if_stopping(&self) -> Result<(), Problem> {
         if self.is_stopping() {
             Err(Problem::GoingAway)
         } else {
@@ -70,13 +70,15 @@ impl Shared {
         call: &Call,
         request: R,
     ) -> Result<Outcome, Problem> {
-        self.door()?;
+        self.refuse_if_stopping()?;
         let token = call.credential.session()?;
         let session = self.session(token, call.deadline).await?;
         let _admitted = session.admit()?;
         let command = request.into_command(session.id)?;
         let (of_account, price) = (&session.of_account, price(&command.operation));
-        let _place = self.fair_place(of_account, &price, call.deadline).await?;
+        let _place = self
+            .command_permit(of_account, &price, call.deadline)
+            .await?;
         let outcome = self.propose_proven(command, call).await?;
         if let Err(rejection) = &outcome.answer {
             of_account.note_refused(&price, rejection);
@@ -86,13 +88,13 @@ impl Shared {
 
     /// Takes one of the account's places among the commands under way, if the account's limits
     /// allow the price of the command.
-    pub(crate) async fn fair_place(
+    pub(crate) async fn command_permit(
         &self,
-        of_account: &Arc<OfAccount>,
+        of_account: &Arc<AccountLimiter>,
         price: &Price,
         deadline: Deadline,
-    ) -> Result<Place, Problem> {
-        match self.sessions.fair.check_rate(of_account, price) {
+    ) -> Result<CommandPermit, Problem> {
+        match self.sessions.account_limiters.check_rate(of_account, price) {
             Ok(()) => of_account.admit(self.commands.available_permits()),
             Err(problem) => Err(held_back(problem, of_account, deadline).await),
         }
@@ -117,7 +119,7 @@ impl Shared {
         &self,
         token: TokenHash,
         deadline: Deadline,
-    ) -> Result<Known, Problem> {
+    ) -> Result<KnownSession, Problem> {
         if let Some(known) = self.sessions.get(&token) {
             return Ok(known);
         }
@@ -195,7 +197,7 @@ impl Shared {
         freshness: impl Into<Freshness>,
         read: impl FnOnce(&Reader, &rows::SessionRow) -> Found<T> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.door()?;
+        self.refuse_if_stopping()?;
         let deadline = call.deadline;
         let token = call.credential.session()?;
         let freshness = freshness.into();
@@ -236,7 +238,7 @@ impl Shared {
 /// caller that waits loses nothing. A caller that is refused all the time is held back longer.
 pub(crate) async fn held_back(
     mut problem: Problem,
-    of_account: &OfAccount,
+    of_account: &AccountLimiter,
     deadline: Deadline,
 ) -> Problem {
     if let Problem::RateLimited { wait_ms, .. } = &mut problem {
@@ -294,10 +296,10 @@ pub(crate) fn accepted<T>(
 fn unexpected(outcome: &Outcome) -> Problem {
     tracing::error!(
         log_index = outcome.index,
-        "an answer does not fit its question"
+        "an answer does not match its request"
     );
     Problem::Broken {
-        sentence: "an answer does not fit its question".to_owned(),
+        sentence: "an answer does not match its request".to_owned(),
     }
 }
 
@@ -308,8 +310,8 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_that_was_held_back_asks_for_the_rest_of_the_wait() {
-        let of_account = OfAccount::default();
+    async fn a_delayed_refusal_reports_the_remaining_wait() {
+        let of_account = AccountLimiter::default();
         for (wait, held, rest) in [(300, 300, 1), (2_500, 1_000, 1_500)] {
             let limited = Problem::RateLimited {
                 sentence: "too many".to_owned(),

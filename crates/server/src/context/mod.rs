@@ -7,10 +7,10 @@
 pub(crate) mod access;
 pub(crate) mod call;
 pub(crate) mod check_state;
-pub(crate) mod exchange_state;
+pub(crate) mod node_context;
 pub(crate) mod operator_calls;
 pub(crate) mod proof;
 pub(crate) mod roll_call_state;
-pub(crate) mod shared;
+pub(crate) mod rotation_state;
 pub(crate) mod space;
 pub(crate) mod try_password;

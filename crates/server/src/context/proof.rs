@@ -9,26 +9,27 @@
 //! Always true: a learner's command is proposed only for the session whose token came with it.
 
 use conclave_core::{AccountOperation, Command, Operation, Origin, SessionId};
-use conclave_replica::{Lane, Outcome, Place, ProposeError};
+use conclave_replica::{Lane, NodeMembership, Outcome, ProposeError};
 use conclave_wire::{Problem, Reason};
 
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
-    context::{call::Call, shared::Shared},
+    context::{call::Call, node_context::NodeContext},
     protocol::problems,
 };
 
-impl Shared {
+impl NodeContext {
     /// Returns whether the leader trusts what this node has verified.
-    fn is_believed(&self) -> bool {
-        self.security.tls.is_keeper() || self.replica.place_of(self.identity.node) == Place::Voter
+    fn is_trusted(&self) -> bool {
+        self.security.tls.is_key_holder()
+            || self.replica.membership_of(self.identity.node) == NodeMembership::Voter
     }
 
     /// Refuses the call on a node without a vote, where the leader would have to trust what this
     /// node verified. The response asks the client to call another node and names the leader.
-    pub(crate) fn only_where_believed(&self) -> Result<(), Problem> {
-        match self.is_believed() {
+    pub(crate) fn only_where_trusted(&self) -> Result<(), Problem> {
+        match self.is_trusted() {
             true => Ok(()),
             false => Err(Problem::GoingAway),
         }
@@ -40,7 +41,7 @@ impl Shared {
         command: Command,
         call: &Call,
     ) -> Result<Outcome, Problem> {
-        if self.is_believed() {
+        if self.is_trusted() {
             return self.propose(command, call.deadline).await;
         }
         if !may_be_forwarded(&command.operation) {
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_proves_the_commands_of_its_session_and_no_others() {
+    fn a_token_authorizes_only_the_commands_of_its_session() {
         let of = |session| Origin::Session {
             session: SessionId(session),
             number: 1,

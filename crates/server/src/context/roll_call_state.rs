@@ -1,4 +1,4 @@
-//! What a node knows of the lives and the addresses of the other nodes, and whether its leader
+//! What a node knows of the incarnations and addresses of the other nodes, and whether its leader
 //! reaches it.
 //!
 //! Always true: this file sends nothing and decides nothing. No lock of a thread is held across a
@@ -15,8 +15,8 @@ use conclave_replica::Member;
 use tokio::sync::watch;
 
 use crate::{
-    base::told::Told,
-    identity::lives::{Life, Lives},
+    base::log_once::LogOnce,
+    identity::incarnations::{Incarnation, Incarnations},
 };
 
 /// Reason why a healthy node must stop, and what its operator can do.
@@ -26,53 +26,53 @@ pub(crate) struct Ended {
     pub(crate) hint: &'static str,
 }
 
-/// What a node knows of the lives and the addresses of the others.
+/// What a node knows of the incarnations and the addresses of the others.
 pub(crate) struct RollCall {
     directory: PathBuf,
-    pub(crate) lives: Mutex<Lives>,
+    pub(crate) incarnations: Mutex<Incarnations>,
     /// Serializes decisions between two processes.
     pub(crate) deciding: tokio::sync::Mutex<()>,
     /// Addresses where other nodes may be reached, besides the addresses of members.
     pub(crate) join: Vec<String>,
     /// Members that have moved, with their present addresses.
     pub(crate) moved: Mutex<BTreeMap<u64, Member>>,
-    /// Lives that are reached at the address in the log, whatever address they announce.
+    /// Incarnations that are reached at the address in the log, whatever address they announce.
     pub(crate) at_home: Mutex<BTreeSet<u64>>,
     /// Members that were refused, and why.
     pub(crate) refused: Mutex<BTreeMap<u64, String>>,
     /// Refusals that the log already shows.
-    pub(crate) told: Told<(u64, String)>,
+    pub(crate) logged: LogOnce<(u64, String)>,
     /// Whether there is a leader that does not reach this node.
     pub(crate) unreached: watch::Sender<bool>,
 }
 
 impl RollCall {
-    /// Begins a life of this directory.
+    /// Begins an incarnation of this directory.
     ///
     /// # Errors
     /// If the file system refuses.
     pub(crate) fn begin(directory: PathBuf, join: Vec<String>) -> io::Result<Self> {
         Ok(Self {
-            lives: Mutex::new(Lives::begin(&directory)?),
+            incarnations: Mutex::new(Incarnations::begin(&directory)?),
             directory,
             deciding: tokio::sync::Mutex::default(),
             join,
             moved: Mutex::default(),
             at_home: Mutex::default(),
             refused: Mutex::default(),
-            told: Told::default(),
+            logged: LogOnce::default(),
             unreached: watch::Sender::new(false),
         })
     }
 
-    /// Returns this life.
-    pub(crate) fn life(&self) -> Life {
-        self.lives().own()
+    /// Returns this incarnation.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnations().own()
     }
 
-    /// Returns whether this life of a node has ended, so that its further calls are refused.
+    /// Returns whether this incarnation of a node has ended, so that its further calls are refused.
     pub(crate) fn has_ended(&self, node: u64, word: u64) -> bool {
-        self.lives().has_ended(node, word)
+        self.incarnations().has_ended(node, word)
     }
 
     /// Returns whether there is a leader that does not reach this node, so that this node receives
@@ -93,18 +93,19 @@ impl RollCall {
 
     /// Logs that a node is refused: once for each reason, not for each attempt.
     pub(crate) fn tell_refusal(&self, node: u64, reason: &str) {
-        if self.told.is_news((node, reason.to_owned())) {
+        if self.logged.should_log((node, reason.to_owned())) {
             tracing::error!(peer = node, reason, "a member is refused");
         }
     }
 
-    pub(crate) fn lives(&self) -> MutexGuard<'_, Lives> {
-        lock(&self.lives)
+    pub(crate) fn incarnations(&self) -> MutexGuard<'_, Incarnations> {
+        lock(&self.incarnations)
     }
 
     pub(crate) async fn store(self: &Arc<Self>) -> io::Result<()> {
         let roll = self.clone();
-        let stored = tokio::task::spawn_blocking(move || roll.lives().store(&roll.directory));
+        let stored =
+            tokio::task::spawn_blocking(move || roll.incarnations().store(&roll.directory));
         stored.await.map_err(io::Error::other)?
     }
 }

@@ -200,7 +200,7 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     #[test]
-    fn the_mark_fits_the_disk_and_is_left_later_than_it_is_met() {
+    fn the_low_space_mark_scales_with_the_disk_and_has_hysteresis() {
         let large = Disk::sized(0, 1 << 40, None);
         assert_eq!((large.mark, large.reserve), (512 * MIB, 64 * MIB));
         let small = Disk::sized(0, 100 * MIB, None);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_is_made_and_the_disk_is_known() {
+    fn the_reserve_is_created_and_the_free_space_measured() {
         let data = tempfile::tempdir().unwrap();
         let space = Space::new(data.path(), Some(MIB));
         space.look().unwrap();

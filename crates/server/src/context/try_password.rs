@@ -11,10 +11,10 @@ use conclave_wire::{Problem, request};
 use crate::{
     auth::{
         hash_queue::{Turn, Work},
-        throttle::Held,
+        throttle::KnownFailures,
     },
     base::deadline::Deadline,
-    context::{access::accepted, shared::Shared},
+    context::{access::accepted, node_context::NodeContext},
 };
 
 /// Separates names of counted attempts from all other uses of the hash.
@@ -27,7 +27,7 @@ pub(crate) struct Tried {
     pub(crate) turn: Turn,
 }
 
-impl Shared {
+impl NodeContext {
     /// Verifies a password. The attempt never waits because of failures from other places; the log
     /// counts it before anything is hashed, and it has a turn of its own. The caller has read
     /// `hash` after a barrier. `once` is the name of the attempt.
@@ -44,7 +44,9 @@ impl Shared {
         hash: Option<String>,
         deadline: Deadline,
     ) -> Result<Tried, Problem> {
-        let held = self.read(move |reader| Held::of(reader, &keys)).await?;
+        let held = self
+            .read(move |reader| KnownFailures::of(reader, &keys))
+            .await?;
         let attempt = self.gate.enter(held.key(&keys))?;
         attempt.admit(&held, keys.address, self.log_time())?;
         let turn = self.passwords.turn(work, held.asker(&keys), deadline);
@@ -84,7 +86,7 @@ mod tests {
     use crate::auth::throttle::keys_of_login;
 
     #[test]
-    fn a_retry_is_counted_once_and_another_guess_again() {
+    fn a_retried_guess_counts_once_and_a_new_guess_again() {
         let keys = keys_of_login("alice", None, None);
         let id = |request: u8, password: &str| attempt_id(&OnceId([request; 16]), &keys, password);
         assert_eq!(id(1, "guess one"), id(1, "guess one"));

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_changed_bit_and_every_missing_end_shows() {
+    fn every_flipped_bit_and_every_truncation_is_detected() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("some.json");
         assert!(matches!(read::<Vec<u64>>(&file), Ok(None)));

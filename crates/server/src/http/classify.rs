@@ -148,19 +148,19 @@ impl Refusal {
     const NOT_POSTED: Self = Self {
         status: StatusCode::METHOD_NOT_ALLOWED,
         reason: Reason::MethodNotAllowed,
-        sentence: "this is the address of a call of gRPC, which is made with POST",
-        hint: "use a client of gRPC, such as grpcurl; docs/protocol.md has examples",
+        sentence: "this is the path of a gRPC call, which needs POST",
+        hint: "use a gRPC client, such as grpcurl; docs/protocol.md has examples",
     };
     const NOT_HTTP2: Self = Self {
         status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         reason: Reason::HttpVersionInvalid,
-        sentence: "a call of gRPC needs HTTP/2",
+        sentence: "a gRPC call needs HTTP/2",
         hint: "let the client, and each proxy on the way, speak HTTP/2 to this port",
     };
     const NOT_GRPC: Self = Self {
         status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
         reason: Reason::ContentTypeInvalid,
-        sentence: "this is the address of a call of gRPC: its content type is application/grpc",
+        sentence: "this is the path of a gRPC call: its content type is application/grpc",
         hint: "neither gRPC-Web nor the Connect protocol is served: with `buf curl` say \
                `--protocol grpc`",
     };
@@ -176,8 +176,8 @@ impl Refusal {
         ..Self::NOWHERE
     };
     const NO_PROBE: Self = Self {
-        hint: "health is told by grpc.health.v1.Health/Check on this port (grpc_health_probe, or \
-               `grpc` probes of Kubernetes); `conclave cluster status` tells more",
+        hint: "grpc.health.v1.Health/Check on this port reports health (grpc_health_probe, or \
+               `grpc` probes of Kubernetes); `conclave cluster status` shows more",
         ..Self::NOWHERE
     };
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_that_is_not_served_has_a_success() {
+    fn unserved_paths_never_get_a_success() {
         let nowhere = [
             "/",
             "//hooks/SECRET",
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_says_what_is_wrong_and_repeats_no_secret() {
+    async fn an_unserved_path_gets_a_hint_without_its_secret() {
         for (path, word) in [
             ("//hooks/SECRET", "one slash"),
             ("/webhook/SECRET", "one slash"),

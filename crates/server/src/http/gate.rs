@@ -11,10 +11,10 @@ use conclave_wire::{Problem, Reason};
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
-    connections::{bodies::Allowance, limits::Limits},
-    context::shared::Shared,
+    connections::{bodies::BodyLimits, limits::Limits},
+    context::node_context::NodeContext,
     protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
-    tls::{Caller, Shown},
+    tls::{Caller, Presented},
 };
 
 /// Calls of `conclave.v1` that need no session. Calls of operators carry a credential instead, and
@@ -47,16 +47,16 @@ const LEADER: HeaderName = HeaderName::from_static("conclave-leader");
 #[derive(Clone)]
 pub(crate) enum Gate {
     /// The client port.
-    Clients(Arc<Shared>),
+    Clients(Arc<NodeContext>),
     /// The peer port.
-    Peers(Arc<Shared>),
+    Peers(Arc<NodeContext>),
     /// The peer port while there is no cluster yet.
-    Introducing,
+    Bootstrapping,
 }
 
 /// Decision on a request.
 pub(crate) struct Entry {
-    pub(crate) allowance: Allowance,
+    pub(crate) allowance: BodyLimits,
     /// Whether the request proves who its caller is.
     pub(crate) known: bool,
 }
@@ -75,7 +75,7 @@ impl Gate {
                 decided.inspect_err(|problem| tracing::debug!(%problem, "a call was refused"))
             }
             Self::Peers(shared) => of_peer(shared, parts, caller, limits),
-            Self::Introducing => Ok(stranger(limits)),
+            Self::Bootstrapping => Ok(unauthenticated(limits)),
         }
     }
 
@@ -97,10 +97,10 @@ impl Gate {
     }
 }
 
-fn stranger(limits: &Limits) -> Entry {
-    let bytes = usize::try_from(limits.stranger_body_bytes).unwrap_or(usize::MAX);
+fn unauthenticated(limits: &Limits) -> Entry {
+    let bytes = usize::try_from(limits.unauthenticated_body_bytes).unwrap_or(usize::MAX);
     Entry {
-        allowance: Allowance {
+        allowance: BodyLimits {
             bytes,
             within: Some(limits.body()),
         },
@@ -108,13 +108,17 @@ fn stranger(limits: &Limits) -> Entry {
     }
 }
 
-async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Result<Entry, Problem> {
+async fn of_client(
+    shared: &Arc<NodeContext>,
+    parts: &Parts,
+    limits: &Limits,
+) -> Result<Entry, Problem> {
     let path = parts.uri.path();
     // A webhook reads no body before it has verified the secret, and has bounds of its own.
     let known_later = path.starts_with(HOOKS);
     let open = OPEN.contains(&path) || path.starts_with(OF_OPERATORS);
     if known_later || open || !path.starts_with(WITH_SESSION) {
-        let mut entry = stranger(limits);
+        let mut entry = unauthenticated(limits);
         if known_later {
             entry.allowance.bytes = CLIENT_MESSAGE_BYTES_MAX;
         } else if path.starts_with(REFLECTION) {
@@ -128,13 +132,13 @@ async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Resu
         false => problem,
     })?;
     if shared.sessions.get(&token).is_none() {
-        shared.door()?;
+        shared.refuse_if_stopping()?;
         let deadline = Deadline::in_headers(&parts.headers);
         let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
         limit.await.unwrap_or(Err(Problem::Busy))?;
     }
     Ok(Entry {
-        allowance: Allowance {
+        allowance: BodyLimits {
             // The message, and the prefix with its length.
             bytes: CLIENT_MESSAGE_BYTES_MAX + 1024,
             within: Some(limits.body()),
@@ -144,21 +148,21 @@ async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Resu
 }
 
 fn of_peer(
-    shared: &Arc<Shared>,
+    shared: &Arc<NodeContext>,
     parts: &Parts,
     caller: &Caller,
     limits: &Limits,
 ) -> Result<Entry, Problem> {
     let path = parts.uri.path();
     let member = match caller.shown {
-        Shown::Node(names) => {
-            !shared.is_retired(names.node) && shared.security.tls.believes(names.generation)
+        Presented::Node(names) => {
+            !shared.is_retired(names.node) && shared.security.tls.trusts(names.generation)
         }
-        Shown::Plain | Shown::Nothing => false,
+        Presented::Plain | Presented::Nothing => false,
     };
     if member {
         return Ok(Entry {
-            allowance: Allowance {
+            allowance: BodyLimits {
                 bytes: usize::MAX,
                 within: None,
             },
@@ -167,10 +171,10 @@ fn of_peer(
     }
     if path.starts_with(BETWEEN_NODES) && !OPEN_FOR_MACHINES.contains(&path) {
         // The call itself answers a node that was removed.
-        if !matches!(caller.shown, Shown::Node(_)) {
+        if !matches!(caller.shown, Presented::Node(_)) {
             let sentence = "this port is for nodes of the cluster, with a certificate";
             return Err(shared.refuse(caller, Reason::NotAPeer, sentence.to_owned()));
         }
     }
-    Ok(stranger(limits))
+    Ok(unauthenticated(limits))
 }

@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
 use crate::{
-    base::{kept::Kept, pace::Pace},
+    base::{bounded_map::BoundedMap, rate_limiter::RateLimiter},
     connections::address::Address,
     context::access::HELD_BACK_MAX,
 };
@@ -32,12 +32,12 @@ const KEPT_MAX: usize = 65_536;
 
 /// Refusals of each address; see the head of this file.
 pub(crate) struct Refusals {
-    of: Mutex<Kept<Address, Pace>>,
+    of: Mutex<BoundedMap<Address, RateLimiter>>,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        let of = Mutex::new(Kept::new(KEPT_MAX));
+        let of = Mutex::new(BoundedMap::new(KEPT_MAX));
         Self { of }
     }
 }
@@ -53,7 +53,7 @@ impl Refusals {
 
     fn count(&self, address: Address) -> Duration {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(pace) = of.entry(address, Pace::owes, Pace::default) else {
+        let Some(pace) = of.entry(address, RateLimiter::owes, RateLimiter::default) else {
             return Duration::ZERO;
         };
         pace.spend(EVERY, EVERY * AT_ONCE + HELD_BACK_MAX);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_of_refusals_is_slowed_down_and_its_neighbours_are_not() {
+    async fn a_flood_of_refusals_slows_down_only_its_own_address() {
         let refusals = Refusals::default();
         let invalid = Status::invalid_argument("no").into_http::<()>();
         for _ in 0..AT_ONCE {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_cannot_help_is_never_held_back() {
+    fn failures_not_caused_by_the_caller_are_never_delayed() {
         let answer = |code| Status::new(code, "why").into_http::<()>();
         for code in [
             Code::Unavailable,

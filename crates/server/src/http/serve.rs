@@ -29,14 +29,14 @@ use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 use crate::{
-    base::{deadline::Deadline, told::Told},
+    base::{deadline::Deadline, log_once::LogOnce},
     connections::{
-        bodies::{AnswerBody, Books, Call, PROGRESS, Progress, RequestBody},
+        bodies::{AnswerBody, ByteCounters, CallGuard, PROGRESS, Progress, RequestBody},
         descriptors,
-        io::Watched,
+        io::MeteredIo,
         limits::Limits,
         meter::{Connection, Cut, Stage},
-        places::{Place, Places},
+        slots::{ConnectionSlot, ConnectionSlots},
         turns::Turns,
     },
     http::{
@@ -58,7 +58,7 @@ const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two looks at a connection that is served.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long a connection may take to close in order.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Window of requests on the client port: a request is short.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
@@ -71,47 +71,47 @@ const HEADERS_MAX: u32 = 16 * 1024;
 const ERRORS_MAX: usize = 128;
 /// Maximum size of a header of HTTP/1.1, in bytes.
 const HTTP1_BUFFER: usize = 16 * 1024;
-/// Maximum number of streams of one peer connection: every call has one, and no stranger has any.
+/// Maximum number of streams of one peer connection: every call has one.
 const PEER_STREAMS: u32 = 1024;
 
 /// One port, and how it accepts callers.
-pub(crate) struct Door {
-    pub(crate) places: Arc<Places>,
+pub(crate) struct PortConfig {
+    pub(crate) places: Arc<ConnectionSlots>,
     pub(crate) limits: Arc<Limits>,
     /// TLS acceptor; `None` for plain text.
     pub(crate) accept: Option<Accept>,
     pub(crate) gate: Gate,
     pub(crate) routes: Routes,
     /// Name of the callers, for the log.
-    pub(crate) whom: &'static str,
+    pub(crate) callers: &'static str,
     /// Whether the port is for clients, which are accepted at a limited rate and may use HTTP/1.1.
     pub(crate) for_clients: bool,
 }
 
-struct Shared {
-    door: Door,
+struct PortState {
+    port: PortConfig,
     handshakes: Handshakes,
     turns: Option<Arc<Turns>>,
     refusals: Refusals,
-    told: Told<(crate::connections::address::Address, Cut)>,
+    logged: LogOnce<(crate::connections::address::Address, Cut)>,
 }
 
 /// Serves until the task is aborted or `end` says so; then waits until all connections have ended.
-pub(crate) async fn serve(door: Door, listener: TcpListener, mut end: watch::Receiver<bool>) {
-    let turns = door.for_clients.then(Arc::<Turns>::default);
-    let every = door.limits.between_handshakes();
+pub(crate) async fn serve(port: PortConfig, listener: TcpListener, mut end: watch::Receiver<bool>) {
+    let turns = port.for_clients.then(Arc::<Turns>::default);
+    let every = port.limits.between_handshakes();
     let giving = turns
         .clone()
         .map(|turns| OnDrop(tokio::spawn(turns.give(every))));
-    let shared = Arc::new(Shared {
-        handshakes: Handshakes::new(door.whom),
+    let shared = Arc::new(PortState {
+        handshakes: Handshakes::new(port.callers),
         turns,
         refusals: Refusals::default(),
-        told: Told::default(),
-        door,
+        logged: LogOnce::default(),
+        port,
     });
     let (open, mut all_ended) = mpsc::channel::<()>(1);
-    let short = Told::default();
+    let short = LogOnce::default();
     loop {
         let taken = tokio::select! {
             taken = listener.accept() => taken,
@@ -121,15 +121,15 @@ pub(crate) async fn serve(door: Door, listener: TcpListener, mut end: watch::Rec
             Ok(taken) => taken,
             Err(error) => {
                 let ran_out = descriptors::ran_out(&error);
-                if short.is_news(ran_out) {
-                    let whom = shared.door.whom;
-                    tracing::warn!(%error, "failed to take a connection for {whom}");
+                if short.should_log(ran_out) {
+                    let callers = shared.port.callers;
+                    tracing::warn!(%error, "failed to accept a connection for {callers}");
                 }
                 sleep(TAKE_AGAIN).await;
                 continue;
             }
         };
-        let Some(place) = shared.door.places.take(from).await else {
+        let Some(place) = shared.port.places.take(from).await else {
             continue;
         };
         let one = one(shared.clone(), stream, place, end.clone(), open.clone());
@@ -140,22 +140,22 @@ pub(crate) async fn serve(door: Door, listener: TcpListener, mut end: watch::Rec
 }
 
 /// Serves the peer port while there is no cluster yet.
-pub(crate) struct Introducing {
+pub(crate) struct BootstrapListener {
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-impl Introducing {
-    pub(crate) fn start(door: Door, listener: TcpListener) -> Self {
+impl BootstrapListener {
+    pub(crate) fn start(port: PortConfig, listener: TcpListener) -> Self {
         let (end, ended) = watch::channel(false);
-        let task = tokio::spawn(serve(door, listener, ended));
+        let task = tokio::spawn(serve(port, listener, ended));
         Self { end, task }
     }
 
     /// Closes every connection, so that its caller connects again and reaches the node.
     pub(crate) async fn end(self) {
         self.end.send_replace(true);
-        if timeout(GOODBYE_LIMIT, self.task).await.is_err() {
+        if timeout(CLOSE_LIMIT, self.task).await.is_err() {
             tracing::warn!("failed to end all connections from before the bootstrap");
         }
     }
@@ -179,9 +179,9 @@ async fn ended(end: &mut watch::Receiver<bool>) {
 
 /// Serves one connection, from its first byte to its last.
 async fn one(
-    shared: Arc<Shared>,
+    shared: Arc<PortState>,
     stream: TcpStream,
-    place: Place,
+    place: ConnectionSlot,
     end: watch::Receiver<bool>,
     _open: mpsc::Sender<()>,
 ) {
@@ -190,7 +190,7 @@ async fn one(
     let served = Box::pin(through(&shared, stream, &place, end));
     let last_moment = async {
         ended(&mut ends).await;
-        sleep(GOODBYE_LIMIT / 2).await;
+        sleep(CLOSE_LIMIT / 2).await;
     };
     let cut = tokio::select! {
         why = connection.is_to_end() => Some(why),
@@ -199,22 +199,22 @@ async fn one(
     };
     let Some(why) = cut else { return };
     connection.cut(why);
-    shared.door.places.count(why);
+    shared.port.places.count(why);
     let worth_a_line = matches!(why, Cut::Unread | Cut::Memory | Cut::Flood);
-    if worth_a_line && shared.told.is_news((connection.address, why)) {
-        let (from, whom) = (connection.from, shared.door.whom);
-        tracing::warn!(%from, reason = why.name(), "a connection for {whom} was cut");
+    if worth_a_line && shared.logged.should_log((connection.address, why)) {
+        let (from, callers) = (connection.from, shared.port.callers);
+        tracing::warn!(%from, reason = why.name(), "a connection for {callers} was cut");
     }
 }
 
 /// Takes a connection through its stages; returns why it was cut, if it was.
 async fn through(
-    shared: &Arc<Shared>,
+    shared: &Arc<PortState>,
     stream: TcpStream,
-    place: &Place,
+    place: &ConnectionSlot,
     end: watch::Receiver<bool>,
 ) -> Option<Cut> {
-    let (connection, limits) = (&place.connection, &shared.door.limits);
+    let (connection, limits) = (&place.connection, &shared.port.limits);
     // Nothing else depends on this option.
     let _ = stream.set_nodelay(true);
     match timeout(limits.handshake(), stream.peek(&mut [0])).await {
@@ -227,12 +227,12 @@ async fn through(
         turns.wait(connection.address).await;
     }
     connection.enter(Stage::Idle);
-    let accept = shared.door.accept.clone();
+    let accept = shared.port.accept.clone();
     let handshake = shared.handshakes.shake(stream, accept, limits.handshake());
     let arrival = handshake.await?;
     let caller = arrival.caller();
-    let rate = limits.stranger_bytes_per_second;
-    let mut io = Watched::new(arrival, connection.clone(), rate, limits.stalled());
+    let rate = limits.unauthenticated_bytes_per_second;
+    let mut io = MeteredIo::new(arrival, connection.clone(), rate, limits.stalled());
     let speaks_http2 = match timeout(limits.header(), first_bytes(&mut io)).await {
         Ok(Ok(Some(speaks_http2))) => speaks_http2,
         Ok(Ok(None) | Err(_)) => return None,
@@ -241,7 +241,7 @@ async fn through(
     let service = Calls(Arc::new(Session {
         shared: shared.clone(),
         caller,
-        books: Books {
+        books: ByteCounters {
             connection: connection.clone(),
             places: place.places().clone(),
             of_one: limits.connection_held_bytes,
@@ -259,7 +259,7 @@ async fn through(
             end,
         )
         .await
-    } else if shared.door.for_clients {
+    } else if shared.port.for_clients {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -282,7 +282,7 @@ async fn through(
 
 /// Reads until it is clear whether this is HTTP/2; returns `None` if the caller has closed the
 /// connection.
-async fn first_bytes<T>(io: &mut Watched<T>) -> std::io::Result<Option<bool>>
+async fn first_bytes<T>(io: &mut MeteredIo<T>) -> std::io::Result<Option<bool>>
 where
     T: tokio::io::AsyncRead + Unpin,
 {
@@ -298,12 +298,12 @@ where
     Ok(Some(first == PREFACE))
 }
 
-fn http2_of(shared: &Shared) -> http2::Builder<Streams> {
-    let limits = &shared.door.limits;
+fn http2_of(shared: &PortState) -> http2::Builder<Streams> {
+    let limits = &shared.port.limits;
     let mut builder = http2::Builder::new(Streams {
         stalled: limits.stalled(),
     });
-    let streams = match shared.door.for_clients {
+    let streams = match shared.port.for_clients {
         true => limits.streams_per_connection,
         false => PEER_STREAMS,
     };
@@ -316,7 +316,7 @@ fn http2_of(shared: &Shared) -> http2::Builder<Streams> {
         .max_local_error_reset_streams(ERRORS_MAX)
         .keep_alive_interval(KEEP_ALIVE_EVERY)
         .keep_alive_timeout(KEEP_ALIVE_LIMIT);
-    if shared.door.for_clients {
+    if shared.port.for_clients {
         builder
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -354,17 +354,17 @@ where
                 let idle = connection.idle().filter(|_| !connection.is_known());
                 if idle.is_some_and(|idle| idle >= limits.idle()) && ends_at.is_none() {
                     goodbye(served.as_mut());
-                    ends_at = Some(Instant::now() + GOODBYE_LIMIT);
+                    ends_at = Some(Instant::now() + CLOSE_LIMIT);
                 }
                 look = Instant::now() + match ends_at {
-                    Some(_) => GOODBYE_LIMIT,
+                    Some(_) => CLOSE_LIMIT,
                     None => LOOK_EVERY.min(limits.idle()),
                 };
             }
             () = ended(&mut end), if ends_at.is_none() => {
                 goodbye(served.as_mut());
-                ends_at = Some(Instant::now() + GOODBYE_LIMIT);
-                look = Instant::now() + GOODBYE_LIMIT;
+                ends_at = Some(Instant::now() + CLOSE_LIMIT);
+                look = Instant::now() + CLOSE_LIMIT;
             }
         }
     }
@@ -424,9 +424,9 @@ where
 
 /// What all calls of a connection share.
 struct Session {
-    shared: Arc<Shared>,
+    shared: Arc<PortState>,
     caller: Caller,
-    books: Books,
+    books: ByteCounters,
 }
 
 #[derive(Clone)]
@@ -438,18 +438,22 @@ impl Service<Request<Incoming>> for Calls {
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let call = Call::begin(&self.0.books.connection);
+        let call = CallGuard::begin(&self.0.books.connection);
         let session = self.0.clone();
         Box::pin(async move { Ok(session.answer(request, call).await) })
     }
 }
 
 impl Session {
-    async fn answer(&self, request: Request<Incoming>, mut call: Call) -> Response<AnswerBody> {
-        let door = &self.shared.door;
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        mut call: CallGuard,
+    ) -> Response<AnswerBody> {
+        let port = &self.shared.port;
         let (mut parts, body) = request.into_parts();
         let deadline = Deadline::in_headers(&parts.headers);
-        let is_call = match classify::asked(&parts, door.for_clients) {
+        let is_call = match classify::asked(&parts, port.for_clients) {
             Asked::Call => true,
             Asked::Webhook => false,
             Asked::Neither(response) => {
@@ -457,7 +461,7 @@ impl Session {
                 return self.counted(response, call, deadline).await;
             }
         };
-        let is_hinted = is_call && door.gate.is_hinted(&parts);
+        let is_hinted = is_call && port.gate.is_hinted(&parts);
         let decided = match self.books.are_full() {
             true if !is_call => {
                 drop(body);
@@ -469,7 +473,7 @@ impl Session {
                 "too many unread answers of this connection",
             )),
             false => {
-                let decided = door.gate.decide(&parts, &self.caller, &door.limits).await;
+                let decided = port.gate.decide(&parts, &self.caller, &port.limits).await;
                 decided.map_err(tonic::Status::from)
             }
         };
@@ -479,7 +483,7 @@ impl Session {
                 drop(body);
                 let mut response = status.into_http::<tonic::body::Body>();
                 if is_hinted {
-                    door.gate.name_leader(&mut response);
+                    port.gate.name_leader(&mut response);
                 }
                 return self.counted(response, call, deadline).await;
             }
@@ -491,9 +495,9 @@ impl Session {
         parts.extensions.insert(self.caller.clone());
         let body = RequestBody::new(body, entry.allowance, self.books.clone());
         let request = Request::from_parts(parts, tonic::body::Body::new(body));
-        let Ok(mut response) = door.routes.clone().oneshot(request).await;
+        let Ok(mut response) = port.routes.clone().oneshot(request).await;
         if is_hinted {
-            door.gate.name_leader(&mut response);
+            port.gate.name_leader(&mut response);
         }
         call.is_answered();
         self.hold(&response, deadline).await;
@@ -504,7 +508,7 @@ impl Session {
     async fn counted<B>(
         &self,
         response: Response<B>,
-        mut call: Call,
+        mut call: CallGuard,
         deadline: Deadline,
     ) -> Response<AnswerBody>
     where
@@ -523,7 +527,7 @@ impl Session {
         response: &Response<T>,
         deadline: Deadline,
     ) -> impl Future<Output = ()> + use<T> {
-        let hold = match self.shared.door.for_clients {
+        let hold = match self.shared.port.for_clients {
             true => {
                 let address = self.books.connection.address;
                 let hold = self.shared.refusals.hold(address, response);

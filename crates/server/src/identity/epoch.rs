@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_recovery_makes_the_names_before_it_past_ones() {
+    fn every_recovery_makes_the_earlier_cluster_names_past() {
         let first = "0123456789abcdef";
         let second = next(first).unwrap();
         let third = next(&second).unwrap();

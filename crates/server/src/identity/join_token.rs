@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_as_it_was_shown_and_nothing_else_is_one() {
+    fn a_join_token_round_trips_and_other_text_is_rejected() {
         let token = JoinToken {
             authority: [1; PART_BYTES],
             secret: [2; PART_BYTES],

@@ -86,10 +86,10 @@ pub(crate) struct Stored {
     pub(crate) joined: bool,
     /// Role that the node still has to ask for.
     #[serde(default)]
-    pub(crate) wish: Option<Wish>,
+    pub(crate) pending_role: Option<PendingRole>,
     /// Initial members that made the cluster together with this node, if they found each other.
     #[serde(default)]
-    pub(crate) founders: Vec<Founder>,
+    pub(crate) initial_members: Vec<InitialMember>,
     /// Number that the node had first, if it was repaired since: flags may still name it.
     #[serde(default)]
     pub(crate) node_first: Option<u64>,
@@ -97,7 +97,7 @@ pub(crate) struct Stored {
 
 /// Role that a node is to get after it has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Wish {
+pub(crate) struct PendingRole {
     /// Whether the node is to vote.
     pub(crate) voter: bool,
     /// Number of the member whose place it takes; 0 if none.
@@ -106,7 +106,7 @@ pub(crate) struct Wish {
 
 /// An initial member of a cluster that several nodes have made together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Founder {
+pub(crate) struct InitialMember {
     pub(crate) node: u64,
     pub(crate) peer_address: String,
     pub(crate) client_address: String,
@@ -122,8 +122,8 @@ impl Stored {
             cluster_id,
             node,
             joined: false,
-            wish: None,
-            founders: Vec::new(),
+            pending_role: None,
+            initial_members: Vec::new(),
             node_first: None,
         }
     }
@@ -132,8 +132,8 @@ impl Stored {
     pub(crate) fn alone(&self, cluster_id: String) -> Self {
         Self {
             cluster_id,
-            wish: None,
-            founders: Vec::new(),
+            pending_role: None,
+            initial_members: Vec::new(),
             ..self.clone()
         }
     }
@@ -144,10 +144,10 @@ impl Stored {
     }
 
     /// Returns the identity of a node that joined an existing cluster.
-    pub(crate) fn joined(cluster_id: String, node: u64, wish: Option<Wish>) -> Self {
+    pub(crate) fn joined(cluster_id: String, node: u64, pending_role: Option<PendingRole>) -> Self {
         Self {
             joined: true,
-            wish,
+            pending_role,
             ..Self::made(cluster_id, node)
         }
     }
@@ -273,8 +273,8 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Returns the role that the node still has to ask for.
-    pub(crate) fn wish(&self) -> Option<Wish> {
-        self.lock().wish
+    pub(crate) fn pending_role(&self) -> Option<PendingRole> {
+        self.lock().pending_role
     }
 
     /// Returns the directory, which no other process uses meanwhile.
@@ -293,15 +293,15 @@ impl Identity {
     }
 
     /// Returns the initial members that made the cluster together.
-    pub(crate) fn founders(&self) -> Vec<Founder> {
-        self.lock().founders.clone()
+    pub(crate) fn initial_members(&self) -> Vec<InitialMember> {
+        self.lock().initial_members.clone()
     }
 
     /// Removes the pending role, which is granted or no longer possible. An administrator that
     /// takes the vote away later must not see it asked for again.
-    pub(crate) fn wish_is_over(&self) -> Result<(), IdentityError> {
+    pub(crate) fn clear_pending_role(&self) -> Result<(), IdentityError> {
         let mut stored = self.lock();
-        stored.wish = None;
+        stored.pending_role = None;
         write(&self.claim.directory, &stored).map_err(|source| self.claim.failed(source))
     }
 
@@ -377,28 +377,28 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_joined_keeps_that_for_good_and_its_wish_until_it_is_over() {
+    fn a_joined_node_keeps_its_pending_role_until_it_is_cleared() {
         let directory = tempfile::tempdir().unwrap();
-        let wish = Wish {
+        let pending_role = PendingRole {
             voter: true,
             replaces: 3,
         };
         drop(kept(
             directory.path(),
-            Stored::joined("abc".to_owned(), 4, Some(wish)),
+            Stored::joined("abc".to_owned(), 4, Some(pending_role)),
         ));
-        for expected in [Some(wish), None] {
+        for expected in [Some(pending_role), None] {
             let claim = Claim::take(directory.path()).unwrap();
             let stored = claim.stored().unwrap().unwrap();
             let again = claim.again(stored, Some(4)).unwrap();
             assert!(again.joined);
-            assert_eq!(again.wish(), expected);
-            again.wish_is_over().unwrap();
+            assert_eq!(again.pending_role(), expected);
+            again.clear_pending_role().unwrap();
         }
     }
 
     #[test]
-    fn a_damaged_identity_is_told_from_a_newer_one() {
+    fn a_damaged_identity_is_distinguished_from_a_newer_format() {
         let directory = tempfile::tempdir().unwrap();
         drop(kept(directory.path(), Stored::made("abc".to_owned(), 1)));
         let file = directory.path().join(FILE);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_repaired_is_still_known_by_its_first_number() {
+    fn a_repaired_node_still_accepts_its_first_number() {
         let directory = tempfile::tempdir().unwrap();
         let stored = Stored {
             node_first: Some(3),

@@ -22,12 +22,12 @@ pub(crate) struct PeersFile {
     /// Whether the node voted, or was to vote.
     pub(crate) voter: bool,
     /// Every member with its addresses.
-    pub(crate) members: BTreeMap<u64, Place>,
+    pub(crate) members: BTreeMap<u64, MemberAddresses>,
 }
 
 /// Addresses of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct MemberAddresses {
     pub(crate) peer_address: String,
     pub(crate) client_address: String,
 }
@@ -39,7 +39,7 @@ impl PeersFile {
             Ok(found) => Ok(found),
             Err(ChecksumError::Io(error)) => Err(error),
             Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
-                tracing::warn!(%error, file = FILE, "a file is of no use");
+                tracing::warn!(%error, file = FILE, "ignoring an unreadable file");
                 Ok(None)
             }
         }
@@ -61,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_damaged_says_nothing() {
+    fn a_damaged_peers_file_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         assert_eq!(PeersFile::load(directory).unwrap(), None);
         let known = PeersFile {
             node: 3,
             voter: true,
-            members: BTreeMap::from([(3, Place::default())]),
+            members: BTreeMap::from([(3, MemberAddresses::default())]),
             ..PeersFile::default()
         };
         known.store(directory).unwrap();

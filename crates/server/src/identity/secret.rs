@@ -4,14 +4,14 @@
 //! cluster, its certificate authority, the key that lets a machine join. Always true: it is never
 //! shown, neither in a log nor in an error.
 //!
-//! It has two parts after an exchange: the part from the start, from which the cluster's name and
+//! It has two parts after a rotation: the part from the start, from which the cluster's name and
 //! what clients have pinned follow for good, and the part by which peers know each other and let
 //! machines join, which is random each time.
 
 use std::{fmt, fs, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::limits::EXCHANGES_MAX;
+use conclave_core::limits::ROTATIONS_MAX;
 use conclave_wire::{Problem, Reason};
 
 use crate::{
@@ -35,17 +35,17 @@ const JOIN_CONTEXT: &str = "conclave 2026-11 the key that lets a machine into a 
 const SEPARATOR: char = '.';
 
 /// 32 random bytes, or what an operator gave to all nodes; and the part that replaced them in
-/// exchanges.
+/// rotations.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterSecret {
-    founding: [u8; SECRET_BYTES],
-    exchanged: Option<Exchanged>,
+    original: [u8; SECRET_BYTES],
+    rotated: Option<Rotated>,
 }
 
 /// Part that replaces the part from the start between peers.
 #[derive(Clone, PartialEq, Eq)]
-struct Exchanged {
-    /// Number of exchanges so far; from 1.
+struct Rotated {
+    /// Number of rotations so far; from 1.
     generation: u64,
     seed: [u8; SECRET_BYTES],
 }
@@ -67,19 +67,19 @@ impl ClusterSecret {
     /// # Errors
     /// If the system gives no random bytes.
     pub fn generate() -> io::Result<Self> {
-        let founding = random()?;
+        let original = random()?;
         Ok(Self {
-            founding,
-            exchanged: None,
+            original,
+            rotated: None,
         })
     }
 
-    /// Returns the secret for the next exchange: of the same cluster, and otherwise random.
-    pub(crate) fn exchange(&self) -> io::Result<Self> {
+    /// Returns the secret for the next rotation: of the same cluster, and otherwise random.
+    pub(crate) fn rotate(&self) -> io::Result<Self> {
         let generation = self.generation() + 1;
         let seed = random()?;
         Ok(Self {
-            exchanged: Some(Exchanged { generation, seed }),
+            rotated: Some(Rotated { generation, seed }),
             ..*self
         })
     }
@@ -87,48 +87,48 @@ impl ClusterSecret {
     /// Returns the secret that the cluster had at the start.
     pub(crate) fn at_the_start(&self) -> Self {
         Self {
-            exchanged: None,
+            rotated: None,
             ..*self
         }
     }
 
-    /// Returns how often the secret was exchanged.
+    /// Returns how often the secret was rotated.
     pub(crate) fn generation(&self) -> u64 {
-        self.exchanged
+        self.rotated
             .as_ref()
-            .map_or(0, |exchanged| exchanged.generation)
+            .map_or(0, |rotated| rotated.generation)
     }
 
-    /// Returns whether `self` replaced `other` in one or more exchanges.
+    /// Returns whether `self` replaced `other` in one or more rotations.
     pub(crate) fn follows(&self, other: &Self) -> bool {
-        self.founding == other.founding && self.generation() > other.generation()
+        self.original == other.original && self.generation() > other.generation()
     }
 
     /// Parses the bytes that a member has sent.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, NoSecret> {
-        let (founding, rest) = bytes.split_first_chunk().ok_or(NoSecret)?;
-        let exchanged = match rest.split_first_chunk() {
+        let (original, rest) = bytes.split_first_chunk().ok_or(NoSecret)?;
+        let rotated = match rest.split_first_chunk() {
             None if rest.is_empty() => None,
             None => return Err(NoSecret),
-            Some((generation, seed)) => Some(Exchanged {
+            Some((generation, seed)) => Some(Rotated {
                 generation: u64::from_be_bytes(*generation),
                 seed: seed.try_into().map_err(|_| NoSecret)?,
             }),
         };
-        let is_possible = |part: &Exchanged| (1..=EXCHANGES_MAX).contains(&part.generation);
-        if !exchanged.as_ref().is_none_or(is_possible) {
+        let is_possible = |part: &Rotated| (1..=ROTATIONS_MAX).contains(&part.generation);
+        if !rotated.as_ref().is_none_or(is_possible) {
             return Err(NoSecret);
         }
         Ok(Self {
-            founding: *founding,
-            exchanged,
+            original: *original,
+            rotated,
         })
     }
 
     /// Returns the bytes that are sent to a voter, and to no other node.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.founding.to_vec();
-        if let Some(Exchanged { generation, seed }) = &self.exchanged {
+        let mut bytes = self.original.to_vec();
+        if let Some(Rotated { generation, seed }) = &self.rotated {
             bytes.extend(generation.to_be_bytes());
             bytes.extend(seed);
         }
@@ -145,34 +145,28 @@ impl ClusterSecret {
             bytes.try_into().map_err(|_| NoSecret)
         };
         let mut parts = text.trim().split(SEPARATOR);
-        let founding = part(parts.next().unwrap_or_default())?;
-        let exchanged = match (parts.next(), parts.next(), parts.next()) {
+        let original = part(parts.next().unwrap_or_default())?;
+        let rotated = match (parts.next(), parts.next(), parts.next()) {
             (None, ..) => None,
-            (Some(generation), Some(seed), None) => Some(Exchanged {
+            (Some(generation), Some(seed), None) => Some(Rotated {
                 generation: generation.parse().map_err(|_| NoSecret)?,
                 seed: part(seed)?,
             }),
             _ => return Err(NoSecret),
         };
-        Self::from_bytes(
-            &Self {
-                founding,
-                exchanged,
-            }
-            .to_bytes(),
-        )
+        Self::from_bytes(&Self { original, rotated }.to_bytes())
     }
 
     /// Returns one line for a file that only its owner can read: 43 letters, and as many for the
     /// part that replaced them.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let founding = URL_SAFE_NO_PAD.encode(self.founding);
-        match &self.exchanged {
-            None => founding,
-            Some(Exchanged { generation, seed }) => {
+        let original = URL_SAFE_NO_PAD.encode(self.original);
+        match &self.rotated {
+            None => original,
+            Some(Rotated { generation, seed }) => {
                 let seed = URL_SAFE_NO_PAD.encode(seed);
-                format!("{founding}{SEPARATOR}{generation}{SEPARATOR}{seed}")
+                format!("{original}{SEPARATOR}{generation}{SEPARATOR}{seed}")
             }
         }
     }
@@ -181,7 +175,7 @@ impl ClusterSecret {
     /// secret.
     #[must_use]
     pub fn cluster_id(&self) -> String {
-        let name = blake3::derive_key(NAME_CONTEXT, &self.founding);
+        let name = blake3::derive_key(NAME_CONTEXT, &self.original);
         blake3::Hash::from_bytes(name).to_hex()[..16].to_owned()
     }
 
@@ -194,8 +188,8 @@ impl ClusterSecret {
     /// Derives 32 bytes for one purpose of peers, from which neither the secret nor another
     /// purpose's bytes follow.
     pub(crate) fn derive(&self, context: &str) -> [u8; SECRET_BYTES] {
-        let seed = self.exchanged.as_ref().map(|exchanged| &exchanged.seed);
-        blake3::derive_key(context, seed.unwrap_or(&self.founding))
+        let seed = self.rotated.as_ref().map(|rotated| &rotated.seed);
+        blake3::derive_key(context, seed.unwrap_or(&self.original))
     }
 
     /// Returns the secret that a node keeps in its directory, if it has one. It is stored twice,
@@ -218,7 +212,7 @@ impl ClusterSecret {
         };
         let secret = Self::from_text(kept).map_err(|_| broken())?;
         if copy.is_none() || text.as_ref() != copy.as_ref() {
-            tracing::warn!("the cluster's secret was damaged here, or is new: it is written again");
+            tracing::warn!("writing the cluster's secret again: it is new, or was damaged here");
             secret.store(directory)?;
         }
         Ok(Some(secret))
@@ -254,7 +248,7 @@ pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<
 pub(crate) fn no_key() -> Problem {
     problems::refused(
         Reason::NoAuthorityKey,
-        "this node has not got the key of the cluster's authority: voters have it",
+        "this node does not have the key of the cluster's authority: voters have it",
     )
 }
 
@@ -271,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_gives_back_what_was_kept_and_only_its_owner_reads_it() {
+    fn a_stored_secret_is_loaded_and_readable_only_by_its_owner() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(ClusterSecret::load(directory.path()).unwrap(), None);
         let secret = ClusterSecret::generate().unwrap();
@@ -282,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_damaged_in_one_place_is_mended_from_the_other() {
+    fn a_damaged_copy_of_the_secret_is_restored_from_the_other() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         let secret = ClusterSecret::generate().unwrap();
@@ -307,17 +301,17 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_exchanged_is_the_same_cluster_and_lets_nobody_in_with_what_was_before() {
+    fn a_rotated_secret_keeps_the_cluster_and_voids_old_join_keys() {
         let first = ClusterSecret::generate().unwrap();
-        let second = first.exchange().unwrap();
-        let third = second.exchange().unwrap();
+        let second = first.rotate().unwrap();
+        let third = second.rotate().unwrap();
         assert_eq!((first.generation(), third.generation()), (0, 2));
         assert_eq!(third.at_the_start(), first);
         assert!(third.follows(&first) && third.follows(&second) && !second.follows(&third));
         assert!(
             !ClusterSecret::generate()
                 .unwrap()
-                .exchange()
+                .rotate()
                 .unwrap()
                 .follows(&first)
         );
@@ -348,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_from_it_is_the_same_everywhere_and_is_not_shown() {
+    fn derived_values_are_deterministic_and_the_secret_is_not_shown() {
         let secret = ClusterSecret::from_bytes(&[7; SECRET_BYTES]).unwrap();
         let again = ClusterSecret::from_text(&secret.to_text()).unwrap();
         assert_eq!(again.cluster_id(), secret.cluster_id());

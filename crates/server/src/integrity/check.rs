@@ -20,7 +20,7 @@ use crate::{
     base::random,
     context::{
         check_state::{Check, sound},
-        shared::Shared,
+        node_context::NodeContext,
     },
     protocol::problems,
 };
@@ -40,13 +40,13 @@ const PACE: Duration = Duration::from_millis(250);
 const AHEAD: u64 = 6;
 const AHEAD_ENTRIES: u64 = 16;
 /// Pause between two pieces that are read.
-const BREATH: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
 /// Time from its start until a node looks whether a check is due, and the interval after that.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Part of a check that runs on every node.
-impl Shared {
+impl NodeContext {
     /// Holds the state as it is after entry `index`, or examines what is held.
     pub(crate) async fn check_here(
         self: &Arc<Self>,
@@ -98,7 +98,7 @@ impl Shared {
             ..peer::CheckNodeResponse::default()
         };
         let mut pause = || {
-            std::thread::park_timeout(BREATH);
+            std::thread::park_timeout(PAUSE);
             !self.is_stopping()
         };
         match self.replica.verify_log(&mut pause) {
@@ -146,7 +146,7 @@ impl Shared {
 }
 
 /// Part of a check that runs on the node that leads it.
-impl Shared {
+impl NodeContext {
     /// Returns the check with this number; 0: the check that is under way, or else a new one.
     pub(crate) fn check(self: &Arc<Self>, id: u64) -> Result<Arc<Check>, Problem> {
         let mut last = sound(&self.checks.last);
@@ -158,7 +158,7 @@ impl Shared {
             return Ok(known.clone());
         }
         if id != 0 {
-            let sentence = "this node knows no such check; begin another one";
+            let sentence = "this node does not know this check; begin another one";
             return Err(problems::refused(Reason::NoSuchCheck, sentence));
         }
         let members = self.members();
@@ -243,7 +243,7 @@ impl Shared {
                 .collect();
             let majority = members.len() / 2 + 1;
             if (!passed && holding.len() >= majority) || attempt == AGREE_ATTEMPTS {
-                let up: Vec<u64> = self.who_answers().await;
+                let up: Vec<u64> = self.answering_nodes().await;
                 for node in members.keys().filter(|node| !holding.contains(node)) {
                     let verdict = match up.contains(node) {
                         true => v1::CheckVerdict::Behind,
@@ -264,7 +264,7 @@ impl Shared {
         applied.max().unwrap_or(0)
     }
 
-    async fn who_answers(&self) -> Vec<u64> {
+    async fn answering_nodes(&self) -> Vec<u64> {
         let statuses = self.statuses().await.into_iter();
         let up = statuses.filter(|(_, _, status)| status.is_some());
         up.map(|(node, ..)| node).collect()
@@ -304,19 +304,19 @@ fn compare(nodes: &mut [v1::NodeCheck], is_voter: impl Fn(u64) -> bool, voters: 
         node.set_verdict(match &most {
             None => v1::CheckVerdict::NoMajority,
             Some((most, _)) if most[..] == node.digest[..] => v1::CheckVerdict::Same,
-            Some(_) => v1::CheckVerdict::Odd,
+            Some(_) => v1::CheckVerdict::Diverged,
         });
     }
 }
 
 /// Checks the cluster once a day, if this node leads then.
-pub(crate) async fn daily(shared: Arc<Shared>) {
+pub(crate) async fn daily(shared: Arc<NodeContext>) {
     sleep(FIRST_AFTER).await;
     loop {
         if shared.replica.status().role == Role::Leader
             && let Err(problem) = shared.check(0)
         {
-            tracing::warn!(%problem, "the cluster is not checked");
+            tracing::warn!(%problem, "failed to check the cluster");
         }
         sleep(EVERY).await;
     }
@@ -341,11 +341,11 @@ mod tests {
     }
 
     #[test]
-    fn a_majority_of_the_voters_says_who_is_odd() {
-        use v1::CheckVerdict::{NoMajority, Odd, Same, Unspecified};
+    fn a_node_that_differs_from_the_voter_majority_has_diverged() {
+        use v1::CheckVerdict::{Diverged, NoMajority, Same, Unspecified};
         let (a, b) = (&[1; 32][..], &[2; 32][..]);
         let mut nodes = [node(1, a), node(2, a), node(3, b), node(4, b)];
-        assert_eq!(verdicts(&mut nodes, 3), [Same, Same, Odd, Odd]);
+        assert_eq!(verdicts(&mut nodes, 3), [Same, Same, Diverged, Diverged]);
         let mut nodes = [node(1, a), node(2, b), node(3, &[])];
         assert_eq!(
             verdicts(&mut nodes, 3),
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_finds_damage_or_does_not_answer_is_told_apart() {
+    fn damaged_and_unreachable_nodes_have_different_verdicts() {
         let mut told = node(1, &[]);
         found_in(&mut told, None);
         assert_eq!(told.verdict(), v1::CheckVerdict::Unreachable);

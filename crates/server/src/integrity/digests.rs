@@ -14,7 +14,7 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
-    context::shared::Shared,
+    context::node_context::NodeContext,
     peer::digest_points::{Kind, Points},
 };
 
@@ -28,14 +28,14 @@ const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// How long this node waits for a place of the log before it looks where the next one is.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Pause between two pieces of a state that is read for its digest.
-const BREATH: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
     /// A majority has one other state after this entry.
-    Odd(u64),
+    Diverged(u64),
     /// All voters have answered, and no majority has the same state.
     NoMajority(u64),
 }
@@ -52,7 +52,7 @@ fn judge(own: &Points, of_voters: &[Points], voters: usize) -> Verdict {
         }
         let told: usize = counts.values().sum();
         match counts.iter().find(|(_, count)| **count >= majority) {
-            Some((most, _)) if **most != *digest => return Verdict::Odd(place.1),
+            Some((most, _)) if **most != *digest => return Verdict::Diverged(place.1),
             None if told >= voters && voters > 0 => verdict = Verdict::NoMajority(place.1),
             _ => {}
         }
@@ -60,7 +60,7 @@ fn judge(own: &Points, of_voters: &[Points], voters: usize) -> Verdict {
     verdict
 }
 
-impl Shared {
+impl NodeContext {
     /// Returns the digests of this node's state.
     pub(crate) async fn own_points(&self) -> Points {
         let mut points: Points = BTreeMap::new();
@@ -69,7 +69,7 @@ impl Shared {
                 let chain = chain.into_iter();
                 points.extend(chain.map(|point| ((Kind::Chain, point.index), point.chain)));
             }
-            Err(problem) => tracing::debug!(%problem, "the chain is not read"),
+            Err(problem) => tracing::debug!(%problem, "failed to read the chain of digests"),
         }
         let rows = self.compared.rows().into_iter();
         points.extend(rows.map(|(at, digest)| ((Kind::Rows, at), digest)));
@@ -78,7 +78,7 @@ impl Shared {
 }
 
 /// Compares this node with the others, for as long as it runs; fences it if it diverges.
-pub(crate) async fn compare(shared: Arc<Shared>) {
+pub(crate) async fn compare(shared: Arc<NodeContext>) {
     let node = shared.identity.node;
     loop {
         sleep(COMPARE_EVERY).await;
@@ -99,7 +99,7 @@ pub(crate) async fn compare(shared: Arc<Shared>) {
             Verdict::Fine => {
                 shared.compared.set_differs_at(0);
             }
-            Verdict::Odd(log_index) => {
+            Verdict::Diverged(log_index) => {
                 let sentence = format!(
                     "a majority of the voters has another state than this node after entry \
                      {log_index}"
@@ -107,7 +107,7 @@ pub(crate) async fn compare(shared: Arc<Shared>) {
                 tracing::error!(
                     node,
                     log_index,
-                    "this node has another state than the others"
+                    "the state of this node has diverged from the majority"
                 );
                 shared.replica.fence(&sentence);
                 return;
@@ -118,7 +118,7 @@ pub(crate) async fn compare(shared: Arc<Shared>) {
                     tracing::error!(
                         node,
                         log_index,
-                        "the voters have different states, and none has a majority: nothing is \
+                        "the voters have different states, and no state has a majority: nothing is \
                          changed; conclave cluster check shows them"
                     );
                 }
@@ -128,7 +128,7 @@ pub(crate) async fn compare(shared: Arc<Shared>) {
 }
 
 /// Makes the digest of all rows at the fixed places of the log, for as long as the node runs.
-pub(crate) async fn make(shared: Arc<Shared>) {
+pub(crate) async fn make(shared: Arc<NodeContext>) {
     loop {
         let applied = *shared.replica.applied().borrow();
         let next = (applied / ROWS_EVERY + 1) * ROWS_EVERY;
@@ -137,14 +137,14 @@ pub(crate) async fn make(shared: Arc<Shared>) {
                 let stopping = shared.stopping.subscribe();
                 let digest = tokio::task::spawn_blocking(move || {
                     pinned.digest(&mut || {
-                        std::thread::park_timeout(BREATH);
+                        std::thread::park_timeout(PAUSE);
                         !*stopping.borrow()
                     })
                 });
                 match digest.await {
                     Ok(Ok(found)) => shared.compared.note(next, found.digest),
-                    Ok(Err(error)) => tracing::warn!(%error, "the digest was not made"),
-                    Err(error) => tracing::warn!(%error, "the digest was not made"),
+                    Ok(Err(error)) => tracing::warn!(%error, "failed to compute the digest"),
+                    Err(error) => tracing::warn!(%error, "failed to compute the digest"),
                 }
             }
             Ok(Pin::Passed { .. }) => {}
@@ -163,19 +163,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_that_differs_from_a_majority_is_odd() {
-        let (same, odd) = (points(&[(64, 1), (128, 2)]), points(&[(64, 1), (128, 9)]));
-        let all = [same.clone(), same.clone(), same.clone(), odd.clone()];
+    fn only_a_digest_that_differs_from_a_majority_has_diverged() {
+        let (same, diverged) = (points(&[(64, 1), (128, 2)]), points(&[(64, 1), (128, 9)]));
+        let all = [same.clone(), same.clone(), same.clone(), diverged.clone()];
         assert_eq!(judge(&same, &all, 5), Verdict::Fine);
-        assert_eq!(judge(&odd, &all, 5), Verdict::Odd(128));
+        assert_eq!(judge(&diverged, &all, 5), Verdict::Diverged(128));
         // Three of seven are no majority, and not all have answered.
-        assert_eq!(judge(&odd, &all, 7), Verdict::Fine);
+        assert_eq!(judge(&diverged, &all, 7), Verdict::Fine);
         // A learner is no voter, and is judged all the same.
-        assert_eq!(judge(&odd, &all[..3], 3), Verdict::Odd(128));
+        assert_eq!(judge(&diverged, &all[..3], 3), Verdict::Diverged(128));
     }
 
     #[test]
-    fn without_a_majority_nobody_is_odd_and_it_is_said() {
+    fn without_equal_digests_of_a_majority_no_node_has_diverged() {
         let [a, b, c] = [1, 2, 3].map(|byte| points(&[(64, byte)]));
         let all = [a.clone(), a.clone(), b.clone(), b.clone(), c.clone()];
         for own in [&a, &b, &c] {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_are_not_equally_far_are_compared_where_both_have_been() {
+    fn nodes_at_different_indexes_are_compared_at_common_points() {
         let ahead = points(&[(128, 2), (192, 3)]);
         let behind = points(&[(64, 1), (128, 2)]);
         let all = [ahead.clone(), ahead.clone(), behind.clone()];

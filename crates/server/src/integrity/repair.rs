@@ -29,12 +29,12 @@ use crate::{
     },
     identity::{
         epoch,
-        node_identity::{self, Claim, IdentityError, Stored, Wish},
+        node_identity::{self, Claim, IdentityError, PendingRole, Stored},
         peers_file::PeersFile,
     },
     peer::join_client::Trust,
     tls::{
-        Holder, Issued, NodeKey,
+        CertificateSubject, Issued, NodeKey,
         security::{self, Credentials},
     },
 };
@@ -51,14 +51,14 @@ const REQUEST_ID_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum What {
     /// The database alone; the log has everything since the first entry.
-    StateBesideWholeLog,
+    DatabaseOnly,
     /// The log, the database without a whole log, the identity, or an unknown part.
     Everything,
 }
 
 /// Record of the damage of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Note {
+pub(crate) struct DamageRecord {
     what: What,
     why: String,
     /// Number of the request to join: the same after a crash.
@@ -76,7 +76,7 @@ pub(crate) struct Note {
     cluster_id: String,
 }
 
-impl Note {
+impl DamageRecord {
     /// Returns how the damage shows.
     pub(crate) fn why(&self) -> &str {
         &self.why
@@ -99,7 +99,7 @@ pub(crate) enum Health {
     /// The directory belongs to this node.
     Node(Stored),
     /// The directory is damaged; with the identity of its node, if that can still be read.
-    Damaged(Note, Option<Stored>),
+    Damaged(DamageRecord, Option<Stored>),
 }
 
 /// Records in the directory that it is damaged, unless that is recorded already.
@@ -107,8 +107,8 @@ pub(crate) fn note(claim: &Claim, damage: &Damage) -> Result<(), IdentityError> 
     let what = match damage {
         Damage::State {
             log_has_all: true, ..
-        } => What::StateBesideWholeLog,
-        Damage::State { .. } | Damage::Log(_) | Damage::Odd(_) => What::Everything,
+        } => What::DatabaseOnly,
+        Damage::State { .. } | Damage::Log(_) | Damage::Diverged(_) => What::Everything,
     };
     let noted = noted(claim)?;
     if noted.is_none() {
@@ -117,13 +117,13 @@ pub(crate) fn note(claim: &Claim, damage: &Damage) -> Result<(), IdentityError> 
     Ok(())
 }
 
-fn begin(claim: &Claim, what: What, why: String) -> Result<Note, IdentityError> {
-    tracing::error!(error = %why, "the data of this node is damaged: it does not vote any more");
+fn begin(claim: &Claim, what: What, why: String) -> Result<DamageRecord, IdentityError> {
+    tracing::error!(error = %why, "the data of this node is damaged: it no longer votes");
     let request_id = random::bytes().map_err(|problem| {
         let source = io::Error::other(problem.to_string());
         claim.failed(source)
     })?;
-    let note = Note {
+    let note = DamageRecord {
         what,
         why,
         request_id,
@@ -136,17 +136,17 @@ fn begin(claim: &Claim, what: What, why: String) -> Result<Note, IdentityError> 
     Ok(note)
 }
 
-fn store(claim: &Claim, note: &Note) -> Result<(), IdentityError> {
+fn store(claim: &Claim, note: &DamageRecord) -> Result<(), IdentityError> {
     let file = claim.directory().join(FILE);
     checksummed::write(&file, note).map_err(|source| claim.failed(source))
 }
 
-fn noted(claim: &Claim) -> Result<Option<Note>, IdentityError> {
+fn noted(claim: &Claim) -> Result<Option<DamageRecord>, IdentityError> {
     match checksummed::read(&claim.directory().join(FILE)) {
         Ok(note) => Ok(note),
         Err(ChecksumError::Io(source)) => Err(claim.failed(source)),
         Err(ChecksumError::Damaged(_) | ChecksumError::Foreign(_)) => {
-            let why = "what was noted of its damage cannot be read".to_owned();
+            let why = "the record of its damage cannot be read".to_owned();
             begin(claim, What::Everything, why).map(Some)
         }
     }
@@ -187,7 +187,7 @@ fn finish(claim: &Claim) -> Result<(), IdentityError> {
 }
 
 /// What is known besides the directory.
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct RepairContext<'a> {
     pub(crate) config: &'a NodeConfig,
     pub(crate) own: &'a Member,
     /// Proof that the machine belongs to the cluster, if that is not damaged too.
@@ -201,21 +201,21 @@ pub(crate) struct Surroundings<'a> {
 /// [`StartError::Damaged`] if it cannot come back by itself: nothing was quarantined.
 pub(crate) async fn come_back(
     claim: &Claim,
-    mut note: Note,
+    mut note: DamageRecord,
     stored: Option<Stored>,
-    around: &Surroundings<'_>,
+    around: &RepairContext<'_>,
 ) -> Result<Stored, StartError> {
     let failed = |source| StartError::from(claim.failed(source));
     let directory = claim.directory();
     let lately = quarantine::lately(directory).map_err(failed)?;
-    if let (What::StateBesideWholeLog, Some(_), 0) = (note.what, &stored, lately) {
+    if let (What::DatabaseOnly, Some(_), 0) = (note.what, &stored, lately) {
         note.state_aside = Some(quarantine::next(directory).map_err(failed)?);
         store(claim, &note)?;
     }
     if let (Some(aside), Some(stored)) = (note.state_aside, &stored) {
         quarantine::move_state(directory, aside, &note.why).map_err(failed)?;
         finish(claim)?;
-        tracing::warn!("the damaged database is set aside and made again from the log");
+        tracing::warn!("quarantined the damaged database; rebuilding it from the log");
         return Ok(stored.clone());
     }
     let peers_file = PeersFile::load(directory).map_err(failed)?;
@@ -229,21 +229,21 @@ pub(crate) async fn come_back(
             if lately >= KEPT_MAX {
                 return Err(stuck(Stuck::TooOften { times: lately }));
             }
-            let old = Old::of(stored.as_ref(), peers_file.as_ref(), around);
-            let let_in = ask(&note, &old, around).await?.map_err(stuck)?;
+            let old = PreviousIdentity::of(stored.as_ref(), peers_file.as_ref(), around);
+            let admitted = ask(&note, &old, around).await?.map_err(stuck)?;
             if let Some(Credentials::Issued(_)) = &around.credentials {
                 let key = NodeKey::load_or_make(directory).map_err(failed)?;
-                note.issued = Some(Box::new(issued_in(&key, &let_in)?));
+                note.issued = Some(Box::new(issued_in(&key, &admitted)?));
             }
             let new = NewPlace {
-                node: let_in.node_id,
-                voter: let_in.voter && old.voter,
-                replaces: let_in.replaces_node_id,
+                node: admitted.node_id,
+                voter: admitted.voter && old.voter,
+                replaces: admitted.replaces_node_id,
                 node_first: old.node_first,
                 aside: quarantine::next(directory).map_err(failed)?,
             };
             note.place = Some(new);
-            note.cluster_id = let_in.cluster_id;
+            note.cluster_id = admitted.cluster_id;
             store(claim, &note)?;
             new
         }
@@ -257,12 +257,12 @@ pub(crate) async fn come_back(
         issued.store(directory).map_err(failed)?;
     }
     quarantine::move_all(directory, new.aside, &note.why).map_err(failed)?;
-    let wish = Wish {
+    let pending_role = PendingRole {
         voter: new.voter,
         replaces: new.replaces,
     };
     let cluster_id = epoch::name(&note.cluster_id, &credentials.cluster_id());
-    let mut stored = Stored::joined(cluster_id, new.node, Some(wish));
+    let mut stored = Stored::joined(cluster_id, new.node, Some(pending_role));
     stored.node_first = new.node_first;
     if let Some(mut peers_file) = peers_file {
         peers_file.node = new.node;
@@ -274,13 +274,13 @@ pub(crate) async fn come_back(
     tracing::warn!(
         node = new.node,
         replaces = new.replaces,
-        "the damaged data is set aside; this node comes back under a new number"
+        "quarantined the damaged data; this node joins again under a new number"
     );
     Ok(stored)
 }
 
 /// Identity of the old node, as far as any file still records it.
-struct Old {
+struct PreviousIdentity {
     /// Number of the node; 0 if unknown: then its address says whose place it takes.
     node: u64,
     node_first: Option<u64>,
@@ -289,17 +289,17 @@ struct Old {
     addresses: Vec<String>,
 }
 
-impl Old {
+impl PreviousIdentity {
     fn of(
         stored: Option<&Stored>,
         peers_file: Option<&PeersFile>,
-        around: &Surroundings<'_>,
+        around: &RepairContext<'_>,
     ) -> Self {
         let node = stored.map(|stored| stored.node);
         let node = node.or(peers_file.map(|known| known.node));
         let first = stored.and_then(|stored| stored.node_first);
         let first = first.or(peers_file.and_then(|known| known.node_first));
-        let founders = stored.map(|stored| bootstrap::members_of(&stored.founders));
+        let initial_members = stored.map(|stored| bootstrap::members_of(&stored.initial_members));
         let known = peers_file.into_iter().flat_map(|known| {
             // Its own address may have been another one.
             let others = known.members.iter();
@@ -307,7 +307,7 @@ impl Old {
         });
         let known = known.map(|(_, place)| place.peer_address.clone());
         let configured = around.configured.values().cloned();
-        let members = configured.chain(founders.unwrap_or_default().into_values());
+        let members = configured.chain(initial_members.unwrap_or_default().into_values());
         let said = members.map(|member| member.peer_address);
         let mut addresses: Vec<String> = Vec::new();
         for address in known.chain(around.config.join.clone()).chain(said) {
@@ -326,9 +326,9 @@ impl Old {
 
 /// Asks the other nodes to admit this machine as a new node.
 async fn ask(
-    note: &Note,
-    old: &Old,
-    around: &Surroundings<'_>,
+    note: &DamageRecord,
+    old: &PreviousIdentity,
+    around: &RepairContext<'_>,
 ) -> Result<Result<peer::JoinResponse, Stuck>, StartError> {
     let Some(credentials) = &around.credentials else {
         return Ok(Err(match old.addresses.is_empty() {
@@ -339,13 +339,13 @@ async fn ask(
     if old.addresses.is_empty() {
         return Ok(Err(Stuck::Alone));
     }
-    let holder = Holder::at(None, &[]);
-    let security = security::of(around.config.plain, Some(credentials), holder)?;
-    let trust = Trust::of_keepers(&security);
-    let (pass, public_key) = match credentials {
+    let subject = CertificateSubject::at(None, &[]);
+    let security = security::of(around.config.plain, Some(credentials), subject)?;
+    let trust = Trust::of_key_holders(&security);
+    let (credential, public_key) = match credentials {
         Credentials::Secret(secret) => {
             let key = secret.join_key().to_vec().into();
-            (Some(join_request::Pass::JoinKey(key)), Vec::new())
+            (Some(join_request::Credential::JoinKey(key)), Vec::new())
         }
         // Its certificate says which node it was: it comes back in its own place.
         Credentials::Issued(_) => {
@@ -359,19 +359,19 @@ async fn ask(
     };
     let request = peer::JoinRequest {
         request_id: note.request_id.to_vec().into(),
-        pass,
+        credential,
         public_key: public_key.into(),
         peer_address: around.own.peer_address.clone(),
         client_address: around.own.client_address.clone(),
         replaces_node_id: old.node,
     };
-    tracing::warn!(node = old.node, "asking to be let in under a new number");
+    tracing::warn!(node = old.node, "asking to join under a new number");
     let waited = Duration::from_secs(around.config.repair_wait_seconds);
     let asked = tokio::time::timeout(waited, join::ask(&old.addresses, &trust, &request)).await;
     Ok(match asked {
-        Ok(Ok(let_in)) => Ok(let_in),
+        Ok(Ok(admitted)) => Ok(admitted),
         Ok(Err(problem)) => Err(Stuck::Refused(Box::new(problem))),
-        Err(_) => Err(Stuck::NotLetIn { waited }),
+        Err(_) => Err(Stuck::NotAdmitted { waited }),
     })
 }
 

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_feed_drops_blocks_and_the_next_one_says_so() {
+    fn a_full_feed_drops_blocks_and_the_next_block_reports_it() {
         let hub = hub();
         let (feed, waiting) = Feed::new(hub.clone());
         let _listener = hub.register(AccountId(1), SessionId(1), false);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn while_nobody_listens_the_router_hears_only_of_names_that_end() {
+    fn without_subscribers_the_router_gets_only_account_deletions() {
         let (feed, waiting) = Feed::new(hub());
         feed.applied(1, Vec::new());
         assert!(waiting.try_recv().is_err());

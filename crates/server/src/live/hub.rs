@@ -166,7 +166,7 @@ impl Queue {
 
 /// The hub; see the head of this file.
 pub(crate) struct Hub {
-    places: Mutex<Places>,
+    subscribers: Mutex<Subscribers>,
     /// Position up to which everything was published.
     published: AtomicU64,
     /// Number of subscribers, attached or about to be.
@@ -175,7 +175,7 @@ pub(crate) struct Hub {
 }
 
 #[derive(Default)]
-struct Places {
+struct Subscribers {
     by_session: HashMap<SessionId, Vec<Arc<Subscriber>>>,
     by_account: HashMap<AccountId, Vec<Arc<Subscriber>>>,
     /// Attached subscribers only.
@@ -192,20 +192,20 @@ struct Places {
 impl Hub {
     /// Creates a hub in which everything up to `published` counts as delivered.
     pub(crate) fn new(published: Position) -> Self {
-        let places = Places {
+        let subscribers = Subscribers {
             recent_after: published,
-            ..Places::default()
+            ..Subscribers::default()
         };
         Self {
-            places: Mutex::new(places),
+            subscribers: Mutex::new(subscribers),
             published: AtomicU64::new(published.0),
             interested: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places
+    fn subscribers(&self) -> MutexGuard<'_, Subscribers> {
+        self.subscribers
             .lock()
             .unwrap_or_else(|error| error.into_inner())
     }
@@ -222,10 +222,10 @@ impl Hub {
         account: AccountId,
         session: SessionId,
         ephemeral: bool,
-    ) -> Option<Place> {
-        let mut places = self.places();
-        let of_session = places.by_session.entry(session).or_default();
-        if of_session.len() >= STREAMS_PER_SESSION_MAX || places.closed {
+    ) -> Option<HubSubscription> {
+        let mut subscribers = self.subscribers();
+        let of_session = subscribers.by_session.entry(session).or_default();
+        if of_session.len() >= STREAMS_PER_SESSION_MAX || subscribers.closed {
             return None;
         }
         let subscriber = Arc::new(Subscriber {
@@ -237,11 +237,11 @@ impl Hub {
             queue: Mutex::default(),
             changed: Notify::new(),
         });
-        let of_session = places.by_session.entry(session).or_default();
+        let of_session = subscribers.by_session.entry(session).or_default();
         of_session.push(subscriber.clone());
         self.interested.fetch_add(1, Ordering::SeqCst);
-        drop(places);
-        Some(Place {
+        drop(subscribers);
+        Some(HubSubscription {
             hub: self.clone(),
             subscriber,
         })
@@ -255,11 +255,11 @@ impl Hub {
         seen: Position,
         rooms: &[ConversationId],
     ) -> bool {
-        let mut places = self.places();
-        if seen < places.recent_after {
+        let mut subscribers = self.subscribers();
+        if seen < subscribers.recent_after {
             return false;
         }
-        places.detach(subscriber);
+        subscribers.detach(subscriber);
         subscriber.seen.store(seen.0, Ordering::Relaxed);
         {
             let mut queue = subscriber.queue();
@@ -267,19 +267,22 @@ impl Hub {
             queue.items.clear();
             queue.bytes = 0;
         }
-        let of_account = places.by_account.entry(subscriber.account).or_default();
+        let of_account = subscribers
+            .by_account
+            .entry(subscriber.account)
+            .or_default();
         of_account.push(subscriber.clone());
         for room in rooms {
-            places.enter(*room, subscriber);
+            subscribers.enter(*room, subscriber);
         }
         // Usually nothing, or little: many subscribers that attach at once must not hold up the
         // threads that publish.
-        let known = places
+        let known = subscribers
             .recent
             .partition_point(|routed| routed.position() <= seen);
-        let missed: Vec<Routed> = places.recent.range(known..).cloned().collect();
+        let missed: Vec<Routed> = subscribers.recent.range(known..).cloned().collect();
         for routed in missed {
-            places.deliver(&routed, Some(subscriber));
+            subscribers.deliver(&routed, Some(subscriber));
         }
         true
     }
@@ -288,21 +291,21 @@ impl Hub {
     /// `up_to` is the end of what was applied. A call with `None` may overtake a call with earlier
     /// events that is still on its way here.
     pub(crate) fn publish(&self, routed: Option<Vec<Routed>>, up_to: Position) {
-        let mut places = self.places();
+        let mut subscribers = self.subscribers();
         for one in routed.iter().flatten() {
-            places.deliver(one, None);
+            subscribers.deliver(one, None);
         }
-        places.remember(routed, up_to);
+        subscribers.remember(routed, up_to);
         self.published.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
     /// Records that events up to `up_to` were not delivered: all subscribers catch up.
     pub(crate) fn lose(&self, up_to: Position) {
-        let mut places = self.places();
-        places.forget(up_to);
-        let everybody: Vec<_> = places.by_session.values().flatten().cloned().collect();
-        for subscriber in everybody {
-            places.detach(&subscriber);
+        let mut subscribers = self.subscribers();
+        subscribers.forget(up_to);
+        let all: Vec<_> = subscribers.by_session.values().flatten().cloned().collect();
+        for subscriber in all {
+            subscribers.detach(&subscriber);
             subscriber.lag();
         }
         self.published.fetch_max(up_to.0, Ordering::SeqCst);
@@ -311,22 +314,22 @@ impl Hub {
     /// Delivers an event that is not in the log to the subscribers that want such events.
     pub(crate) fn tell_ephemeral(&self, audience: Audience, except: AccountId, event: v1::Event) {
         let item = Arc::new(Item::new(event));
-        let mut places = self.places();
-        for subscriber in places.audience(audience) {
+        let mut subscribers = self.subscribers();
+        for subscriber in subscribers.audience(audience) {
             if subscriber.ephemeral && subscriber.account != except && !subscriber.push(&item) {
-                places.detach(&subscriber);
+                subscribers.detach(&subscriber);
             }
         }
     }
 
     /// Returns whether an account has a subscriber here.
     pub(crate) fn has(&self, account: AccountId) -> bool {
-        self.places().by_account.contains_key(&account)
+        self.subscribers().by_account.contains_key(&account)
     }
 
     /// Ends the streams of a session.
     pub(crate) fn end_session(&self, session: SessionId) {
-        let streams = self.places().by_session.get(&session).cloned();
+        let streams = self.subscribers().by_session.get(&session).cloned();
         for subscriber in streams.into_iter().flatten() {
             subscriber.end(End::SessionClosed);
         }
@@ -334,7 +337,7 @@ impl Hub {
 
     /// Ends the streams of an account.
     pub(crate) fn end_account(&self, account: AccountId) {
-        let streams = self.places().by_account.get(&account).cloned();
+        let streams = self.subscribers().by_account.get(&account).cloned();
         for subscriber in streams.into_iter().flatten() {
             subscriber.end(End::SessionClosed);
         }
@@ -342,9 +345,9 @@ impl Hub {
 
     /// Ends all streams, and admits no further subscriber.
     pub(crate) fn close(&self) {
-        let mut places = self.places();
-        places.closed = true;
-        for subscriber in places.by_session.values().flatten() {
+        let mut subscribers = self.subscribers();
+        subscribers.closed = true;
+        for subscriber in subscribers.by_session.values().flatten() {
             subscriber.end(End::Stopping);
         }
     }
@@ -357,7 +360,7 @@ impl Item {
     }
 }
 
-impl Places {
+impl Subscribers {
     fn enter(&mut self, room: ConversationId, subscriber: &Arc<Subscriber>) {
         let of_room = self.by_room.entry(room).or_default();
         if of_room.insert(subscriber.id, subscriber.clone()).is_none() {
@@ -487,12 +490,12 @@ fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<Arc<Subscriber>>>, k
 }
 
 /// A subscriber's place in the hub; released when dropped.
-pub(crate) struct Place {
+pub(crate) struct HubSubscription {
     hub: Arc<Hub>,
     subscriber: Arc<Subscriber>,
 }
 
-impl Place {
+impl HubSubscription {
     /// Attaches the subscriber; see [`Hub::attach`].
     pub(crate) fn attach(&self, seen: Position, rooms: &[ConversationId]) -> bool {
         self.hub.attach(&self.subscriber, seen, rooms)
@@ -535,12 +538,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for HubSubscription {
     fn drop(&mut self) {
-        let mut places = self.hub.places();
-        places.detach(&self.subscriber);
+        let mut subscribers = self.hub.subscribers();
+        subscribers.detach(&self.subscriber);
         let (session, id) = (self.subscriber.session, self.subscriber.id);
-        remove(&mut places.by_session, session, id);
+        remove(&mut subscribers.by_session, session, id);
         self.hub.interested.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -29,12 +29,12 @@ fn publish(hub: &Hub, index: u64, audience: Audience) {
     hub.publish(Some(vec![told]), Position::end_of(index));
 }
 
-fn register(hub: &Arc<Hub>, account: u64) -> Place {
+fn register(hub: &Arc<Hub>, account: u64) -> HubSubscription {
     hub.register(AccountId(account), SessionId(account), true)
         .unwrap()
 }
 
-fn taken(place: &Place) -> Vec<u64> {
+fn taken(place: &HubSubscription) -> Vec<u64> {
     match place.take(usize::MAX) {
         Taken::Items(items) => items
             .iter()
@@ -46,7 +46,7 @@ fn taken(place: &Place) -> Vec<u64> {
 }
 
 #[test]
-fn each_hears_what_concerns_it_in_order() {
+fn each_subscriber_gets_its_events_in_order() {
     let hub = hub();
     let (alice, bob) = (register(&hub, 1), register(&hub, 2));
     assert!(alice.attach(Position(0), &[ROOM]));
@@ -63,7 +63,7 @@ fn each_hears_what_concerns_it_in_order() {
 }
 
 #[test]
-fn who_is_attached_late_gets_what_came_since_its_look_at_the_database() {
+fn a_late_subscriber_gets_the_events_since_its_database_read() {
     let hub = hub();
     let alice = register(&hub, 1);
     publish(&hub, 1, Audience::Room(ROOM));
@@ -74,7 +74,7 @@ fn who_is_attached_late_gets_what_came_since_its_look_at_the_database() {
 }
 
 #[test]
-fn what_was_not_looked_at_must_be_read_from_the_database() {
+fn attaching_before_the_recent_events_needs_the_database() {
     let hub = hub();
     hub.publish(None, Position::end_of(5));
     let alice = register(&hub, 1);
@@ -88,7 +88,7 @@ fn what_was_not_looked_at_must_be_read_from_the_database() {
 }
 
 #[test]
-fn entering_and_leaving_a_room_happen_in_order_with_its_events() {
+fn joining_and_leaving_a_room_are_ordered_with_its_events() {
     let hub = hub();
     let alice = register(&hub, 1);
     assert!(alice.attach(Position(0), &[]));
@@ -108,7 +108,7 @@ fn entering_and_leaving_a_room_happen_in_order_with_its_events() {
 }
 
 #[test]
-fn who_does_not_read_loses_its_queue_and_nobody_else_does() {
+fn a_subscriber_that_does_not_read_loses_only_its_own_queue() {
     let hub = hub();
     let (slow, quick) = (register(&hub, 1), register(&hub, 2));
     assert!(slow.attach(Position(0), &[ROOM]));
@@ -142,7 +142,7 @@ fn the_end_of_a_session_ends_its_streams_only() {
 #[test]
 fn a_session_has_a_bounded_number_of_streams() {
     let hub = hub();
-    let open: Vec<Place> = (0..STREAMS_PER_SESSION_MAX)
+    let open: Vec<HubSubscription> = (0..STREAMS_PER_SESSION_MAX)
         .map(|_| register(&hub, 1))
         .collect();
     assert!(hub.register(AccountId(1), SessionId(1), true).is_none());
@@ -153,7 +153,7 @@ fn a_session_has_a_bounded_number_of_streams() {
 }
 
 #[test]
-fn what_is_true_for_a_moment_goes_to_those_who_want_it() {
+fn ephemeral_events_reach_only_subscribers_that_want_them() {
     let hub = hub();
     let alice = register(&hub, 1);
     let bob = hub.register(AccountId(2), SessionId(2), false).unwrap();
@@ -168,20 +168,20 @@ fn what_is_true_for_a_moment_goes_to_those_who_want_it() {
 }
 
 #[test]
-fn what_is_kept_for_those_who_come_is_bounded() {
+fn recent_events_kept_for_new_subscribers_are_bounded() {
     let hub = hub();
-    let _somebody = register(&hub, 1);
+    let _subscriber = register(&hub, 1);
     for index in 1..=RECENT_MAX as u64 + 10 {
         publish(&hub, index, Audience::One(AccountId(5)));
     }
-    let places = hub.places();
-    assert_eq!(places.recent.len(), RECENT_MAX);
-    assert!(places.recent_bytes <= RECENT_BYTES_MAX);
-    assert_eq!(places.recent_after, at(10));
+    let subscribers = hub.subscribers();
+    assert_eq!(subscribers.recent.len(), RECENT_MAX);
+    assert!(subscribers.recent_bytes <= RECENT_BYTES_MAX);
+    assert_eq!(subscribers.recent_after, at(10));
 }
 
 #[test]
-fn one_that_is_attached_late_gets_what_concerns_it_and_nobody_gets_it_twice() {
+fn each_subscriber_gets_its_events_once_even_if_late() {
     let hub = hub();
     let (alice, bob) = (register(&hub, 1), register(&hub, 2));
     assert!(alice.attach(Position(0), &[ROOM]));
@@ -196,7 +196,7 @@ fn one_that_is_attached_late_gets_what_concerns_it_and_nobody_gets_it_twice() {
 }
 
 #[test]
-fn what_was_seen_before_attaching_changes_nothing_though_it_is_told_late() {
+fn late_events_from_before_attaching_are_ignored() {
     let hub = hub();
     let alice = register(&hub, 1);
     // No subscriber wanted it, so it overtook the events on their way.

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_moves_to_another_node_is_never_offline() {
+    async fn an_account_moving_to_another_node_is_never_offline() {
         let presences = Arc::new(Presences::default());
         let stream = presences.enter(ALICE, SessionId(1));
         assert_eq!(
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn somebody_is_away_when_all_its_devices_are() {
+    async fn an_account_is_away_when_all_its_devices_are() {
         let presences = Arc::new(Presences::default());
         let _phone = presences.enter(ALICE, SessionId(1));
         let _desk = presences.enter(ALICE, SessionId(2));

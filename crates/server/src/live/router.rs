@@ -15,7 +15,8 @@ use conclave_core::{
     RoomEvent, SentMessage, Sequence, SessionEvent,
 };
 use conclave_storage::state::{
-    AccountRow, Delivery, Happened, MessageRow, ReadError, Reader, RoomChange, StreamItem, To,
+    AccountRow, Delivery, Destination, MessageRow, ReadError, Reader, RoomChange, StreamEvent,
+    StreamItem,
 };
 
 use super::{
@@ -45,7 +46,7 @@ pub(crate) fn start(
 }
 
 /// What is told about an event, and its audience.
-type Told = Option<(Audience, Happened)>;
+type LogOnce = Option<(Audience, StreamEvent)>;
 
 struct Router {
     hub: Arc<Hub>,
@@ -122,14 +123,14 @@ impl Router {
         Ok(())
     }
 
-    fn of_account(&mut self, event: &AccountEvent) -> Result<Told, ReadError> {
+    fn of_account(&mut self, event: &AccountEvent) -> Result<LogOnce, ReadError> {
         match event {
             AccountEvent::PasswordChanged { account, .. }
             | AccountEvent::DisplayNameChanged { account, .. }
             | AccountEvent::RoleChanged { account, .. }
             | AccountEvent::BlockChanged { account, .. } => {
                 let row: Option<AccountRow> = self.directory.reader.account(*account)?;
-                Ok(row.map(|row| (Audience::One(*account), Happened::AccountChanged(row))))
+                Ok(row.map(|row| (Audience::One(*account), StreamEvent::AccountChanged(row))))
             }
             AccountEvent::Created { .. }
             | AccountEvent::PasswordRehashed { .. }
@@ -154,7 +155,7 @@ impl Router {
                 let two = [(*low, *high), (*high, *low)];
                 let distinct = if low == high { &two[..1] } else { &two[..] };
                 for (member, peer) in distinct {
-                    let what = Happened::Opened {
+                    let what = StreamEvent::Opened {
                         conversation: *conversation,
                         peer_name: self.directory.account(*peer)?,
                     };
@@ -170,7 +171,7 @@ impl Router {
                     Some(Audience::Room(_)) => Some(Audience::One(*account)),
                     audience => audience,
                 };
-                let what = Happened::Advanced {
+                let what = StreamEvent::Advanced {
                     conversation: *conversation,
                     account: *account,
                     progress: *progress,
@@ -181,7 +182,11 @@ impl Router {
         Ok(())
     }
 
-    fn of_message(&mut self, position: Position, event: &MessageEvent) -> Result<Told, ReadError> {
+    fn of_message(
+        &mut self,
+        position: Position,
+        event: &MessageEvent,
+    ) -> Result<LogOnce, ReadError> {
         let (conversation, what) = match event {
             MessageEvent::Sent(message) => return self.sent(position, message),
             MessageEvent::Edited {
@@ -193,14 +198,14 @@ impl Router {
                 let Some(row) = self.directory.reader.message_for_all(message)? else {
                     return Ok(None);
                 };
-                (conversation, Happened::Edited(row))
+                (conversation, StreamEvent::Edited(row))
             }
             MessageEvent::Deleted {
                 conversation,
                 sequence,
                 ..
             } => {
-                let what = Happened::Deleted(message(*conversation, *sequence));
+                let what = StreamEvent::Deleted(message(*conversation, *sequence));
                 (conversation, what)
             }
             MessageEvent::Hidden {
@@ -208,7 +213,7 @@ impl Router {
                 sequence,
                 account,
             } => {
-                let what = Happened::Hidden(message(*conversation, *sequence));
+                let what = StreamEvent::Hidden(message(*conversation, *sequence));
                 return Ok(Some((Audience::One(*account), what)));
             }
             MessageEvent::ReactionChanged {
@@ -218,7 +223,7 @@ impl Router {
                 reaction,
                 present,
             } => {
-                let what = Happened::Reaction {
+                let what = StreamEvent::Reaction {
                     message: message(*conversation, *sequence),
                     account: *account,
                     name: self.directory.account(*account)?,
@@ -239,14 +244,14 @@ impl Router {
         position: Position,
         event: &RoomEvent,
         routed: &mut Vec<Routed>,
-    ) -> Result<Told, ReadError> {
+    ) -> Result<LogOnce, ReadError> {
         let (conversation, what) = match event {
             RoomEvent::MemberJoined {
                 conversation,
                 account,
                 ..
             } => {
-                let what = Happened::Room(RoomChange::Joined {
+                let what = StreamEvent::Room(RoomChange::Joined {
                     conversation: *conversation,
                     room_name: self.room_name(*conversation)?,
                     account: *account,
@@ -261,7 +266,7 @@ impl Router {
                 account,
                 by,
             } => {
-                let what = Happened::Room(RoomChange::Left {
+                let what = StreamEvent::Room(RoomChange::Left {
                     conversation: *conversation,
                     room_name: self.room_name(*conversation)?,
                     account: *account,
@@ -278,7 +283,7 @@ impl Router {
                 account,
                 role,
             } => {
-                let what = Happened::Room(RoomChange::RoleChanged {
+                let what = StreamEvent::Room(RoomChange::RoleChanged {
                     conversation: *conversation,
                     account: *account,
                     role: *role,
@@ -289,7 +294,7 @@ impl Router {
                 conversation,
                 topic,
             } => {
-                let what = Happened::Room(RoomChange::TopicChanged {
+                let what = StreamEvent::Room(RoomChange::TopicChanged {
                     conversation: *conversation,
                     topic: topic.as_str().to_owned(),
                 });
@@ -300,7 +305,7 @@ impl Router {
                 account,
                 by,
             } => {
-                let what = Happened::Room(RoomChange::Invited {
+                let what = StreamEvent::Room(RoomChange::Invited {
                     conversation: *conversation,
                     room_name: self.room_name(*conversation)?,
                     by: *by,
@@ -317,7 +322,7 @@ impl Router {
 
     /// Returns the message of an event, and its audience; `None` if its conversation is gone
     /// already.
-    fn sent(&mut self, position: Position, message: &SentMessage) -> Result<Told, ReadError> {
+    fn sent(&mut self, position: Position, message: &SentMessage) -> Result<LogOnce, ReadError> {
         let SentMessage {
             conversation,
             sequence,
@@ -335,7 +340,7 @@ impl Router {
         let (audience, to) = match between {
             Between::Two(low, high) => {
                 let peer = if low == *by { high } else { low };
-                let to = To::Peer {
+                let to = Destination::Peer {
                     account: peer,
                     name: self.directory.account(peer)?,
                     delivery: if low == high {
@@ -346,7 +351,7 @@ impl Router {
                 };
                 (Audience::Two(low, high), to)
             }
-            Between::Room(name) => (Audience::Room(*conversation), To::Room { name }),
+            Between::Room(name) => (Audience::Room(*conversation), Destination::Room { name }),
         };
         let row = MessageRow {
             position,
@@ -363,7 +368,7 @@ impl Router {
             mentions: mentions.clone(),
             reactions: Vec::new(),
         };
-        Ok(Some((audience, Happened::Sent(row))))
+        Ok(Some((audience, StreamEvent::Sent(row))))
     }
 
     fn audience(&mut self, id: ConversationId) -> Result<Option<Audience>, ReadError> {
@@ -389,7 +394,7 @@ fn message(conversation: ConversationId, sequence: Sequence) -> MessageRef {
     }
 }
 
-fn tell(position: Position, audience: Audience, what: Happened) -> Routed {
+fn tell(position: Position, audience: Audience, what: StreamEvent) -> Routed {
     let item = Item::new(show::event(StreamItem { position, what }));
     Routed::Tell(position, audience, Arc::new(item))
 }

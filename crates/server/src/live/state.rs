@@ -10,7 +10,7 @@ use conclave_storage::state::Reader;
 use tokio::sync::Semaphore;
 
 use super::{feed, hub, presence, router, typing};
-use crate::auth::read_turns::{Paces, ReadTurns};
+use crate::auth::read_turns::{RateLimiters, ReadTurns};
 
 /// Maximum number of streams of one node. At the bound another is refused as busy.
 const STREAMS_MAX: usize = 10_000;
@@ -50,7 +50,7 @@ impl LiveState {
         reader: Reader,
         blocks: Blocks,
         applied: u64,
-        paces: &Paces,
+        paces: &RateLimiters,
     ) -> std::io::Result<Self> {
         let Blocks { hub, blocks } = blocks;
         hub.publish(None, Position::end_of(applied));

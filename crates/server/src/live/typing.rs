@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn writing_is_told_once_in_a_while() {
+    async fn typing_events_are_rate_limited() {
         let typing = Typing::default();
         let (room, alice, bob) = (ConversationId(1), AccountId(1), AccountId(2));
         assert!(typing.admit(room, alice));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_account_that_writes_everywhere_is_shown_in_a_few_places() {
+    async fn typing_is_shown_in_a_bounded_number_of_conversations() {
         let typing = Typing::default();
         let alice = AccountId(1);
         let shown = |rooms: u64| {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_memory_of_typists_is_bounded() {
+    async fn remembered_typists_are_bounded() {
         let typing = Typing::default();
         let admitted = |first: u64| {
             let accounts = (first..first + 2 * TYPISTS_MAX as u64).map(AccountId);

@@ -7,14 +7,14 @@ use tokio::task::JoinHandle;
 use crate::{
     api::operator_file,
     cluster::{
-        exchange, full_leader, join, keys, peers_file_writer, preferred_leader, space_watch,
+        full_leader, join, keys, peers_file_writer, preferred_leader, rotation, space_watch,
     },
-    context::shared::Shared,
+    context::node_context::NodeContext,
     integrity::{check, digests},
 };
 
 /// Starts all background tasks; the caller aborts them when it stops the node.
-pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
+pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 13] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -22,7 +22,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
         tokio::spawn(space_watch::watch(shared.clone())),
         tokio::spawn(join::take_place(shared.clone())),
         tokio::spawn(keys::keep(shared.clone())),
-        tokio::spawn(exchange::keep(shared.clone())),
+        tokio::spawn(rotation::keep(shared.clone())),
         tokio::spawn(preferred_leader::keep(shared.clone())),
         tokio::spawn(full_leader::keep(shared.clone())),
         tokio::spawn(peers_file_writer::keep(shared.clone())),

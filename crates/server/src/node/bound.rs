@@ -63,10 +63,10 @@ impl Bound {
     }
 }
 
-async fn listen(address: &str, whom: &'static str) -> Result<TcpListener, StartError> {
+async fn listen(address: &str, callers: &'static str) -> Result<TcpListener, StartError> {
     let failed = |source| StartError::Listen {
         address: address.to_owned(),
-        whom,
+        callers,
         source,
     };
     listen_on(address).await.map_err(failed)

@@ -27,12 +27,12 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     api::{accounts::Accounts, admin::Admin, chat::Chat, live::Live, rooms::Rooms},
-    cluster::{bootstrap::Introduction, moments},
-    connections::{Limits, Places, Ports},
-    context::shared::Shared,
+    cluster::{bootstrap::Introduction, gossip},
+    connections::{ConnectionSlots, Limits, Ports},
+    context::node_context::NodeContext,
     http::{
         gate::Gate,
-        serve::{Door, serve},
+        serve::{PortConfig, serve},
         webhooks,
     },
     peer::transport::PEER_MESSAGE_BYTES_MAX,
@@ -49,7 +49,7 @@ const ADDRESSES_MAX: usize = 8;
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// Serves on both listeners until the tasks are aborted.
 pub(crate) fn start(
-    shared: &Arc<Shared>,
+    shared: &Arc<NodeContext>,
     clients: TcpListener,
     peers: TcpListener,
     limits: &Limits,
@@ -62,22 +62,22 @@ pub(crate) fn start(
     let router = peer_routes(shared).into_axum_router();
     let of_peers = with_fallback(router, "peer", "clients", &["/conclave.v1.", "/grpc."]);
     let limits = Arc::new(limits.clone());
-    let door_of_clients = Door {
-        places: shared.client_places.clone(),
+    let door_of_clients = PortConfig {
+        places: shared.client_slots.clone(),
         limits: limits.clone(),
         accept: shared.security.for_clients(),
         gate: Gate::Clients(shared.clone()),
         routes: of_clients.prepare(),
-        whom: "clients",
+        callers: "clients",
         for_clients: true,
     };
-    let door_of_peers = Door {
-        places: shared.peer_places.clone(),
+    let door_of_peers = PortConfig {
+        places: shared.peer_slots.clone(),
         limits,
         accept: Some(shared.security.for_peers()),
         gate: Gate::Peers(shared.clone()),
         routes: of_peers.prepare(),
-        whom: "peers",
+        callers: "peers",
         for_clients: false,
     };
     // The servers end with their tasks.
@@ -87,12 +87,12 @@ pub(crate) fn start(
         tokio::spawn(serve(door_of_peers, peers, never)),
         tokio::spawn(keep_places(shared.clone())),
         tokio::spawn(report_health(shared.clone(), reporter)),
-        tokio::spawn(moments::share(shared.clone())),
+        tokio::spawn(gossip::share(shared.clone())),
     ]
 }
 
 /// Keeps places on the peer port for the addresses of the members; never ends.
-async fn keep_places(shared: Arc<Shared>) {
+async fn keep_places(shared: Arc<NodeContext>) {
     loop {
         let mut addresses = Vec::new();
         for (_, member) in shared.other_members() {
@@ -100,12 +100,12 @@ async fn keep_places(shared: Arc<Shared>) {
                 addresses.extend(found.map(|found| found.ip()).take(ADDRESSES_MAX));
             }
         }
-        shared.peer_places.keep_for(addresses);
+        shared.peer_slots.keep_for(addresses);
         sleep(LOOK_UP_EVERY).await;
     }
 }
 
-fn client_routes(shared: &Arc<Shared>) -> Routes {
+fn client_routes(shared: &Arc<NodeContext>) -> Routes {
     let accounts = Accounts {
         shared: shared.clone(),
     };
@@ -157,19 +157,19 @@ pub(crate) fn introducing(
     limits: &Limits,
     introduction: Introduction,
     security: &Security,
-) -> Door {
-    Door {
-        places: Places::new(Ports::open(limits).peers, limits.held_bytes),
+) -> PortConfig {
+    PortConfig {
+        places: ConnectionSlots::new(Ports::open(limits).peers, limits.held_bytes),
         limits: Arc::new(limits.clone()),
         accept: Some(security.for_peers()),
-        gate: Gate::Introducing,
+        gate: Gate::Bootstrapping,
         routes: Routes::new(JoinServiceServer::new(introduction)).prepare(),
-        whom: "peers",
+        callers: "peers",
         for_clients: false,
     }
 }
 
-fn peer_routes(shared: &Arc<Shared>) -> Routes {
+fn peer_routes(shared: &Arc<NodeContext>) -> Routes {
     let peers = PeerServiceServer::new(Peers {
         shared: shared.clone(),
     })
@@ -205,7 +205,7 @@ fn with_fallback(
 }
 
 /// Reports `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
-async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
+async fn report_health(shared: Arc<NodeContext>, reporter: HealthReporter) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
     loop {

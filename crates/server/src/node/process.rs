@@ -27,23 +27,23 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::Codes,
+        codes::WrongCodes,
         passwords::Passwords,
-        read_turns::{Paces, ReadTurns},
+        read_turns::{RateLimiters, ReadTurns},
         registration::Registration,
         sessions::Sessions,
-        throttle::Gate,
+        throttle::AttemptGate,
     },
-    base::told::Told,
+    base::log_once::LogOnce,
     cluster::{join, roll_call, setup, start_error::StartError},
     config::node_config::NodeConfig,
-    connections::{Places, Ports},
+    connections::{ConnectionSlots, Ports},
     context::{
         check_state::Checks,
-        exchange_state::{self, Exchange},
+        node_context::{Clock, NodeContext},
         operator_calls::Operators,
         roll_call_state::{Ended, RollCall},
-        shared::{Clock, Shared},
+        rotation_state::{self, Rotation},
         space::Space,
     },
     identity::node_identity::Identity,
@@ -58,7 +58,7 @@ use crate::{
     },
     peer_api::admission::JOINS_MAX,
     protocol::problems::millis,
-    tls::{Holder, Security, security},
+    tls::{CertificateSubject, Security, security},
 };
 
 /// Maximum number of commands under way on one node. At the bound further ones are refused as busy.
@@ -80,7 +80,7 @@ const READY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running node.
 pub struct Node {
-    shared: Arc<Shared>,
+    shared: Arc<NodeContext>,
     client_address: SocketAddr,
     peer_address: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
@@ -98,7 +98,7 @@ struct Opened {
     roll: RollCall,
     snapshots: snapshots::Receiver,
     live: LiveState,
-    paces: Paces,
+    paces: RateLimiters,
     clock_offset_ms: Arc<AtomicI64>,
 }
 
@@ -118,7 +118,8 @@ impl Opened {
         let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
         let roll = RollCall::begin(config.data.clone(), config.join.clone());
         let roll = roll.map_err(|error| identity.claim().failed(error))?;
-        let transport = GrpcTransport::new(node, cluster_id, roll.life().word, locks, sender);
+        let transport =
+            GrpcTransport::new(node, cluster_id, roll.incarnation().word, locks, sender);
         let transport = Arc::new(transport);
         let clock_offset_ms = Arc::new(AtomicI64::new(config.clock_offset_ms));
         let replica_config = conclave_replica::Config {
@@ -145,7 +146,7 @@ impl Opened {
         };
         let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
         let applied = *replica.applied().borrow();
-        let paces = Paces::default();
+        let paces = RateLimiters::default();
         let live = match LiveState::start(replica.reader(), blocks, applied, &paces) {
             Ok(live) => live,
             Err(error) => {
@@ -183,7 +184,7 @@ impl Node {
                 // The damage is recorded now, and the next attempt repairs it.
                 None if repairs < REPAIRS_MAX => repairs += 1,
                 None => {
-                    let sentence = "the data is damaged again and again".to_owned();
+                    let sentence = "the data is still damaged after several repairs".to_owned();
                     return Err(StartError::System(sentence));
                 }
             }
@@ -196,39 +197,39 @@ impl Node {
         let ports = Ports::open(&config.limits);
         let bound = Bound::open(&config).await?;
         let own = bound.member(&config)?;
-        let origin = Box::pin(resolve::find(&config, &own, &bound.peers)).await?;
-        let (identity, members) = (origin.identity, origin.members);
+        let resolved = Box::pin(resolve::find(&config, &own, &bound.peers)).await?;
+        let (identity, members) = (resolved.identity, resolved.members);
         let node = identity.node;
         let own = members.get(&node).cloned().unwrap_or(own);
-        let holder = Holder::at(Some(node), &[&own.client_address]);
-        let security = security::of(config.plain, Some(&origin.credentials), holder)?;
-        let resumed = exchange_state::resume(&config.data, &security.tls);
+        let subject = CertificateSubject::at(Some(node), &[&own.client_address]);
+        let security = security::of(config.plain, Some(&resolved.credentials), subject)?;
+        let resumed = rotation_state::resume(&config.data, &security.tls);
         resumed.map_err(|error| identity.claim().failed(error))?;
 
         let Some(opened) = Opened::open(&config, &identity, &security, &members).await? else {
             return Ok(None);
         };
         let system = |problem: Problem| StartError::System(problem.to_string());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(NodeContext {
             identity,
             security,
             secret_is_given: config.secret_file.is_some(),
-            exchange: Exchange::default(),
+            rotation: Rotation::default(),
             joins: Semaphore::new(JOINS_MAX),
             nodes: RwLock::default(),
             replica: opened.replica,
             transport: opened.transport,
             sessions: Sessions::default(),
             passwords: Passwords::new().map_err(system)?,
-            gate: Gate::default(),
-            codes: Codes::default(),
+            gate: AttemptGate::default(),
+            codes: WrongCodes::default(),
             registration: config
                 .registration
                 .unwrap_or_else(|| Registration::default_at(bound.client_address.ip())),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
-            client_places: Places::new(ports.clients, config.limits.held_bytes),
-            peer_places: Places::new(ports.peers, config.limits.held_bytes),
+            client_slots: ConnectionSlots::new(ports.clients, config.limits.held_bytes),
+            peer_slots: ConnectionSlots::new(ports.peers, config.limits.held_bytes),
             turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &opened.paces),
             searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &opened.paces),
             live: opened.live,
@@ -238,9 +239,9 @@ impl Node {
             compared: Digests::default(),
             checks: Checks::default(),
             stopping: watch::Sender::new(false),
-            refused: Told::default(),
+            refused: LogOnce::default(),
             operators: Operators::default(),
-            callers_refused: Told::default(),
+            callers_refused: LogOnce::default(),
             members,
             roll: Arc::new(opened.roll),
             own,
@@ -250,9 +251,9 @@ impl Node {
             stale_limit: Duration::from_secs(config.stale_seconds),
         });
         if config.unsafe_no_sync {
-            tracing::warn!("the log is not synced: what is acknowledged may be lost");
+            tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }
-        tracing::info!(registration = %shared.registration, "who may create accounts is decided");
+        tracing::info!(registration = %shared.registration, "registration policy");
         Ok(Some(Self::serve(
             shared,
             bound,
@@ -263,7 +264,7 @@ impl Node {
 
     /// Serves both listeners, and begins what runs in the background.
     fn serve(
-        shared: Arc<Shared>,
+        shared: Arc<NodeContext>,
         bound: Bound,
         config: &NodeConfig,
         clock_offset_ms: Arc<AtomicI64>,
@@ -374,7 +375,7 @@ impl Node {
                 if let Some(damage) = self.shared.replica.damage()
                     && let Err(error) = repair::note(self.shared.identity.claim(), &damage)
                 {
-                    tracing::error!(%error, "that the data is damaged was not noted");
+                    tracing::error!(%error, "failed to record data damage");
                 }
                 reason
             }
@@ -427,8 +428,8 @@ impl Node {
         self.shared.live.stop();
         let voters = self.shared.replica.status().members.voters;
         if voters.iter().any(|set| set.len() > 1) {
-            let handed_over = self.shared.replica.hand_over(limit / 2).await;
-            tracing::info!(node = self.node(), handed_over, "stopping");
+            let stepped_down = self.shared.replica.step_down(limit / 2).await;
+            tracing::info!(node = self.node(), stepped_down, "stopping");
         }
         // All permits are free once no command is under way.
         let count = u32::try_from(COMMANDS_MAX).unwrap_or(u32::MAX);

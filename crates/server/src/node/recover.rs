@@ -16,15 +16,15 @@ use std::{
 };
 
 use conclave_core::{Batch, NodeId, OnceId, Timestamp};
-use conclave_replica::{Members, Standing, Survivor};
+use conclave_replica::{Members, Survivor, SurvivorState};
 use conclave_wire::request;
 
 use crate::{
     base::random,
     identity::{
-        epoch, lives,
+        epoch, incarnations,
         node_identity::{self, Claim, IdentityError, Stored},
-        peers_file::{PeersFile, Place},
+        peers_file::{MemberAddresses, PeersFile},
     },
     integrity::repair::{self, Health},
     peer::codec::WireCodec,
@@ -59,7 +59,7 @@ pub enum RecoverError {
     #[error("the data cannot be opened")]
     Replica(#[from] conclave_replica::StartError),
     /// The node has no vote: it followed only, or its log is empty.
-    #[error("node {node} is no voter of its cluster")]
+    #[error("node {node} is not a voter of its cluster")]
     NoVoter {
         /// Number of the node.
         node: u64,
@@ -84,7 +84,7 @@ fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> RecoverError {
 pub struct Recovery {
     claim: Claim,
     stored: Stored,
-    standing: Standing,
+    standing: SurvivorState,
 }
 
 /// Result of a recovery.
@@ -150,7 +150,7 @@ impl Recovery {
 
     /// Returns what the survivor's data holds.
     #[must_use]
-    pub fn standing(&self) -> &Standing {
+    pub fn standing(&self) -> &SurvivorState {
         &self.standing
     }
 
@@ -177,8 +177,8 @@ impl Recovery {
         let cluster_id = epoch::next(&self.stored.cluster_id)
             .map_err(|problem| failed("naming the cluster")(io::Error::other(problem)))?;
         let stored = self.stored.alone(cluster_id.clone());
-        node_identity::write(data, &stored).map_err(failed("writing who the node is"))?;
-        lives::forget_others(data).map_err(failed("forgetting the lost nodes"))?;
+        node_identity::write(data, &stored).map_err(failed("writing the node's identity"))?;
+        incarnations::forget_others(data).map_err(failed("forgetting the lost nodes"))?;
         let own = self
             .standing
             .members
@@ -186,7 +186,7 @@ impl Recovery {
             .get(&node)
             .cloned()
             .unwrap_or_default();
-        let place = Place {
+        let place = MemberAddresses {
             peer_address: own.peer_address.clone(),
             client_address: own.client_address.clone(),
         };

@@ -12,24 +12,24 @@ use tokio::net::TcpListener;
 
 use crate::{
     cluster::{
-        bootstrap::{self, Found, Introduction},
+        bootstrap::{self, Discovery, Introduction},
         join::{self, issued_in},
         start_error::StartError,
     },
     config::node_config::NodeConfig,
     files::durable,
-    http::serve::Introducing,
+    http::serve::BootstrapListener,
     identity::{
         epoch,
         join_token::JoinToken,
-        node_identity::{Claim, Identity, Stored, Wish},
+        node_identity::{Claim, Identity, PendingRole, Stored},
         secret::ClusterSecret,
     },
-    integrity::repair::{self, Health, Note, Surroundings},
+    integrity::repair::{self, DamageRecord, Health, RepairContext},
     node::listeners,
     peer::join_client::Trust,
     tls::{
-        Holder, Issued, NodeKey, Security,
+        CertificateSubject, Issued, NodeKey, Security,
         security::{self, Credentials, SecurityError},
     },
 };
@@ -40,7 +40,7 @@ const REQUEST_FILE: &str = "joining";
 const REQUEST_ID_BYTES: usize = 16;
 
 /// Identity of the node, with its credentials and members.
-pub(crate) struct Origin {
+pub(crate) struct ResolvedNode {
     pub(crate) identity: Identity,
     /// Proof that the node belongs to the cluster.
     pub(crate) credentials: Credentials,
@@ -53,31 +53,29 @@ pub(crate) async fn find(
     config: &NodeConfig,
     own: &Member,
     peers: &TcpListener,
-) -> Result<Origin, StartError> {
+) -> Result<ResolvedNode, StartError> {
     let configured = config.members()?;
     let claim = Claim::take(&config.data)?;
     let given = given_secret(config)?;
     let kept = ClusterSecret::load(&config.data).map_err(unusable)?;
     let secret = match (kept, given) {
         (Some(kept), Some(given)) if kept.follows(&given) => {
-            tracing::warn!(
-                "the secret that was given is from before an exchange: replace its file"
-            );
+            tracing::warn!("the given secret is older than the last rotation: replace its file");
             Some(kept)
         }
-        // The operator brings back a voter that has missed an exchange.
+        // The operator brings back a voter that has missed a rotation.
         (Some(kept), Some(given)) if given.follows(&kept) => {
             given.store(&config.data).map_err(unusable)?;
             Some(given)
         }
         (Some(kept), Some(given)) if kept != given => {
-            let sentence = "the secret that was given is not the one of this data directory";
+            let sentence = "the given secret is not that of this data directory";
             return Err(StartError::Join(sentence.to_owned()));
         }
         (kept, given) => kept.or(given),
     };
     let issued = Issued::load(&config.data).map_err(unusable)?;
-    let seeker = Seeker {
+    let resolver = StartupResolver {
         config,
         own,
         secret,
@@ -87,24 +85,24 @@ pub(crate) async fn find(
     let stored = match repair::look(&claim)? {
         Health::Node(stored) => Some(stored),
         Health::New => None,
-        Health::Damaged(note, stored) => Some(seeker.come_back(&claim, note, stored).await?),
+        Health::Damaged(note, stored) => Some(resolver.come_back(&claim, note, stored).await?),
     };
     if let Some(stored) = stored {
-        return seeker.again(claim, stored);
+        return resolver.again(claim, stored);
     }
     config.check_joining()?;
     if config.join_token.is_some() {
-        seeker.join_by_token(claim).await
+        resolver.join_by_token(claim).await
     } else if config.bootstrap_expect > 0 {
-        seeker.found(claim, peers).await
+        resolver.bootstrap(claim, peers).await
     } else if !config.join.is_empty() {
-        seeker.wait_to_be_added(claim).await
+        resolver.wait_to_be_added(claim).await
     } else {
-        seeker.make(claim)
+        resolver.make(claim)
     }
 }
 
-struct Seeker<'a> {
+struct StartupResolver<'a> {
     config: &'a NodeConfig,
     own: &'a Member,
     secret: Option<ClusterSecret>,
@@ -113,19 +111,19 @@ struct Seeker<'a> {
     configured: BTreeMap<u64, Member>,
 }
 
-impl Seeker<'_> {
-    fn again(self, claim: Claim, stored: Stored) -> Result<Origin, StartError> {
-        let founders = bootstrap::members_of(&stored.founders);
+impl StartupResolver<'_> {
+    fn again(self, claim: Claim, stored: Stored) -> Result<ResolvedNode, StartError> {
+        let initial_members = bootstrap::members_of(&stored.initial_members);
         let identity = claim.again(stored, self.config.node)?;
         let mut members = match self.configured.is_empty() {
-            true => founders,
+            true => initial_members,
             false => self.configured,
         };
         members.entry(identity.node).or_insert(self.own.clone());
         // After a repair they may differ from before.
         let issued = Issued::load(&self.config.data).map_err(unusable)?;
         let credentials = credentials(self.secret, issued).ok_or(SecurityError::SecretMissing)?;
-        Ok(Origin {
+        Ok(ResolvedNode {
             identity,
             credentials,
             members,
@@ -136,10 +134,10 @@ impl Seeker<'_> {
     async fn come_back(
         &self,
         claim: &Claim,
-        note: Note,
+        note: DamageRecord,
         stored: Option<Stored>,
     ) -> Result<Stored, StartError> {
-        let around = Surroundings {
+        let around = RepairContext {
             config: self.config,
             own: self.own,
             credentials: self.credentials(),
@@ -150,8 +148,8 @@ impl Seeker<'_> {
 
     /// Returns the security that holds before the node has its place.
     fn security(&self, node: Option<u64>) -> Result<Security, SecurityError> {
-        let holder = Holder::at(node, &[]);
-        security::of(self.config.plain, self.credentials().as_ref(), holder)
+        let subject = CertificateSubject::at(node, &[]);
+        security::of(self.config.plain, self.credentials().as_ref(), subject)
     }
 
     fn credentials(&self) -> Option<Credentials> {
@@ -159,7 +157,7 @@ impl Seeker<'_> {
     }
 
     /// Makes a cluster of the members that the flags name, or of this node alone.
-    fn make(self, claim: Claim) -> Result<Origin, StartError> {
+    fn make(self, claim: Claim) -> Result<ResolvedNode, StartError> {
         let alone = self.configured.is_empty();
         let node = self.config.node.unwrap_or(1);
         let members = match alone {
@@ -178,53 +176,53 @@ impl Seeker<'_> {
             false => name_of_cluster(&secret, &members),
         };
         let identity = claim.keep(Stored::made(name, node))?;
-        Ok(Origin {
+        Ok(ResolvedNode {
             identity,
             credentials: Credentials::Secret(secret),
             members,
         })
     }
 
-    async fn join_by_token(self, claim: Claim) -> Result<Origin, StartError> {
+    async fn join_by_token(self, claim: Claim) -> Result<ResolvedNode, StartError> {
         let text = self.config.join_token.as_deref().unwrap_or_default();
-        let not_one = || StartError::Join("this is no token to join".to_owned());
+        let not_one = || StartError::Join("this is not a join token".to_owned());
         let token = JoinToken::from_text(text).ok_or_else(not_one)?;
-        let pass = join_request::Pass::TokenSecret(token.secret.to_vec().into());
+        let credential = join_request::Credential::TokenSecret(token.secret.to_vec().into());
         let trust = Trust::of_token(&token);
-        self.join(claim, pass, &trust).await
+        self.join(claim, credential, &trust).await
     }
 
     async fn join(
         self,
         claim: Claim,
-        pass: join_request::Pass,
+        credential: join_request::Credential,
         trust: &Trust,
-    ) -> Result<Origin, StartError> {
+    ) -> Result<ResolvedNode, StartError> {
         let data = &self.config.data;
         let key = NodeKey::load_or_make(data).map_err(unusable)?;
         let request = peer::JoinRequest {
             request_id: request_id(data).map_err(unusable)?.into(),
             public_key: key.public().into(),
-            pass: Some(pass),
+            credential: Some(credential),
             peer_address: self.own.peer_address.clone(),
             client_address: self.own.client_address.clone(),
             replaces_node_id: self.config.replaces.unwrap_or(0),
         };
         let asked = join::ask(&self.config.join, trust, &request).await;
-        let let_in = asked.map_err(|problem| StartError::Refused(Box::new(problem)))?;
+        let admitted = asked.map_err(|problem| StartError::Refused(Box::new(problem)))?;
         let credentials = match self.secret {
             Some(secret) => Credentials::Secret(secret),
-            None => Credentials::Issued(issued_in(&key, &let_in)?),
+            None => Credentials::Issued(issued_in(&key, &admitted)?),
         };
         credentials.store(data).map_err(unusable)?;
-        let wish = Wish {
-            voter: let_in.voter,
-            replaces: let_in.replaces_node_id,
+        let pending_role = PendingRole {
+            voter: admitted.voter,
+            replaces: admitted.replaces_node_id,
         };
-        let cluster_id = epoch::name(&let_in.cluster_id, &credentials.cluster_id());
-        let stored = Stored::joined(cluster_id, let_in.node_id, Some(wish));
+        let cluster_id = epoch::name(&admitted.cluster_id, &credentials.cluster_id());
+        let stored = Stored::joined(cluster_id, admitted.node_id, Some(pending_role));
         let identity = claim.keep(stored)?;
-        Ok(Origin {
+        Ok(ResolvedNode {
             members: BTreeMap::from([(identity.node, self.own.clone())]),
             identity,
             credentials,
@@ -232,9 +230,13 @@ impl Seeker<'_> {
     }
 
     /// Makes a cluster with the other nodes, or joins it if they have made it before.
-    async fn found(self, claim: Claim, peers: &TcpListener) -> Result<Origin, StartError> {
+    async fn bootstrap(
+        self,
+        claim: Claim,
+        peers: &TcpListener,
+    ) -> Result<ResolvedNode, StartError> {
         let missing = || {
-            let sentence = "nodes that shall find each other need the same --secret-file";
+            let sentence = "nodes that find each other need the same --secret-file";
             StartError::Join(sentence.to_owned())
         };
         let secret = self.secret.clone().ok_or_else(missing)?;
@@ -246,21 +248,21 @@ impl Seeker<'_> {
         let introduction =
             Introduction::new(secret.clone(), data, own, expected).map_err(unusable)?;
         let security = self.security(None)?;
-        let trust = Trust::of_keepers(&security);
-        let door = listeners::introducing(&self.config.limits, introduction.clone(), &security);
-        let introducing = Introducing::start(door, same(peers).map_err(unusable)?);
+        let trust = Trust::of_key_holders(&security);
+        let port = listeners::introducing(&self.config.limits, introduction.clone(), &security);
+        let introducing = BootstrapListener::start(port, same(peers).map_err(unusable)?);
         let found = bootstrap::find(&introduction, &self.config.join, &trust).await;
         introducing.end().await;
-        let Found::Founders(founders) = found else {
-            let pass = join_request::Pass::JoinKey(secret.join_key().to_vec().into());
-            return self.join(claim, pass, &trust).await;
+        let Discovery::Bootstrap(initial_members) = found else {
+            let credential = join_request::Credential::JoinKey(secret.join_key().to_vec().into());
+            return self.join(claim, credential, &trust).await;
         };
-        let node = introduction.number_in(&founders).unwrap_or(0);
+        let node = introduction.number_in(&initial_members).unwrap_or(0);
         secret.store(data).map_err(unusable)?;
         let mut stored = Stored::made(secret.cluster_id(), node);
-        let members = bootstrap::members_of(&founders);
-        stored.founders = founders;
-        Ok(Origin {
+        let members = bootstrap::members_of(&initial_members);
+        stored.initial_members = initial_members;
+        Ok(ResolvedNode {
             identity: claim.keep(stored)?,
             credentials: Credentials::Secret(secret),
             members,
@@ -268,13 +270,13 @@ impl Seeker<'_> {
     }
 
     /// Waits until an administrator has added this node by its number.
-    async fn wait_to_be_added(self, claim: Claim) -> Result<Origin, StartError> {
+    async fn wait_to_be_added(self, claim: Claim) -> Result<ResolvedNode, StartError> {
         let node = self.config.node.unwrap_or(1);
         let trust = Trust::of(&self.security(Some(node))?);
         let cluster = join::find(&self.config.join, node, &trust).await;
         let credentials = self.credentials().ok_or(SecurityError::SecretMissing)?;
         credentials.store(&self.config.data).map_err(unusable)?;
-        Ok(Origin {
+        Ok(ResolvedNode {
             identity: claim.keep(Stored::joined(cluster.cluster_id, node, None))?,
             credentials,
             members: BTreeMap::from([(node, self.own.clone())]),
@@ -300,7 +302,7 @@ fn given_secret(config: &NodeConfig) -> Result<Option<ClusterSecret>, StartError
 }
 
 /// Returns the credentials of a node. The secret takes precedence: a node that has it signs for
-/// itself. A secret from before an exchange is ignored.
+/// itself. A secret from before a rotation is ignored.
 fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<Credentials> {
     let generation = issued.as_ref().map_or(0, |issued| issued.generation);
     match secret.filter(|secret| secret.generation() >= generation) {

@@ -14,7 +14,7 @@ use tonic::{
 
 use crate::tls::Dial;
 
-/// How long a connection may take to be made: longer than a flood of strangers can delay it. A
+/// How long a connection may take to be made: longer than a flood of callers can delay it. A
 /// healthy machine answers far sooner.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// Interval of keep-alive pings, and how long the answer may take: a machine that has disappeared

@@ -225,7 +225,7 @@ pub(crate) fn outcome_in(
                 index: outcome.log_index,
             }),
             Err(error) => {
-                tracing::warn!(%error, "a peer's answer cannot be understood");
+                tracing::warn!(%error, "failed to decode a peer's answer");
                 Err(unknown)
             }
         },

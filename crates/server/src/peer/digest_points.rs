@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_peer_tells_is_what_it_has() {
+    fn digest_points_round_trip_and_malformed_points_are_dropped() {
         let chain = [(64, 1), (128, 2)].map(|(at, byte)| ((Kind::Chain, at), [byte; 32]));
         let mut told = Points::from(chain);
         told.insert((Kind::Rows, 64), [5; 32]);

@@ -34,17 +34,17 @@ impl Trust {
 
     /// Trusts the nodes that have a certificate of the cluster.
     pub(crate) fn of(security: &Security) -> Self {
-        Self(security.dial_anybody())
+        Self(security.dial_any_node())
     }
 
     /// Trusts the nodes that have the key of the cluster's authority: only these may receive a
     /// secret.
-    pub(crate) fn of_keepers(security: &Security) -> Self {
-        Self(security.dial_any_keeper())
+    pub(crate) fn of_key_holders(security: &Security) -> Self {
+        Self(security.dial_any_key_holder())
     }
 
     fn channel(&self, address: &str) -> Result<Channel, PeerError> {
-        let unreachable = || PeerError::Unreachable(format!("{address} is no address"));
+        let unreachable = || PeerError::Unreachable(format!("{address} is not an address"));
         connect_lazily(address, &self.0).ok_or_else(unreachable)
     }
 }
@@ -130,7 +130,7 @@ pub(crate) async fn status(
 }
 
 fn channel(address: &str, dial: &Dial) -> Result<Channel, PeerError> {
-    let unreachable = || PeerError::Unreachable(format!("{address} is no address"));
+    let unreachable = || PeerError::Unreachable(format!("{address} is not an address"));
     connect_lazily(address, dial).ok_or_else(unreachable)
 }
 

@@ -74,7 +74,7 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
         }),
         None => Err(problems::refused(
             Reason::ChangeMissing,
-            "the request says nothing that shall change",
+            "the request names no change",
         )),
     }
 }

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_is_unreachable_once_and_reachable_once() {
+    async fn each_change_of_reachability_is_reported_once() {
         let peer = Reachability::new(2);
         for _ in 0..2 {
             assert!(!peer.changes(true));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_with_an_answer_between_them_are_no_silence() {
+    async fn failures_between_answers_do_not_make_a_peer_unreachable() {
         let peer = Reachability::new(2);
         for _ in 0..10 {
             assert!(!peer.changes(false));

@@ -48,8 +48,8 @@ pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) struct GrpcTransport {
     node: u64,
     cluster_id: String,
-    /// Word of this node's life.
-    life: u64,
+    /// Word of this node's incarnation.
+    incarnation: u64,
     security: Security,
     /// Addresses of members that are not reached where the caller thinks.
     moved: Mutex<BTreeMap<u64, String>>,
@@ -63,14 +63,14 @@ impl GrpcTransport {
     pub(crate) fn new(
         node: u64,
         cluster_id: String,
-        life: u64,
+        incarnation: u64,
         security: Security,
         snapshots: snapshots::Sender,
     ) -> Self {
         Self {
             node,
             cluster_id,
-            life,
+            incarnation,
             security,
             moved: Mutex::default(),
             peers: Mutex::default(),
@@ -133,12 +133,12 @@ impl GrpcTransport {
             cluster_id: self.cluster_id.clone(),
             source_node_id: self.node,
             target_node_id,
-            source_life: self.life,
+            source_incarnation: self.incarnation,
         }
     }
 
     /// Returns the envelope of a request to a node whose number is not known.
-    pub(crate) fn envelope_for_anybody(&self) -> peer::Envelope {
+    pub(crate) fn envelope_for_any_node(&self) -> peer::Envelope {
         self.envelope(0)
     }
 }
@@ -232,7 +232,7 @@ impl GrpcPeer {
         self.renew_line();
         let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
         let Some(channel) = line.channel.clone() else {
-            let sentence = format!("{} is no address", line.address);
+            let sentence = format!("{} is not an address", line.address);
             return Err(PeerError::Unreachable(sentence));
         };
         Ok(PeerServiceClient::new(channel)
@@ -290,16 +290,16 @@ impl GrpcPeer {
     }
 
     /// Sends gossip to the peer.
-    pub(crate) async fn share(
+    pub(crate) async fn gossip(
         &self,
-        moment: peer::share_moment_request::Moment,
+        news: peer::gossip_request::News,
         limit: Duration,
     ) -> Result<(), PeerError> {
-        let request = peer::ShareMomentRequest {
+        let request = peer::GossipRequest {
             envelope: Some(self.envelope.clone()),
-            moment: Some(moment),
+            news: Some(news),
         };
-        let call = |mut service: Service| async move { service.share_moment(request).await };
+        let call = |mut service: Service| async move { service.gossip(request).await };
         self.call(limit, call).await.map(|_| ())
     }
 
@@ -321,18 +321,18 @@ impl GrpcPeer {
     }
 
     /// Asks the peer, as the leader, to transfer leadership.
-    pub(crate) async fn hand_over(
+    pub(crate) async fn transfer_leader(
         &self,
         to: u64,
         credential: &Credential,
         limit: Duration,
     ) -> Result<u64, Problem> {
-        let request = peer::HandOverRequest {
+        let request = peer::TransferLeaderRequest {
             envelope: Some(self.envelope.clone()),
             to_node_id: to,
         };
         let request = on_behalf(request, credential, limit);
-        let call = |mut service: Service| async move { service.hand_over(request).await };
+        let call = |mut service: Service| async move { service.transfer_leader(request).await };
         Ok(self.ask(limit, call).await?.leader_node_id)
     }
 
@@ -477,21 +477,21 @@ impl Peer for GrpcPeer {
         })
     }
 
-    fn transfer_leader(
+    fn timeout_now(
         &self,
         from: Vote,
         to: u64,
         last: Option<LogId>,
         limit: Duration,
     ) -> BoxFuture<'_, Result<(), PeerError>> {
-        let request = peer::TransferLeaderRequest {
+        let request = peer::TimeoutNowRequest {
             envelope: Some(self.envelope.clone()),
             from_leader: Some(convert::vote_out(from)),
             to_node_id: to,
             last_log_id: last.map(convert::log_id_out),
         };
         Box::pin(async move {
-            let call = |mut service: Service| async move { service.transfer_leader(request).await };
+            let call = |mut service: Service| async move { service.timeout_now(request).await };
             self.call(limit, call).await.map(|_| ())
         })
     }

@@ -7,8 +7,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_core::{Accepted, NodeId, Pass};
-use conclave_replica::{Change, MEMBERS_MAX, Member, Place, Refusal};
+use conclave_core::{Accepted, JoinCredential, NodeId};
+use conclave_replica::{Change, MEMBERS_MAX, Member, NodeMembership, Refusal};
 use conclave_wire::{
     Problem, Reason, address,
     peer::{self, join_request, join_service_server::JoinService},
@@ -20,16 +20,16 @@ use tonic::{Request, Response, Status};
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
-    cluster::{bootstrap::founder_out, keys::key_invalid},
-    context::{access::accepted, shared::Shared},
+    cluster::{bootstrap::initial_member_out, keys::key_invalid},
+    context::{access::accepted, node_context::NodeContext},
     identity::{
-        node_identity::Founder,
+        node_identity::InitialMember,
         secret::{check_key, no_key},
     },
     peer::membership::ChangeRequest,
     peer_api::{peer_guard::caller, peer_roles},
     protocol::problems,
-    tls::{Caller, PeerNames, PublicKey, Shown},
+    tls::{Caller, PeerNames, Presented, PublicKey},
 };
 
 /// Maximum number of machines that are being admitted at once. At the bound another one is asked to
@@ -45,20 +45,20 @@ const BARRIER_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub(crate) struct Admission {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
 }
 
 impl Admission {
-    async fn let_in(
+    async fn admit_machine(
         &self,
         request: peer::JoinRequest,
         deadline: Deadline,
         caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
         let from = caller.address;
-        self.shared.door()?;
+        self.shared.refuse_if_stopping()?;
         let _turn = self.shared.joins.try_acquire().map_err(|_| Problem::Busy)?;
-        // A stranger's text is logged only up to the length of an address.
+        // The text of a caller is logged only up to the length of an address.
         let shown = request
             .peer_address
             .chars()
@@ -66,17 +66,19 @@ impl Admission {
         let address: String = shown.take(ADDRESS_SHOWN_MAX).collect();
         let outcome = self.shared.admit(request, deadline, caller).await;
         match &outcome {
-            Ok(let_in) => tracing::info!(node = let_in.node_id, address, "a machine was let in"),
+            Ok(admitted) => {
+                tracing::info!(node = admitted.node_id, address, "a machine was admitted")
+            }
             Err(problem @ Problem::Refused { .. }) => {
                 let told = (from.map(|from| from.ip()), problem.reason().to_string());
-                if self.shared.callers_refused.is_news(told) {
+                if self.shared.callers_refused.should_log(told) {
                     let (from, reason) =
                         (from.map(|from| from.to_string()), problem.reason().name());
                     tracing::warn!(address, from, reason, "a machine was refused");
                 }
                 sleep(REFUSED_PAUSE).await;
             }
-            Err(problem) => tracing::debug!(address, %problem, "a machine has to ask again"),
+            Err(problem) => tracing::debug!(address, %problem, "failed to answer a join request"),
         }
         outcome
     }
@@ -91,8 +93,8 @@ impl JoinService for Admission {
         let deadline = Deadline::in_headers(request.metadata().as_ref());
         let caller = caller(&request);
         self.shared.may_ask(&caller, peer_roles::JOIN)?;
-        let let_in = self.let_in(request.into_inner(), deadline, &caller);
-        Ok(Response::new(let_in.await?))
+        let admitted = self.admit_machine(request.into_inner(), deadline, &caller);
+        Ok(Response::new(admitted.await?))
     }
 
     async fn introduce(
@@ -102,25 +104,28 @@ impl JoinService for Admission {
         let shared = &self.shared;
         shared.may_ask(&caller(&request), peer_roles::INTRODUCE)?;
         check_key(shared.secret().as_ref(), &request.into_inner().join_key)?;
-        let mut founders = shared.identity.founders();
-        if founders.is_empty() {
-            founders = members_as_founders(shared);
+        let mut initial_members = shared.identity.initial_members();
+        if initial_members.is_empty() {
+            initial_members = members_as_initial(shared);
         }
         Ok(Response::new(peer::IntroduceResponse {
             instance: String::new(),
             client_address: shared.own_client_address(),
             expected: 0,
-            founders: founders.into_iter().map(founder_out).collect(),
+            initial_members: initial_members
+                .into_iter()
+                .map(initial_member_out)
+                .collect(),
         }))
     }
 }
 
 /// Returns the members in the place of initial members, for a cluster that was not made by nodes
 /// that found each other: no machine that asks has made it.
-fn members_as_founders(shared: &Shared) -> Vec<Founder> {
+fn members_as_initial(shared: &NodeContext) -> Vec<InitialMember> {
     let members = shared.members().into_iter();
     members
-        .map(|(node, member)| Founder {
+        .map(|(node, member)| InitialMember {
             node,
             peer_address: member.peer_address,
             client_address: member.client_address,
@@ -129,7 +134,7 @@ fn members_as_founders(shared: &Shared) -> Vec<Founder> {
         .collect()
 }
 
-impl Shared {
+impl NodeContext {
     async fn admit(
         &self,
         request: peer::JoinRequest,
@@ -146,15 +151,20 @@ impl Shared {
             }
             address::check(address).map_err(invalid)?;
         }
-        let pass = match &request.pass {
-            Some(join_request::Pass::TokenSecret(shown)) => Pass::Token(token_hash(shown)),
-            Some(join_request::Pass::JoinKey(shown)) => {
-                check_key(Some(&secret), shown)?;
-                Pass::Secret { voter: true }
+        let credential = match &request.credential {
+            Some(join_request::Credential::TokenSecret(shown)) => {
+                JoinCredential::Token(token_hash(shown))
             }
-            None => self.pass_of_member(&request, caller)?,
+            Some(join_request::Credential::JoinKey(shown)) => {
+                check_key(Some(&secret), shown)?;
+                JoinCredential::Secret { voter: true }
+            }
+            None => self.credential_of_member(&request, caller)?,
         };
-        let has_secret = matches!(request.pass, Some(join_request::Pass::JoinKey(_)));
+        let has_secret = matches!(
+            request.credential,
+            Some(join_request::Credential::JoinKey(_))
+        );
         // Checked before a number is used up.
         if !has_secret && PublicKey::from_bytes(&request.public_key).is_none() {
             return Err(key_invalid());
@@ -162,7 +172,7 @@ impl Shared {
         let named = request.replaces_node_id;
         let members = self.members_with_room(named, deadline).await?;
         let known_last = NodeId(members.keys().next_back().copied().unwrap_or(0));
-        let command = request::admit_node(id, pass, known_last, &request.public_key);
+        let command = request::admit_node(id, credential, known_last, &request.public_key);
         let outcome = self.propose(command, deadline).await?;
         let (node, voter) = accepted(&outcome, |accepted| match accepted {
             Accepted::NodeAdmitted { node, voter } => Some((node.0, *voter)),
@@ -195,7 +205,7 @@ impl Shared {
             false => {
                 let of = PeerNames {
                     node,
-                    keeper: false,
+                    key_holder: false,
                     may_vote: voter,
                     takes: replaces_node_id,
                     ..PeerNames::default()
@@ -233,27 +243,27 @@ impl Shared {
         Ok(members)
     }
 
-    /// Returns the pass of a member whose data is damaged: its certificate, for its own place and
-    /// with the vote that it has.
-    fn pass_of_member(
+    /// Returns the credential of a member whose data is damaged: its certificate, for its own
+    /// place and with the vote that it has.
+    fn credential_of_member(
         &self,
         request: &peer::JoinRequest,
         caller: &Caller,
-    ) -> Result<Pass, Problem> {
-        let nothing = || problems::refused(Reason::JoinRefused, "the request shows nothing");
-        let Shown::Node(names) = caller.shown else {
+    ) -> Result<JoinCredential, Problem> {
+        let nothing = || problems::refused(Reason::JoinRefused, "no certificate or token is shown");
+        let Presented::Node(names) = caller.shown else {
             return Err(nothing());
         };
-        let is_believed = self.security.tls.believes(names.generation);
-        if names.node != request.replaces_node_id || self.is_retired(names.node) || !is_believed {
+        let is_trusted = self.security.tls.trusts(names.generation);
+        if names.node != request.replaces_node_id || self.is_retired(names.node) || !is_trusted {
             return Err(nothing());
         }
-        match self.replica.place_of(names.node) {
-            Place::Voter => Ok(Pass::Secret { voter: true }),
-            Place::Learner => Ok(Pass::Secret {
+        match self.replica.membership_of(names.node) {
+            NodeMembership::Voter => Ok(JoinCredential::Secret { voter: true }),
+            NodeMembership::Learner => Ok(JoinCredential::Secret {
                 voter: names.may_vote,
             }),
-            Place::Unknown => Err(nothing()),
+            NodeMembership::Unknown => Err(nothing()),
         }
     }
 }

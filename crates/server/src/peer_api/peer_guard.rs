@@ -8,26 +8,30 @@ use conclave_wire::{Problem, Reason};
 use tonic::Request;
 
 use crate::{
-    context::shared::Shared,
-    peer_api::peer_roles::{Call, Standing},
-    tls::{Caller, PeerNames, Shown},
+    context::node_context::NodeContext,
+    peer_api::peer_roles::{PeerCall, Standing},
+    tls::{Caller, PeerNames, Presented},
 };
 
 /// Returns the caller of a request. A request that came through no listener of ours has presented
 /// nothing.
 pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
-    let nobody = || Caller {
-        shown: Shown::Nothing,
+    let unidentified = || Caller {
+        shown: Presented::Nothing,
         address: None,
     };
-    request.extensions().get().cloned().unwrap_or_else(nobody)
+    request
+        .extensions()
+        .get()
+        .cloned()
+        .unwrap_or_else(unidentified)
 }
 
-impl Shared {
+impl NodeContext {
     /// Returns what the certificate of the caller says; refuses a caller without a certificate of a
     /// node of this cluster, and a caller that may not make this call.
-    pub(crate) fn may_call(&self, caller: &Caller, call: Call) -> Result<PeerNames, Problem> {
-        let Shown::Node(names) = caller.shown else {
+    pub(crate) fn may_call(&self, caller: &Caller, call: PeerCall) -> Result<PeerNames, Problem> {
+        let Presented::Node(names) = caller.shown else {
             let sentence = "this port is for nodes of the cluster, with a certificate";
             return Err(self.refuse(caller, Reason::NotAPeer, sentence.to_owned()));
         };
@@ -38,8 +42,8 @@ impl Shared {
         let node = names.node;
         let (reason, sentence) = match standing {
             Standing::Removed => (Reason::NodeRetired, format!("node {node} was removed")),
-            Standing::Stranger => {
-                let sentence = "its certificate is from before the secret was exchanged";
+            Standing::Unauthenticated => {
+                let sentence = "its certificate is from before the secret was rotated";
                 (Reason::NotAPeer, format!("node {node}: {sentence}"))
             }
             _ => {
@@ -47,7 +51,7 @@ impl Shared {
                 let name = call.name();
                 (
                     Reason::PeerRole,
-                    format!("node {node} is {what}: {name} is not for it"),
+                    format!("node {node} is {what}, which may not call {name}"),
                 )
             }
         };
@@ -55,7 +59,7 @@ impl Shared {
     }
 
     /// Refuses a caller without a certificate that may not make this call.
-    pub(crate) fn may_ask(&self, caller: &Caller, call: Call) -> Result<(), Problem> {
+    pub(crate) fn may_ask(&self, caller: &Caller, call: PeerCall) -> Result<(), Problem> {
         match call.is_for(self.standing(caller)) {
             true => Ok(()),
             false => self.may_call(caller, call).map(drop),
@@ -66,7 +70,7 @@ impl Shared {
     pub(crate) fn is_peer(
         &self,
         caller: &Caller,
-        call: Call,
+        call: PeerCall,
         node: u64,
     ) -> Result<PeerNames, Problem> {
         let names = self.may_call(caller, call)?;
@@ -79,7 +83,7 @@ impl Shared {
     }
 
     /// Returns the problem of a call; logs it if the peer had no right to the call.
-    pub(crate) fn told(&self, caller: &Caller, problem: Problem) -> Problem {
+    pub(crate) fn refusal_status(&self, caller: &Caller, problem: Problem) -> Problem {
         match problem {
             Problem::Refused {
                 reason, sentence, ..
@@ -94,7 +98,7 @@ impl Shared {
         // The caller will go on trying: one line for a while, not for each attempt.
         if self
             .callers_refused
-            .is_news((from.map(|from| from.ip()), sentence.clone()))
+            .should_log((from.map(|from| from.ip()), sentence.clone()))
         {
             let from = from.map(|from| from.to_string());
             tracing::warn!(from, reason = %sentence, "a call for peers was refused");

@@ -3,15 +3,15 @@
 //! A machine is judged by what this node's log says of it and by its certificate, for each request
 //! and each message of a stream. The certificate is needed where the log of this node may be
 //! behind: a leader that was added meanwhile must still be able to reach a node that has never
-//! heard of it, and only a node with the authority's key can sign itself as a keeper.
+//! heard of it, and only a node with the authority's key can sign itself as a key holder.
 //!
 //! Always true: no machine makes a call without a row.
 
-use conclave_replica::Place;
+use conclave_replica::NodeMembership;
 
 use crate::{
-    context::shared::Shared,
-    tls::{Caller, PeerNames, Shown},
+    context::node_context::NodeContext,
+    tls::{Caller, PeerNames, Presented},
 };
 
 /// Standing of a machine with this node.
@@ -21,7 +21,7 @@ pub(crate) enum Standing {
     Voter,
     /// The machine has the key of the authority, but does not vote as far as this node knows: it is
     /// to vote, or this node is behind.
-    Keeper,
+    KeyHolder,
     /// The machine follows without a vote.
     Learner,
     /// The machine has a certificate of the cluster, and this node's log does not know it.
@@ -29,7 +29,7 @@ pub(crate) enum Standing {
     /// The machine was removed.
     Removed,
     /// The machine has presented no certificate of the cluster.
-    Stranger,
+    Unauthenticated,
 }
 
 impl Standing {
@@ -37,32 +37,32 @@ impl Standing {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Voter => "a voter",
-            Self::Keeper => "a keeper that does not vote",
+            Self::KeyHolder => "a key holder that does not vote",
             Self::Learner => "a learner",
-            Self::Unknown => "no member known here",
+            Self::Unknown => "not a known member",
             Self::Removed => "a removed node",
-            Self::Stranger => "a stranger",
+            Self::Unauthenticated => "unauthenticated",
         }
     }
 }
 
-use Standing::{Keeper, Learner, Removed, Stranger, Unknown, Voter};
+use Standing::{KeyHolder, Learner, Removed, Unauthenticated, Unknown, Voter};
 
 /// Nodes that take part in decisions, even if this node does not know that yet.
-const DECIDERS: &[Standing] = &[Voter, Keeper];
+const DECIDERS: &[Standing] = &[Voter, KeyHolder];
 /// Members of the cluster.
-const MEMBERS: &[Standing] = &[Voter, Keeper, Learner];
+const MEMBERS: &[Standing] = &[Voter, KeyHolder, Learner];
 /// All machines that have a certificate and were not removed: the answers of such a call are no
 /// secret.
-const KNOWN: &[Standing] = &[Voter, Keeper, Learner, Unknown];
+const KNOWN: &[Standing] = &[Voter, KeyHolder, Learner, Unknown];
 /// Also nodes that were removed, which learn of their removal this way.
-const CERTIFIED: &[Standing] = &[Voter, Keeper, Learner, Unknown, Removed];
+const CERTIFIED: &[Standing] = &[Voter, KeyHolder, Learner, Unknown, Removed];
 /// All machines: the proof that such a call needs is in its request.
-const ALL: &[Standing] = &[Voter, Keeper, Learner, Unknown, Removed, Stranger];
+const ALL: &[Standing] = &[Voter, KeyHolder, Learner, Unknown, Removed, Unauthenticated];
 
 /// A call of the peer port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct PeerCall {
     /// Path of the call.
     pub(crate) path: &'static str,
     may: &'static [Standing],
@@ -70,24 +70,24 @@ pub(crate) struct Call {
 
 macro_rules! calls {
     ($($name:ident $path:literal $may:ident)*) => {
-        $(pub(crate) const $name: Call = Call { path: $path, may: $may };)*
+        $(pub(crate) const $name: PeerCall = PeerCall { path: $path, may: $may };)*
         /// Every call of the peer port.
         #[cfg(test)]
-        const CALLS: &[Call] = &[$($name),*];
+        const CALLS: &[PeerCall] = &[$($name),*];
     };
 }
 
 calls! {
     APPEND_ENTRIES "conclave.peer.v1.PeerService/AppendEntries" DECIDERS
     REQUEST_VOTE "conclave.peer.v1.PeerService/RequestVote" DECIDERS
-    TRANSFER_LEADER "conclave.peer.v1.PeerService/TransferLeader" DECIDERS
+    TIMEOUT_NOW "conclave.peer.v1.PeerService/TimeoutNow" DECIDERS
     GET_SNAPSHOT_PROGRESS "conclave.peer.v1.PeerService/GetSnapshotProgress" DECIDERS
     INSTALL_SNAPSHOT "conclave.peer.v1.PeerService/InstallSnapshot" DECIDERS
     FORWARD "conclave.peer.v1.PeerService/Forward" MEMBERS
     READ_INDEX "conclave.peer.v1.PeerService/ReadIndex" MEMBERS
-    SHARE_MOMENT "conclave.peer.v1.PeerService/ShareMoment" MEMBERS
+    GOSSIP "conclave.peer.v1.PeerService/Gossip" MEMBERS
     CHANGE_MEMBERS "conclave.peer.v1.PeerService/ChangeMembers" MEMBERS
-    HAND_OVER "conclave.peer.v1.PeerService/HandOver" MEMBERS
+    TRANSFER_LEADER "conclave.peer.v1.PeerService/TransferLeader" MEMBERS
     DESCRIBE_CLUSTER "conclave.peer.v1.PeerService/DescribeCluster" CERTIFIED
     GET_NODE_STATUS "conclave.peer.v1.PeerService/GetNodeStatus" KNOWN
     GET_DIGESTS "conclave.peer.v1.PeerService/GetDigests" MEMBERS
@@ -95,12 +95,12 @@ calls! {
     ANNOUNCE "conclave.peer.v1.PeerService/Announce" KNOWN
     RENEW_CERTIFICATES "conclave.peer.v1.PeerService/RenewCertificates" MEMBERS
     GET_AUTHORITY_KEY "conclave.peer.v1.PeerService/GetAuthorityKey" DECIDERS
-    PREPARE_EXCHANGE "conclave.peer.v1.PeerService/PrepareExchange" DECIDERS
+    PREPARE_ROTATION "conclave.peer.v1.PeerService/PrepareRotation" DECIDERS
     JOIN "conclave.peer.v1.JoinService/Join" ALL
     INTRODUCE "conclave.peer.v1.JoinService/Introduce" ALL
 }
 
-impl Call {
+impl PeerCall {
     /// Returns whether a machine of this standing may make the call.
     pub(crate) fn is_for(self, standing: Standing) -> bool {
         self.may.contains(&standing)
@@ -112,32 +112,32 @@ impl Call {
     }
 }
 
-impl Shared {
+impl NodeContext {
     /// Returns the standing of the machine that makes a call.
     pub(crate) fn standing(&self, caller: &Caller) -> Standing {
-        let Shown::Node(names) = caller.shown else {
-            return Stranger;
+        let Presented::Node(names) = caller.shown else {
+            return Unauthenticated;
         };
         self.standing_of(names)
     }
 
     fn standing_of(&self, names: PeerNames) -> Standing {
-        if !self.security.tls.believes(names.generation) {
-            return Stranger;
+        if !self.security.tls.trusts(names.generation) {
+            return Unauthenticated;
         }
         if self.is_retired(names.node) {
             return Removed;
         }
-        judged(self.replica.place_of(names.node), names)
+        judged(self.replica.membership_of(names.node), names)
     }
 }
 
-fn judged(place: Place, names: PeerNames) -> Standing {
+fn judged(place: NodeMembership, names: PeerNames) -> Standing {
     match place {
-        Place::Voter => Voter,
-        _ if names.keeper => Keeper,
-        Place::Learner => Learner,
-        Place::Unknown => Unknown,
+        NodeMembership::Voter => Voter,
+        _ if names.key_holder => KeyHolder,
+        NodeMembership::Learner => Learner,
+        NodeMembership::Unknown => Unknown,
     }
 }
 
@@ -169,22 +169,22 @@ mod tests {
     }
 
     #[test]
-    fn only_those_that_decide_make_the_calls_of_consensus_or_get_the_key() {
+    fn consensus_calls_and_the_key_are_only_for_voters_and_keepers() {
         let decide = [
             APPEND_ENTRIES,
             REQUEST_VOTE,
-            TRANSFER_LEADER,
+            TIMEOUT_NOW,
             GET_SNAPSHOT_PROGRESS,
             INSTALL_SNAPSHOT,
             GET_AUTHORITY_KEY,
-            PREPARE_EXCHANGE,
+            PREPARE_ROTATION,
         ];
         for call in CALLS {
             let is_deciding = decide.contains(call);
-            assert!(call.is_for(Voter) && call.is_for(Keeper), "{call:?}");
+            assert!(call.is_for(Voter) && call.is_for(KeyHolder), "{call:?}");
             assert_eq!(call.is_for(Learner), !is_deciding, "{call:?}");
             let to_all = [JOIN, INTRODUCE].contains(call);
-            assert_eq!(call.is_for(Stranger), to_all, "{call:?}");
+            assert_eq!(call.is_for(Unauthenticated), to_all, "{call:?}");
             let removed = to_all || *call == DESCRIBE_CLUSTER;
             assert_eq!(call.is_for(Removed), removed, "{call:?}");
             let unknown = removed || [GET_NODE_STATUS, ANNOUNCE].contains(call);
@@ -193,22 +193,22 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_behind_hears_a_leader_that_it_knows_as_a_learner_or_not_at_all() {
+    fn a_keeper_certificate_allows_consensus_calls_of_unknown_nodes() {
         let node = PeerNames {
             node: 9,
             ..PeerNames::default()
         };
-        let keeper = PeerNames {
-            keeper: true,
+        let key_holder = PeerNames {
+            key_holder: true,
             ..node
         };
         for (place, without, with) in [
-            (Place::Voter, Voter, Voter),
-            (Place::Learner, Learner, Keeper),
-            (Place::Unknown, Unknown, Keeper),
+            (NodeMembership::Voter, Voter, Voter),
+            (NodeMembership::Learner, Learner, KeyHolder),
+            (NodeMembership::Unknown, Unknown, KeyHolder),
         ] {
             assert_eq!(judged(place, node), without);
-            assert_eq!(judged(place, keeper), with);
+            assert_eq!(judged(place, key_holder), with);
             assert!(APPEND_ENTRIES.is_for(with));
         }
     }

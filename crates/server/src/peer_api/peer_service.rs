@@ -23,8 +23,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
-    cluster::{moments, roll_call::hear::HearError},
-    context::{call, shared::Shared},
+    cluster::{gossip, roll_call::hear::HearError},
+    context::{call, node_context::NodeContext},
     identity::epoch,
     peer::{
         codec::{members_in, members_out},
@@ -35,7 +35,7 @@ use crate::{
     },
     peer_api::{
         peer_guard::caller,
-        peer_roles::{self, Call, Standing},
+        peer_roles::{self, PeerCall, Standing},
     },
     protocol::problems,
     tls::{Caller, PeerNames},
@@ -48,7 +48,7 @@ const READ_INDEX_LIMIT: Duration = Duration::from_millis(900);
 
 #[derive(Clone)]
 pub(crate) struct Peers {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
 }
 
 impl Peers {
@@ -76,14 +76,14 @@ impl Peers {
     fn check(
         &self,
         caller: &Caller,
-        call: Call,
+        call: PeerCall,
         envelope: Option<peer::Envelope>,
     ) -> Result<PeerNames, Status> {
         let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
         let wrong = |reason: Reason, sentence: String| -> Result<PeerNames, Status> {
             let problem = Problem::WrongAddressee { reason, sentence };
             // The caller will go on trying: one line for a while, not for each attempt.
-            if self.shared.refused.is_news(envelope.source_node_id) {
+            if self.shared.refused.should_log(envelope.source_node_id) {
                 tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
             }
             Err(problem.into())
@@ -99,7 +99,7 @@ impl Peers {
         if self
             .shared
             .roll
-            .has_ended(envelope.source_node_id, envelope.source_life)
+            .has_ended(envelope.source_node_id, envelope.source_incarnation)
         {
             let source = envelope.source_node_id;
             let sentence = format!("node {source} was started again elsewhere");
@@ -119,14 +119,14 @@ impl Peers {
         call: &call::Call,
         name: &'static str,
     ) -> Result<(), Status> {
-        if let Standing::Voter | Standing::Keeper = self.shared.standing(caller) {
+        if let Standing::Voter | Standing::KeyHolder = self.shared.standing(caller) {
             return Ok(());
         }
         match self.shared.for_operators(call, name).await {
             Ok(_) => Ok(()),
             Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
                 let node = names.node;
-                let sentence = format!("node {node} asks for no operator");
+                let sentence = format!("node {node} asks on behalf of no operator");
                 Err(self
                     .shared
                     .refuse(caller, Reason::PeerRole, sentence)
@@ -139,7 +139,7 @@ impl Peers {
 
 /// Stream of entries from one peer. When its connection breaks, the replica is notified.
 struct AppendStream {
-    shared: Arc<Shared>,
+    shared: Arc<NodeContext>,
     /// Number of the peer, once a request of it was trusted; 0 before that.
     source: AtomicU64,
 }
@@ -211,22 +211,22 @@ impl PeerService for Peers {
         Ok(Response::new(convert::voted_out(&response)))
     }
 
-    async fn transfer_leader(
+    async fn timeout_now(
         &self,
-        request: Request<peer::TransferLeaderRequest>,
-    ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
+        request: Request<peer::TimeoutNowRequest>,
+    ) -> Result<Response<peer::TimeoutNowResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
-        self.check(&caller, peer_roles::TRANSFER_LEADER, request.envelope)?;
+        self.check(&caller, peer_roles::TIMEOUT_NOW, request.envelope)?;
         let from = convert::vote_in(request.from_leader)?;
         let last = request.last_log_id.map(convert::log_id_in);
         let heard = self
             .shared
             .replica
-            .on_transfer_leader(from, request.to_node_id, last)
+            .on_timeout_now(from, request.to_node_id, last)
             .await;
         heard.map_err(failed)?;
-        Ok(Response::new(peer::TransferLeaderResponse {}))
+        Ok(Response::new(peer::TimeoutNowResponse {}))
     }
 
     async fn get_snapshot_progress(
@@ -259,7 +259,7 @@ impl PeerService for Peers {
         self.check(&caller, peer_roles::INSTALL_SNAPSHOT, envelope)?;
         let last = header
             .last_log_id
-            .ok_or_else(|| malformed("a snapshot of nothing"))?;
+            .ok_or_else(|| malformed("a snapshot without its last entry"))?;
         let members = header.membership.take();
         let members = members.ok_or_else(|| malformed("a snapshot without members"))?;
         let term = header.vote.map_or(0, |vote| vote.term);
@@ -307,11 +307,11 @@ impl PeerService for Peers {
             let deadline = Deadline::after(FORWARD_LIMIT);
             let credential = Credential::in_headers(metadata.as_ref());
             let proven = self.shared.proven(&commands, &credential, deadline).await;
-            proven.map_err(|problem| self.shared.told(&caller, problem))?;
+            proven.map_err(|problem| self.shared.refusal_status(&caller, problem))?;
         }
         let may_forward = |command| self.shared.may_forward(names.node, command);
         if !commands.iter().all(may_forward) {
-            let why = "this command is not for this node to forward";
+            let why = "this node may not forward this command";
             return Err(Status::permission_denied(why));
         }
         let outcomes = self
@@ -336,20 +336,20 @@ impl PeerService for Peers {
         Ok(Response::new(convert::read_index_out(index)))
     }
 
-    async fn share_moment(
+    async fn gossip(
         &self,
-        request: Request<peer::ShareMomentRequest>,
-    ) -> Result<Response<peer::ShareMomentResponse>, Status> {
+        request: Request<peer::GossipRequest>,
+    ) -> Result<Response<peer::GossipResponse>, Status> {
         let caller = caller(&request);
         let mut request = request.into_inner();
         let source = request
             .envelope
             .as_ref()
             .map_or(0, |envelope| envelope.source_node_id);
-        self.check(&caller, peer_roles::SHARE_MOMENT, request.envelope.take())?;
-        let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
-        moments::hear(&self.shared, source, moment).await;
-        Ok(Response::new(peer::ShareMomentResponse {}))
+        self.check(&caller, peer_roles::GOSSIP, request.envelope.take())?;
+        let news = request.news.ok_or_else(|| malformed("no news"))?;
+        gossip::hear(&self.shared, source, news).await;
+        Ok(Response::new(peer::GossipResponse {}))
     }
 
     async fn change_members(
@@ -374,19 +374,22 @@ impl PeerService for Peers {
         }))
     }
 
-    async fn hand_over(
+    async fn transfer_leader(
         &self,
-        request: Request<peer::HandOverRequest>,
-    ) -> Result<Response<peer::HandOverResponse>, Status> {
+        request: Request<peer::TransferLeaderRequest>,
+    ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let names = self.check(&caller, peer_roles::HAND_OVER, request.envelope)?;
-        self.on_behalf(&caller, names, &call, "HandOver").await?;
+        let names = self.check(&caller, peer_roles::TRANSFER_LEADER, request.envelope)?;
+        self.on_behalf(&caller, names, &call, "TransferLeader")
+            .await?;
         let limit = call.deadline.left();
         let done = self.shared.transfer_leader_here(request.to_node_id, limit);
         let leader_node_id = done.await?;
-        Ok(Response::new(peer::HandOverResponse { leader_node_id }))
+        Ok(Response::new(peer::TransferLeaderResponse {
+            leader_node_id,
+        }))
     }
 
     async fn describe_cluster(
@@ -435,13 +438,13 @@ impl PeerService for Peers {
             // Such a node may be unknown here, or removed: it learns what became of its cluster.
             let call = peer_roles::DESCRIBE_CLUSTER;
             self.shared.is_peer(&caller, call, source)?;
-            if self.shared.refused.is_news(source) {
+            if self.shared.refused.should_log(source) {
                 tracing::warn!(peer = source, "a node from before the recovery is refused");
             }
             return Ok(Response::new(self.shared.recovered_without()));
         }
-        // The answer itself says whether the node's life has ended.
-        envelope.source_life = 0;
+        // The answer itself says whether the node's incarnation has ended.
+        envelope.source_incarnation = 0;
         self.check(&caller, peer_roles::ANNOUNCE, Some(envelope))?;
         let heard = self.shared.hear(source, request).await;
         heard.map(Response::new).map_err(|error| unheard(&error))
@@ -487,14 +490,14 @@ impl PeerService for Peers {
         }))
     }
 
-    async fn prepare_exchange(
+    async fn prepare_rotation(
         &self,
-        request: Request<peer::PrepareExchangeRequest>,
-    ) -> Result<Response<peer::PrepareExchangeResponse>, Status> {
+        request: Request<peer::PrepareRotationRequest>,
+    ) -> Result<Response<peer::PrepareRotationResponse>, Status> {
         let caller = caller(&request);
         let mut request = request.into_inner();
         let envelope = request.envelope.take();
-        self.check(&caller, peer_roles::PREPARE_EXCHANGE, envelope)?;
+        self.check(&caller, peer_roles::PREPARE_ROTATION, envelope)?;
         Ok(Response::new(self.shared.prepare_here(request).await?))
     }
 
@@ -508,7 +511,7 @@ impl PeerService for Peers {
         let secret = self.shared.authority_key_for(names.node).await?;
         tracing::info!(
             node = names.node,
-            "a voter was given the key of the authority"
+            "sent the key of the authority to a voter"
         );
         Ok(Response::new(peer::GetAuthorityKeyResponse {
             cluster_secret: secret.to_bytes().into(),
@@ -519,7 +522,7 @@ impl PeerService for Peers {
 /// Installs a snapshot that was received. A useless file is removed; a file that could merely not
 /// be installed now stays, and need not be sent again.
 async fn install(
-    shared: Arc<Shared>,
+    shared: Arc<NodeContext>,
     offer: SnapshotOffer,
     received: Received,
 ) -> Result<Vote, Status> {
@@ -530,7 +533,7 @@ async fn install(
         }
         Err(PeerError::BadSnapshot(why)) => {
             received.remove();
-            tracing::error!(error = %why, "a snapshot is worth nothing");
+            tracing::error!(error = %why, "failed to install an invalid snapshot");
             Err(Status::data_loss(why))
         }
         Err(error) => Err(failed(error)),

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_wire::{Problem, Reason};
 
 /// Returns the maximum number of items on a page in the form of a response.
-pub(crate) fn told(size: usize) -> u32 {
+pub(crate) fn page_size(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn number_of(token: &str) -> Result<Option<u64>, Problem> {
 fn bad_token() -> Problem {
     Problem::Refused {
         reason: Reason::PageTokenInvalid,
-        sentence: "the page token is none that a node has given".to_owned(),
+        sentence: "the page token is invalid".to_owned(),
         request_last: None,
     }
 }

@@ -7,7 +7,7 @@ use conclave_core::{
         REACTION_BYTES_MAX, REACTION_KINDS_MAX, TEXT_BYTES_MAX, TOPIC_BYTES_MAX,
     },
 };
-use conclave_storage::state::{Delivery, MessageRow, ReactionRow, To};
+use conclave_storage::state::{Delivery, Destination, MessageRow, ReactionRow};
 use conclave_wire::v1;
 use prost::Message as _;
 
@@ -35,7 +35,7 @@ fn worst_message(text_bytes: usize, mentions: usize, reactions: usize) -> Messag
         sequence: Sequence(u64::MAX),
         by: AccountId(u64::MAX),
         by_name: Some(text(NAME_BYTES_MAX)),
-        to: To::Peer {
+        to: Destination::Peer {
             account: AccountId(u64::MAX),
             name: Some(text(NAME_BYTES_MAX)),
             delivery: Delivery::Read,
@@ -51,7 +51,7 @@ fn worst_message(text_bytes: usize, mentions: usize, reactions: usize) -> Messag
 }
 
 #[test]
-fn no_message_is_longer_than_it_is_counted() {
+fn no_message_exceeds_its_counted_bytes() {
     for text_bytes in [1, 300, TEXT_BYTES_MAX] {
         for mentions in [0, 1, MENTIONS_MAX] {
             for reactions in [0, 1, REACTION_KINDS_MAX] {
@@ -73,7 +73,7 @@ fn no_message_is_longer_than_it_is_counted() {
 }
 
 #[test]
-fn the_largest_page_of_each_list_is_what_every_client_takes() {
+fn the_largest_page_of_each_list_fits_the_client_limit() {
     let account = v1::Account {
         id: u64::MAX,
         name: text(NAME_BYTES_MAX),
@@ -131,7 +131,7 @@ fn the_largest_page_of_each_list_is_what_every_client_takes() {
 }
 
 #[test]
-fn a_token_leads_to_where_the_page_before_has_ended() {
+fn a_page_token_holds_the_end_of_the_previous_page() {
     assert_eq!(
         key_of(&token_of_key(Some("anna".to_owned()))),
         Ok(Some("anna".to_owned()))
@@ -142,7 +142,7 @@ fn a_token_leads_to_where_the_page_before_has_ended() {
 }
 
 #[test]
-fn a_token_that_no_node_has_given_is_refused() {
+fn a_malformed_page_token_is_refused() {
     for bad in ["!", "_w"] {
         assert_eq!(
             key_of(bad).unwrap_err().reason(),

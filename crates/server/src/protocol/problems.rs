@@ -98,14 +98,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_reads_while_the_node_stops_is_sent_elsewhere() {
+    fn a_read_on_a_stopping_node_is_sent_to_another_node() {
         let of = |error| of_rows(&error);
         assert!(matches!(of(rows::ReadError::Closed), Problem::GoingAway));
         assert!(matches!(of(rows::ReadError::Busy), Problem::Busy));
     }
 
     #[test]
-    fn a_node_that_is_only_behind_does_not_say_that_it_stops() {
+    fn a_lagging_node_does_not_report_that_it_stops() {
         let waited = std::time::Duration::from_secs(1);
         let behind = of_read(&ReadError::Behind { waited });
         assert_eq!(behind.reason(), Reason::Behind);

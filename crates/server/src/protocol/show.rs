@@ -5,8 +5,8 @@
 
 use conclave_core::{AccountRole, MemberRole, MessageRef, SessionId};
 use conclave_storage::state::{
-    AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow,
-    RoomChange, RoomRow, SessionRow, StreamItem, To, WebhookRow, With,
+    AccountRow, ConversationRow, Counterpart, Delivery, Destination, MemberRow, MessageRow,
+    ReactionRow, RoomChange, RoomRow, SessionRow, StreamEvent, StreamItem, WebhookRow,
 };
 use conclave_wire::v1::{self, event::Event};
 
@@ -45,10 +45,10 @@ pub(crate) fn session(row: SessionRow, current: SessionId) -> v1::Session {
 /// Converts a message.
 pub(crate) fn message(row: MessageRow) -> v1::Message {
     let (recipient_name, room_name, delivery) = match row.to {
-        To::Peer { name, delivery, .. } => {
+        Destination::Peer { name, delivery, .. } => {
             (name.unwrap_or_default(), String::new(), progress(delivery))
         }
-        To::Room { name } => (String::new(), name, v1::Delivery::Unspecified),
+        Destination::Room { name } => (String::new(), name, v1::Delivery::Unspecified),
     };
     v1::Message {
         conversation_id: row.conversation.0,
@@ -110,13 +110,13 @@ pub(crate) fn conversation(row: ConversationRow) -> v1::Conversation {
         ..v1::Conversation::default()
     };
     match row.with {
-        With::Peer { name, progress, .. } => v1::Conversation {
+        Counterpart::Peer { name, progress, .. } => v1::Conversation {
             peer_name: name.unwrap_or_default(),
             peer_delivered: progress.delivered.0,
             peer_read: progress.read.0,
             ..known
         },
-        With::Room { name, topic } => v1::Conversation {
+        Counterpart::Room { name, topic } => v1::Conversation {
             room_name: name,
             topic,
             ..known
@@ -168,13 +168,13 @@ pub(crate) fn webhook(row: WebhookRow) -> v1::Webhook {
 /// Converts an event.
 pub(crate) fn event(item: StreamItem) -> v1::Event {
     let event = match item.what {
-        Happened::Sent(row) => Event::MessageSent(message(row)),
-        Happened::Edited(row) => Event::MessageEdited(message(row)),
-        Happened::Deleted(deleted) => Event::MessageDeleted(v1::MessageDeleted {
+        StreamEvent::Sent(row) => Event::MessageSent(message(row)),
+        StreamEvent::Edited(row) => Event::MessageEdited(message(row)),
+        StreamEvent::Deleted(deleted) => Event::MessageDeleted(v1::MessageDeleted {
             message: Some(message_ref(deleted)),
         }),
-        Happened::Hidden(hidden) => Event::MessageHidden(message_ref(hidden)),
-        Happened::Reaction {
+        StreamEvent::Hidden(hidden) => Event::MessageHidden(message_ref(hidden)),
+        StreamEvent::Reaction {
             message,
             account,
             name,
@@ -187,7 +187,7 @@ pub(crate) fn event(item: StreamItem) -> v1::Event {
             reaction,
             present,
         }),
-        Happened::Advanced {
+        StreamEvent::Advanced {
             conversation,
             account,
             progress,
@@ -197,17 +197,17 @@ pub(crate) fn event(item: StreamItem) -> v1::Event {
             sequence_delivered: progress.delivered.0,
             sequence_read: progress.read.0,
         }),
-        Happened::Opened {
+        StreamEvent::Opened {
             conversation,
             peer_name,
         } => Event::ConversationOpened(v1::ConversationOpened {
             conversation_id: conversation.0,
             peer_name: peer_name.unwrap_or_default(),
         }),
-        Happened::AccountChanged(row) => Event::AccountChanged(v1::AccountChanged {
+        StreamEvent::AccountChanged(row) => Event::AccountChanged(v1::AccountChanged {
             account: Some(account(row)),
         }),
-        Happened::Room(change) => event_of_room(change),
+        StreamEvent::Room(change) => event_of_room(change),
     };
     v1::Event {
         position: item.position.0,

@@ -5,8 +5,8 @@ use conclave_core::{
     SessionId, Timestamp,
 };
 use conclave_storage::state::{
-    AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow, RoomRow,
-    SessionRow, StreamItem, To, With,
+    AccountRow, ConversationRow, Counterpart, Delivery, Destination, MemberRow, MessageRow,
+    ReactionRow, RoomRow, SessionRow, StreamEvent, StreamItem,
 };
 use conclave_wire::v1::{self, event::Event};
 
@@ -25,7 +25,7 @@ fn person(name: &str) -> AccountRow {
     }
 }
 
-fn row(to: To, text: Option<&str>) -> MessageRow {
+fn row(to: Destination, text: Option<&str>) -> MessageRow {
     MessageRow {
         position: Position(900),
         conversation: ConversationId(7),
@@ -47,8 +47,8 @@ fn row(to: To, text: Option<&str>) -> MessageRow {
     }
 }
 
-fn to_bob() -> To {
-    To::Peer {
+fn to_bob() -> Destination {
+    Destination::Peer {
         account: AccountId(8),
         name: Some("bob".to_owned()),
         delivery: Delivery::Delivered,
@@ -56,7 +56,7 @@ fn to_bob() -> To {
 }
 
 #[test]
-fn a_message_tells_all_that_is_known_of_it() {
+fn a_message_is_shown_with_all_its_fields() {
     let shown = message(row(to_bob(), Some("hi")));
     assert_eq!(
         shown,
@@ -86,8 +86,8 @@ fn a_message_tells_all_that_is_known_of_it() {
 }
 
 #[test]
-fn a_message_of_a_room_has_the_room_for_a_recipient_and_no_delivery() {
-    let to = To::Room {
+fn a_room_message_names_its_room_and_has_no_delivery_state() {
+    let to = Destination::Room {
         name: "lobby".to_owned(),
     };
     let shown = message(row(to, Some("hi")));
@@ -99,7 +99,7 @@ fn a_message_of_a_room_has_the_room_for_a_recipient_and_no_delivery() {
 }
 
 #[test]
-fn a_deleted_message_keeps_its_place_and_says_so() {
+fn a_deleted_message_keeps_its_sequence_and_is_marked() {
     let shown = message(row(to_bob(), None));
     assert!(shown.deleted && shown.text.is_empty());
     assert_eq!(shown.sequence, 4);
@@ -120,7 +120,7 @@ fn a_conversation_is_with_a_person_or_in_a_room() {
             unread_mentions: 1,
         })
     };
-    let direct = with(With::Peer {
+    let direct = with(Counterpart::Peer {
         account: AccountId(8),
         name: None,
         progress: Progress {
@@ -131,7 +131,7 @@ fn a_conversation_is_with_a_person_or_in_a_room() {
     assert_eq!(direct.peer_name, "", "the account was deleted");
     assert_eq!((direct.peer_delivered, direct.peer_read), (5, 4));
     assert_eq!((direct.sequence_delivered, direct.sequence_read), (8, 6));
-    let room = with(With::Room {
+    let room = with(Counterpart::Room {
         name: "lobby".to_owned(),
         topic: "tea".to_owned(),
     });
@@ -175,7 +175,7 @@ fn a_room_and_its_members_have_the_roles_of_the_protocol() {
 }
 
 #[test]
-fn only_the_session_that_asks_is_the_current_one() {
+fn only_the_calling_session_is_marked_as_current() {
     let row = SessionRow {
         id: SessionId(4),
         account: AccountId(3),
@@ -202,13 +202,13 @@ fn every_event_has_its_position_and_its_kind() {
     let name = || Some("anna".to_owned());
     let room_name = || Some("lobby".to_owned());
     let happened = [
-        ("sent", Happened::Sent(row(to_bob(), Some("hi")))),
-        ("edited", Happened::Edited(row(to_bob(), Some("ho")))),
-        ("deleted", Happened::Deleted(of)),
-        ("hidden", Happened::Hidden(of)),
+        ("sent", StreamEvent::Sent(row(to_bob(), Some("hi")))),
+        ("edited", StreamEvent::Edited(row(to_bob(), Some("ho")))),
+        ("deleted", StreamEvent::Deleted(of)),
+        ("hidden", StreamEvent::Hidden(of)),
         (
             "reaction",
-            Happened::Reaction {
+            StreamEvent::Reaction {
                 message: of,
                 account,
                 name: name(),
@@ -218,7 +218,7 @@ fn every_event_has_its_position_and_its_kind() {
         ),
         (
             "advanced",
-            Happened::Advanced {
+            StreamEvent::Advanced {
                 conversation,
                 account,
                 progress: Progress::default(),
@@ -226,14 +226,14 @@ fn every_event_has_its_position_and_its_kind() {
         ),
         (
             "opened",
-            Happened::Opened {
+            StreamEvent::Opened {
                 conversation,
                 peer_name: name(),
             },
         ),
         (
             "joined",
-            Happened::Room(RoomChange::Joined {
+            StreamEvent::Room(RoomChange::Joined {
                 conversation,
                 room_name: room_name(),
                 account,
@@ -242,7 +242,7 @@ fn every_event_has_its_position_and_its_kind() {
         ),
         (
             "left",
-            Happened::Room(RoomChange::Left {
+            StreamEvent::Room(RoomChange::Left {
                 conversation,
                 room_name: None,
                 account,
@@ -252,7 +252,7 @@ fn every_event_has_its_position_and_its_kind() {
         ),
         (
             "role",
-            Happened::Room(RoomChange::RoleChanged {
+            StreamEvent::Room(RoomChange::RoleChanged {
                 conversation,
                 account,
                 role: MemberRole::Owner,
@@ -260,20 +260,20 @@ fn every_event_has_its_position_and_its_kind() {
         ),
         (
             "topic",
-            Happened::Room(RoomChange::TopicChanged {
+            StreamEvent::Room(RoomChange::TopicChanged {
                 conversation,
                 topic: "tea".to_owned(),
             }),
         ),
         (
             "invited",
-            Happened::Room(RoomChange::Invited {
+            StreamEvent::Room(RoomChange::Invited {
                 conversation,
                 room_name: room_name(),
                 by: AccountId(8),
             }),
         ),
-        ("account", Happened::AccountChanged(person("anna"))),
+        ("account", StreamEvent::AccountChanged(person("anna"))),
     ];
     for (kind, what) in happened {
         let shown = event(StreamItem {

@@ -22,19 +22,19 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use webpki::EndEntityCert;
 
 use crate::{
-    base::told::Told,
+    base::log_once::LogOnce,
     tls::{
-        Accept, Answers, Root,
+        Accept, AcceptConfig, Root,
         names::{self, PeerNames},
     },
 };
 
 /// Callers that were refused, with the reasons.
-type Refusals = Told<(IpAddr, String)>;
+type Refusals = LogOnce<(IpAddr, String)>;
 
 /// What a caller has presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum Presented {
     /// Nothing, on a connection in plain text, which only clients may use.
     Plain,
     /// No certificate of a peer, on an encrypted connection.
@@ -46,7 +46,7 @@ pub(crate) enum Shown {
 /// The caller; every request carries it as an extension.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) shown: Shown,
+    pub(crate) shown: Presented,
     /// Address of the caller, if it is known.
     pub(crate) address: Option<SocketAddr>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Caller {
 /// A connection after its handshake, if there is one.
 pub(crate) struct Arrival {
     stream: Wire,
-    pub(super) shown: Shown,
+    pub(super) shown: Presented,
 }
 
 enum Wire {
@@ -77,13 +77,13 @@ impl Arrival {
 }
 
 impl Accept {
-    fn now(&self) -> Arc<Answers> {
+    fn now(&self) -> Arc<AcceptConfig> {
         let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
         answers.clone()
     }
 }
 
-impl Answers {
+impl AcceptConfig {
     /// Returns what the certificate of a peer says, and which authority has signed it. The
     /// handshake has verified it: its issuer is one of the trusted authorities.
     fn peer_in(&self, leaf: &CertificateDer<'_>, cluster_id: &str) -> Option<PeerNames> {
@@ -102,14 +102,14 @@ impl Answers {
 pub(crate) struct Handshakes {
     refusals: Refusals,
     /// Name of the callers of the listener, for the log.
-    whom: &'static str,
+    callers: &'static str,
 }
 
 impl Handshakes {
-    pub(crate) fn new(whom: &'static str) -> Self {
+    pub(crate) fn new(callers: &'static str) -> Self {
         Self {
             refusals: Refusals::default(),
-            whom,
+            callers,
         }
     }
 
@@ -124,7 +124,7 @@ impl Handshakes {
         let Some(accept) = accept else {
             return Some(Arrival {
                 stream: Wire::Plain(stream),
-                shown: Shown::Plain,
+                shown: Presented::Plain,
             });
         };
         let from = stream.peer_addr().ok();
@@ -135,16 +135,16 @@ impl Handshakes {
                 let certificates = stream.get_ref().1.peer_certificates();
                 let leaf = certificates.and_then(|certificates| certificates.first());
                 let node = leaf.and_then(|leaf| answers.peer_in(leaf, &accept.cluster_id));
-                let shown = node.map_or(Shown::Nothing, Shown::Node);
+                let shown = node.map_or(Presented::Nothing, Presented::Node);
                 let stream = Wire::Tls(Box::new(stream));
                 return Some(Arrival { stream, shown });
             }
             Ok(Err(error)) => reason_of(&error),
             Err(_) => "it does not finish the handshake".to_owned(),
         };
-        let (from, whom) = (from?, self.whom);
-        if self.refusals.is_news((from.ip(), reason.clone())) {
-            tracing::warn!(%from, reason, "a connection for {whom} was refused");
+        let (from, callers) = (from?, self.callers);
+        if self.refusals.should_log((from.ip(), reason.clone())) {
+            tracing::warn!(%from, reason, "a connection for {callers} was refused");
         }
         None
     }
@@ -158,7 +158,7 @@ fn reason_of(error: &io::Error) -> String {
         Some(TlsError::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
         Some(TlsError::PeerIncompatible(_)) => "it does not speak TLS 1.3".to_owned(),
         Some(TlsError::AlertReceived(alert)) => {
-            format!("it does not believe this node ({alert:?})")
+            format!("it does not trust this node ({alert:?})")
         }
         Some(other) => other.to_string(),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -1,8 +1,8 @@
 //! The certificate authority of a cluster, which every voter derives from the cluster's secret.
 //!
-//! There are two of them, the same until the secret is exchanged: the authority that clients have
+//! There are two of them, the same until the secret is rotated: the authority that clients have
 //! pinned follows from the secret that the cluster had at the start, the authority that peers trust
-//! follows from the part of the last exchange. Always true: all voters of a cluster make the same
+//! follows from the part of the last rotation. Always true: all voters of a cluster make the same
 //! certificates, bit for bit, at every start; so a client that has pinned one goes on trusting the
 //! cluster.
 
@@ -96,7 +96,7 @@ impl Authority {
         }
     }
 
-    /// Returns how often the secret had been exchanged.
+    /// Returns how often the secret had been rotated.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
@@ -150,8 +150,8 @@ impl Authority {
         wanted.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         if usage == Use::Peer {
-            let asks = ExtendedKeyUsagePurpose::ClientAuth;
-            wanted.extended_key_usages.push(asks);
+            let client_auth = ExtendedKeyUsagePurpose::ClientAuth;
+            wanted.extended_key_usages.push(client_auth);
         }
         let signed = wanted.signed_by(key, &self.signer(usage).issuer)?;
         Ok(signed.der().clone())
@@ -185,13 +185,13 @@ impl Signer {
         let name = u64::from_str_radix(&cluster_id, 16).expect("its name is 16 hexadecimal digits");
         wanted.serial_number = Some(SerialNumber::from((name >> 1).max(1)));
         // The name distinguishes it from other authorities, where a node may trust two: also from
-        // an authority that was made for the same exchange and given up.
+        // an authority that was made for the same rotation and given up.
         let name = match secret.generation() {
             0 => format!("conclave cluster {cluster_id}"),
             generation => {
                 let mark = blake3::Hash::from_bytes(secret.derive(MARK_CONTEXT)).to_hex();
                 let mark = &mark[..MARK_DIGITS];
-                format!("conclave cluster {cluster_id} exchange {generation} {mark}")
+                format!("conclave cluster {cluster_id} rotation {generation} {mark}")
             }
         };
         wanted.distinguished_name = name_of(&name);
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_node_makes_the_same_authority_and_every_cluster_another() {
+    fn all_nodes_of_a_cluster_derive_the_same_authority() {
         let secret = ClusterSecret::from_bytes(&[7; 32]).unwrap();
         let (one, two) = (Authority::of(&secret), Authority::of(&secret));
         assert_eq!(one.certificate(), two.certificate());
@@ -268,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn peers_get_another_authority_with_each_exchange_and_clients_keep_theirs() {
+    fn a_rotation_changes_the_peer_authority_but_not_the_clients() {
         let secret = ClusterSecret::from_bytes(&[7; 32]).unwrap();
-        let (second, third) = (secret.exchange().unwrap(), secret.exchange().unwrap());
+        let (second, third) = (secret.rotate().unwrap(), secret.rotate().unwrap());
         let authorities = [&secret, &second, &third].map(Authority::of);
         for authority in &authorities {
             assert_eq!(
@@ -280,7 +280,7 @@ mod tests {
         }
         assert_ne!(secret.authority_id(), second.authority_id());
         assert_ne!(second.authority_id(), third.authority_id());
-        // Two that were made for the same exchange have different names.
+        // Two that were made for the same rotation have different names.
         let names = authorities.each_ref().map(|authority| {
             let anchor = webpki::anchor_from_trusted_cert(authority.certificate()).unwrap();
             anchor.subject.to_vec()
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_stand_in_a_certificate_is_left_out() {
+    fn a_name_invalid_in_a_certificate_is_left_out() {
         let authority = Authority::of(&ClusterSecret::from_bytes(&[7; 32]).unwrap());
         let valid = Validity {
             from: Duration::ZERO,

@@ -38,7 +38,7 @@ pub(crate) type WallClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Node that the certificates are for.
 #[derive(Clone, Debug)]
-pub(crate) struct Holder {
+pub(crate) struct CertificateSubject {
     /// Number of the node, once it has one.
     pub(crate) node: Option<u64>,
     /// Hosts under which clients reach the node.
@@ -56,8 +56,8 @@ pub(crate) struct Signed {
     pub(super) cluster_id: String,
 }
 
-impl Holder {
-    /// Returns the holder at these addresses: `host:port`, or what a socket is bound to.
+impl CertificateSubject {
+    /// Returns the subject at these addresses: `host:port`, or what a socket is bound to.
     pub(crate) fn at(node: Option<u64>, addresses: &[&str]) -> Self {
         let mut hosts = vec!["localhost".to_owned()];
         for address in addresses {
@@ -77,7 +77,7 @@ fn is_somewhere(address: IpAddr) -> bool {
 
 /// Both certificates as they are now.
 pub(crate) struct Certificates {
-    holder: Holder,
+    subject: CertificateSubject,
     lifetime: Duration,
     now: WallClock,
     current: RwLock<Current>,
@@ -126,7 +126,7 @@ impl Current {
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Certificates({:?})", self.holder)
+        write!(formatter, "Certificates({:?})", self.subject)
     }
 }
 
@@ -134,13 +134,13 @@ impl Certificates {
     /// Makes new certificates, valid from now on for `lifetime`.
     pub(crate) fn new(
         authority: &Authority,
-        holder: Holder,
+        subject: CertificateSubject,
         lifetime: Duration,
         now: WallClock,
     ) -> Result<Self, IssueError> {
-        let current = RwLock::new(make(authority, &holder, lifetime, now())?);
+        let current = RwLock::new(make(authority, &subject, lifetime, now())?);
         Ok(Self {
-            holder,
+            subject,
             lifetime,
             now,
             current,
@@ -151,12 +151,12 @@ impl Certificates {
     /// Takes the certificates that an authority has signed for this node.
     pub(super) fn of_member(
         current: Current,
-        holder: Holder,
+        subject: CertificateSubject,
         lifetime: Duration,
         now: WallClock,
     ) -> Self {
         Self {
-            holder,
+            subject,
             lifetime,
             now,
             current: RwLock::new(current),
@@ -197,7 +197,7 @@ impl Certificates {
 
     /// Makes both again with the authority's key, due or not.
     pub(super) fn make(&self, authority: &Authority) -> Result<(), IssueError> {
-        let made = make(authority, &self.holder, self.lifetime, (self.now)())?;
+        let made = make(authority, &self.subject, self.lifetime, (self.now)())?;
         self.replace(made);
         Ok(())
     }
@@ -206,18 +206,18 @@ impl Certificates {
     /// names: the newest certificate that it trusts.
     pub(crate) fn peer_for<'a>(
         &self,
-        mut believed: impl Iterator<Item = &'a [u8]>,
+        mut trusted: impl Iterator<Item = &'a [u8]>,
     ) -> Arc<CertifiedKey> {
         let next = self.next.read().unwrap_or_else(PoisonError::into_inner);
         match &*next {
-            Some(next) if believed.any(|name| name == next.issuer.as_ref()) => next.peer.clone(),
+            Some(next) if trusted.any(|name| name == next.issuer.as_ref()) => next.peer.clone(),
             _ => self.current().peer,
         }
     }
 
     /// Makes certificates by the authority that will be trusted next.
     pub(super) fn make_next(&self, authority: &Authority) -> Result<(), IssueError> {
-        let made = make(authority, &self.holder, self.lifetime, (self.now)())?;
+        let made = make(authority, &self.subject, self.lifetime, (self.now)())?;
         self.set_next(Some(made));
         Ok(())
     }
@@ -271,19 +271,19 @@ impl Certificates {
 
 fn make(
     authority: &Authority,
-    holder: &Holder,
+    subject: &CertificateSubject,
     lifetime: Duration,
     now: Duration,
 ) -> Result<Current, IssueError> {
     let valid = validity(now, lifetime);
     let cluster_id = authority.cluster_id();
     let of_peer = PeerNames {
-        node: holder.node.unwrap_or(0),
-        keeper: true,
+        node: subject.node.unwrap_or(0),
+        key_holder: true,
         ..PeerNames::default()
     };
     let of_peer = of_peer.to_names(cluster_id);
-    let of_clients = names_for_clients(cluster_id, holder.hosts.clone());
+    let of_clients = names_for_clients(cluster_id, subject.hosts.clone());
     let peer = authority.issue(&of_peer, Use::Peer, valid)?;
     let clients = authority.issue(&of_clients, Use::Clients, valid)?;
     Current::new(peer, clients, now, lifetime)
@@ -315,23 +315,26 @@ mod tests {
     use crate::identity::secret::ClusterSecret;
 
     #[test]
-    fn hosts_are_what_clients_may_write() {
-        let holder = Holder::at(
+    fn certificate_hosts_are_the_names_clients_may_use() {
+        let subject = CertificateSubject::at(
             Some(1),
             &["127.0.0.1:1", "a.example:2", "0.0.0.0:3", "[::1]:4"],
         );
-        assert_eq!(holder.hosts, ["localhost", "127.0.0.1", "a.example", "::1"]);
+        assert_eq!(
+            subject.hosts,
+            ["localhost", "127.0.0.1", "a.example", "::1"]
+        );
     }
 
     #[test]
-    fn both_are_made_anew_after_two_thirds_of_their_time() {
+    fn certificates_are_renewed_after_two_thirds_of_their_lifetime() {
         let time = Arc::new(Mutex::new(Duration::from_secs(1_800_000_000)));
         let clock = time.clone();
         let now: WallClock = Arc::new(move || *clock.lock().unwrap());
         let authority = Authority::of(&ClusterSecret::from_bytes(&[7; 32]).unwrap());
-        let holder = Holder::at(Some(1), &[]);
+        let subject = CertificateSubject::at(Some(1), &[]);
         let lifetime = Duration::from_secs(90);
-        let both = Certificates::new(&authority, holder, lifetime, now).unwrap();
+        let both = Certificates::new(&authority, subject, lifetime, now).unwrap();
         let (peer, clients) = (both.peer(), both.clients());
         *time.lock().unwrap() += Duration::from_secs(59);
         assert!(!both.renew_if_due(&authority).unwrap());
@@ -344,15 +347,15 @@ mod tests {
     }
 
     #[test]
-    fn both_are_made_anew_when_the_clock_was_ahead_and_is_corrected() {
+    fn certificates_are_reissued_when_a_fast_clock_is_corrected() {
         let right = Duration::from_secs(1_800_000_000);
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let time = Arc::new(Mutex::new(right + hours(3)));
         let clock = time.clone();
         let now: WallClock = Arc::new(move || *clock.lock().unwrap());
         let authority = Authority::of(&ClusterSecret::from_bytes(&[7; 32]).unwrap());
-        let holder = Holder::at(Some(1), &[]);
-        let both = Certificates::new(&authority, holder, LIFETIME, now).unwrap();
+        let subject = CertificateSubject::at(Some(1), &[]);
+        let both = Certificates::new(&authority, subject, LIFETIME, now).unwrap();
         let (peer, clients) = (both.peer(), both.clients());
         assert!(
             both.look_again_after() <= Duration::from_secs(5),

@@ -35,7 +35,7 @@ impl ResolvesServerCert for ByName {
 }
 
 /// Returns the server configuration of the client port.
-pub(super) fn answers(certificates: Arc<Certificates>, own: Own) -> ServerConfig {
+pub(super) fn server_config(certificates: Arc<Certificates>, own: Own) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider speaks TLS 1.3")

@@ -35,7 +35,7 @@ impl Dial {
             .dangerous()
             .with_custom_certificate_verifier(ShownAuthority::with_fingerprint(fingerprint))
             .with_no_client_auth();
-        Self::tls(Arc::new(for_grpc(config)), names::ANY_KEEPER.to_owned())
+        Self::tls(Arc::new(for_grpc(config)), names::ANY_KEY_HOLDER.to_owned())
     }
 
     /// Returns a connection that is made when it is first used. The time that the endpoint allows
@@ -72,12 +72,12 @@ fn in_words(error: io::Error) -> io::Error {
 }
 
 /// Message when another server answers, most often the same node for its clients.
-const NOT_A_PEER_PORT: &str = "what answers there is not this peer: is it the port for clients? \
+const NOT_A_PEER_PORT: &str = "the server there is not this peer: is it the port for clients? \
                                nodes speak with each other on the peer port";
 
-/// Message when the other side is of another cluster, or this node has missed an exchange.
-const OTHER_AUTHORITY: &str = "what answers there is known by another authority: it is of another \
-                               cluster, or the cluster's secret was exchanged without this \
+/// Message when the other side is of another cluster, or this node has missed a rotation.
+const OTHER_AUTHORITY: &str = "the server there is known by another authority: it is of another \
+                               cluster, or the cluster's secret was rotated without this \
                                machine; then let it join with an empty directory and a new token \
                                (conclave token create)";
 

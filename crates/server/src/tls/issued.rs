@@ -51,7 +51,7 @@ impl NodeKey {
             Ok(text) => text,
             Err(ChecksumError::Io(error)) => return Err(error),
             Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
-                tracing::warn!(%error, file = KEY_FILE, "a file is of no use");
+                tracing::warn!(%error, file = KEY_FILE, "ignoring an unreadable file");
                 None
             }
         };
@@ -77,7 +77,7 @@ pub(crate) struct Issued {
     authority: String,
     /// Authority that clients have pinned.
     clients_authority: String,
-    /// Number of exchanges of the secret before they were signed.
+    /// Number of rotations of the secret before they were signed.
     pub(crate) generation: u64,
     peer: String,
     clients: String,
@@ -124,7 +124,7 @@ impl Issued {
             Ok(found) => found,
             Err(ChecksumError::Io(error)) => return Err(error),
             Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
-                tracing::warn!(%error, file, "a file is of no use");
+                tracing::warn!(%error, file, "ignoring an unreadable file");
                 None
             }
         };
@@ -197,22 +197,22 @@ mod tests {
     use super::*;
     use crate::{
         identity::secret::ClusterSecret,
-        tls::{Holder, PeerNames, PublicKey},
+        tls::{CertificateSubject, PeerNames, PublicKey},
     };
 
     fn issued_for(key: &NodeKey, secret: &ClusterSecret) -> Result<Issued, IssueError> {
-        let keeper = Tls::new(secret, Holder::at(Some(1), &[]), LIFETIME).unwrap();
+        let key_holder = Tls::new(secret, CertificateSubject::at(Some(1), &[]), LIFETIME).unwrap();
         let public = PublicKey::from_bytes(&key.public()).unwrap();
         let of = PeerNames {
             node: 4,
             ..PeerNames::default()
         };
-        let signed = keeper.sign_for(&public, of, "h:1").unwrap().unwrap();
+        let signed = key_holder.sign_for(&public, of, "h:1").unwrap().unwrap();
         Issued::new(key, &signed.to_wire())
     }
 
     #[test]
-    fn a_node_keeps_its_key_and_what_was_signed_for_it_and_only_its_owner_reads_the_key() {
+    fn a_node_key_and_certificate_persist_and_the_key_is_private() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         let secret = ClusterSecret::generate().unwrap();
@@ -226,9 +226,9 @@ mod tests {
         let again = NodeKey::load_or_make(directory).unwrap();
         assert_eq!(again.public(), key.public());
         let member = Issued::load(directory).unwrap().unwrap();
-        let tls = Tls::of_member(&member, Holder::at(Some(4), &[])).unwrap();
-        assert!(!tls.is_keeper() && tls.secret().is_none());
-        let of_secret = Tls::new(&secret, Holder::at(Some(1), &[]), LIFETIME).unwrap();
+        let tls = Tls::of_member(&member, CertificateSubject::at(Some(4), &[])).unwrap();
+        assert!(!tls.is_key_holder() && tls.secret().is_none());
+        let of_secret = Tls::new(&secret, CertificateSubject::at(Some(1), &[]), LIFETIME).unwrap();
         assert_eq!(tls.fingerprint(), of_secret.fingerprint());
         let text = fs::read_to_string(directory.join(FILE)).unwrap();
         let private = URL_SAFE_NO_PAD.encode(key.secret_der());
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_for_another_key_is_of_no_use() {
+    fn a_certificate_for_another_key_is_ignored() {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let secret = ClusterSecret::generate().unwrap();
         let [one, other] = [0, 1].map(|n: usize| {

@@ -12,11 +12,11 @@ mod authority;
 mod certificates;
 mod clients;
 mod dial;
-mod exchange;
 mod issued;
 mod names;
 mod own;
 mod peers;
+mod rotation;
 pub(crate) mod security;
 #[cfg(test)]
 mod tests;
@@ -39,14 +39,14 @@ use tokio::{
 
 pub use self::own::OwnCertificateError;
 pub(crate) use self::{
-    accept::{Caller, Handshakes, Shown},
+    accept::{Caller, Handshakes, Presented},
     authority::{IssueError, PublicKey},
-    certificates::{Holder, LIFETIME, Signed},
+    certificates::{CertificateSubject, LIFETIME, Signed},
     dial::Dial,
-    exchange::Next,
     issued::{Issued, NodeKey},
     names::PeerNames,
     own::{Files as OwnFiles, Watch as OwnWatch},
+    rotation::Next,
 };
 use self::{
     authority::Authority,
@@ -77,13 +77,13 @@ impl Security {
     }
 
     /// Returns how to reach whatever node of the cluster is at an address.
-    pub(crate) fn dial_anybody(&self) -> Dial {
-        Dial::tls(self.tls.asks(), names::ANY_PEER.to_owned())
+    pub(crate) fn dial_any_node(&self) -> Dial {
+        Dial::tls(self.tls.client_config(), names::ANY_PEER.to_owned())
     }
 
     /// Returns how to reach whatever node with the key of the authority is at an address.
-    pub(crate) fn dial_any_keeper(&self) -> Dial {
-        Dial::tls(self.tls.asks(), names::ANY_KEEPER.to_owned())
+    pub(crate) fn dial_any_key_holder(&self) -> Dial {
+        Dial::tls(self.tls.client_config(), names::ANY_KEY_HOLDER.to_owned())
     }
 
     /// Returns how the peer port accepts connections.
@@ -101,12 +101,12 @@ impl Security {
 #[derive(Clone)]
 pub(crate) struct Accept {
     /// Replaced after the trusted authorities have changed.
-    answers: Arc<RwLock<Arc<Answers>>>,
+    answers: Arc<RwLock<Arc<AcceptConfig>>>,
     cluster_id: Arc<str>,
 }
 
 /// How a listener accepts connections now.
-struct Answers {
+struct AcceptConfig {
     config: Arc<ServerConfig>,
     /// Authorities whose certificates the listener trusts.
     roots: Vec<Root>,
@@ -115,28 +115,28 @@ struct Answers {
 /// A trusted authority.
 #[derive(Clone)]
 struct Root {
-    /// Number of exchanges of the secret before it.
+    /// Number of rotations of the secret before it.
     generation: u64,
     certificate: CertificateDer<'static>,
 }
 
 /// The secret of the cluster, and the authority that follows from it.
-struct Keeper {
+struct KeyHolder {
     secret: ClusterSecret,
     authority: Authority,
 }
 
 /// What a node trusts of peers, and what it can prove to them.
 #[derive(Clone)]
-struct Belief {
+struct TrustState {
     root: Root,
     /// Present on nodes that have the key of the authority: voters alone.
-    keeper: Option<Arc<Keeper>>,
-    /// What replaces both when the exchange ends.
-    next: Option<(Root, Option<Arc<Keeper>>)>,
+    key_holder: Option<Arc<KeyHolder>>,
+    /// What replaces both when the rotation ends.
+    next: Option<(Root, Option<Arc<KeyHolder>>)>,
 }
 
-impl Belief {
+impl TrustState {
     fn roots(&self) -> Vec<Root> {
         let next = self.next.iter().map(|(root, _)| root.clone());
         [self.root.clone()].into_iter().chain(next).collect()
@@ -148,84 +148,87 @@ pub(crate) struct Tls {
     cluster_id: String,
     /// Authority that clients have pinned.
     root_for_clients: CertificateDer<'static>,
-    belief: RwLock<Belief>,
+    trust_state: RwLock<TrustState>,
     certificates: Arc<Certificates>,
     /// Counts how often what this node proves to its peers has changed.
     generation: AtomicU64,
     own: Own,
     /// Wakes the task that looks at the files of the own certificate.
     look_now: Notify,
-    asks: RwLock<Arc<ClientConfig>>,
-    answers_peers: Arc<RwLock<Arc<Answers>>>,
-    answers_clients: Arc<RwLock<Arc<Answers>>>,
+    client_config: RwLock<Arc<ClientConfig>>,
+    accept_peers: Arc<RwLock<Arc<AcceptConfig>>>,
+    accept_clients: Arc<RwLock<Arc<AcceptConfig>>>,
 }
 
 impl Tls {
-    /// Creates the certificates of `holder` in the cluster with this secret, each valid for
+    /// Creates the certificates of `subject` in the cluster with this secret, each valid for
     /// `lifetime`.
     pub(crate) fn new(
         secret: &ClusterSecret,
-        holder: Holder,
+        subject: CertificateSubject,
         lifetime: Duration,
     ) -> Result<Self, IssueError> {
-        Self::with_clock(secret, holder, lifetime, Arc::new(wall_clock))
+        Self::with_clock(secret, subject, lifetime, Arc::new(wall_clock))
     }
 
     fn with_clock(
         secret: &ClusterSecret,
-        holder: Holder,
+        subject: CertificateSubject,
         lifetime: Duration,
         now: WallClock,
     ) -> Result<Self, IssueError> {
-        let keeper = Keeper::of(secret.clone());
-        let root_for_clients = keeper.authority.certificate_for_clients().clone();
-        let certificates = Certificates::new(&keeper.authority, holder, lifetime, now)?;
-        let belief = Belief {
-            root: keeper.root(),
-            keeper: Some(Arc::new(keeper)),
+        let key_holder = KeyHolder::of(secret.clone());
+        let root_for_clients = key_holder.authority.certificate_for_clients().clone();
+        let certificates = Certificates::new(&key_holder.authority, subject, lifetime, now)?;
+        let trust_state = TrustState {
+            root: key_holder.root(),
+            key_holder: Some(Arc::new(key_holder)),
             next: None,
         };
         let cluster_id = secret.cluster_id();
         Ok(Self::with(
             cluster_id,
             root_for_clients,
-            belief,
+            trust_state,
             certificates,
         ))
     }
 
     /// Takes the certificates that the cluster has issued to a member without the key of the
     /// authority.
-    pub(crate) fn of_member(member: &Issued, holder: Holder) -> Result<Self, IssueError> {
+    pub(crate) fn of_member(
+        member: &Issued,
+        subject: CertificateSubject,
+    ) -> Result<Self, IssueError> {
         let current = member.certificates()?;
         let now = Arc::new(wall_clock);
-        let certificates = Certificates::of_member(current, holder, LIFETIME, now);
-        let belief = Belief {
+        let certificates = Certificates::of_member(current, subject, LIFETIME, now);
+        let trust_state = TrustState {
             root: member.root(),
-            keeper: None,
+            key_holder: None,
             next: None,
         };
         let (cluster_id, clients) = (member.cluster_id.clone(), member.clients_authority());
-        Ok(Self::with(cluster_id, clients, belief, certificates))
+        Ok(Self::with(cluster_id, clients, trust_state, certificates))
     }
 
     fn with(
         cluster_id: String,
         root_for_clients: CertificateDer<'static>,
-        belief: Belief,
+        trust_state: TrustState,
         certificates: Certificates,
     ) -> Self {
         let (certificates, own) = (Arc::new(certificates), Own::default());
-        let roots = belief.roots();
-        let for_clients = Answers {
-            config: Arc::new(clients::answers(certificates.clone(), own.clone())),
+        let roots = trust_state.roots();
+        let for_clients = AcceptConfig {
+            config: Arc::new(clients::server_config(certificates.clone(), own.clone())),
             roots: Vec::new(),
         };
         Self {
-            asks: RwLock::new(asks(&roots, &certificates)),
-            answers_peers: Arc::new(RwLock::new(answers(roots, &certificates))),
-            answers_clients: Arc::new(RwLock::new(Arc::new(for_clients))),
-            belief: RwLock::new(belief),
+            client_config: RwLock::new(client_config(&roots, &certificates)),
+            accept_peers: Arc::new(RwLock::new(accept_config(roots, &certificates))),
+            accept_clients: Arc::new(RwLock::new(Arc::new(for_clients))),
+            trust_state: RwLock::new(trust_state),
             generation: AtomicU64::new(0),
             cluster_id,
             root_for_clients,
@@ -248,23 +251,30 @@ impl Tls {
 
     /// Returns the cluster's secret, if this node has it.
     pub(crate) fn secret(&self) -> Option<ClusterSecret> {
-        self.keeper().map(|keeper| keeper.secret.clone())
+        self.key_holder()
+            .map(|key_holder| key_holder.secret.clone())
     }
 
     /// Returns whether this node has the key of the authority.
-    pub(crate) fn is_keeper(&self) -> bool {
-        self.keeper().is_some()
+    pub(crate) fn is_key_holder(&self) -> bool {
+        self.key_holder().is_some()
     }
 
-    fn keeper(&self) -> Option<Arc<Keeper>> {
-        let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
-        belief.keeper.clone()
+    fn key_holder(&self) -> Option<Arc<KeyHolder>> {
+        let trust_state = self
+            .trust_state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        trust_state.key_holder.clone()
     }
 
-    fn belief(&self) -> Belief {
+    fn trust_state(&self) -> TrustState {
         // The value is replaced at once.
-        let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
-        belief.clone()
+        let trust_state = self
+            .trust_state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        trust_state.clone()
     }
 
     /// Returns how often what this node proves to its peers has changed: an older connection proves
@@ -277,17 +287,17 @@ impl Tls {
     ///
     /// # Errors
     /// If the certificates cannot be made.
-    pub(crate) fn become_keeper(&self, secret: ClusterSecret) -> Result<(), IssueError> {
-        let keeper = Keeper::of(secret);
-        self.certificates.make(&keeper.authority)?;
-        self.change(|belief| belief.keeper = Some(Arc::new(keeper)));
+    pub(crate) fn become_key_holder(&self, secret: ClusterSecret) -> Result<(), IssueError> {
+        let key_holder = KeyHolder::of(secret);
+        self.certificates.make(&key_holder.authority)?;
+        self.change(|trust_state| trust_state.key_holder = Some(Arc::new(key_holder)));
         Ok(())
     }
 
     /// Makes this node a node without the key of the authority.
     pub(crate) fn become_member(&self, issued: &Issued) -> Result<(), IssueError> {
         self.take(issued)?;
-        self.change(|belief| belief.keeper = None);
+        self.change(|trust_state| trust_state.key_holder = None);
         Ok(())
     }
 
@@ -299,18 +309,18 @@ impl Tls {
         of: PeerNames,
         client_address: &str,
     ) -> Option<Result<Signed, IssueError>> {
-        Some(self.sign_by(&*self.keeper()?, key, of, client_address))
+        Some(self.sign_by(&*self.key_holder()?, key, of, client_address))
     }
 
     fn sign_by(
         &self,
-        keeper: &Keeper,
+        key_holder: &KeyHolder,
         key: &PublicKey,
         of: PeerNames,
         client_address: &str,
     ) -> Result<Signed, IssueError> {
-        let hosts = Holder::at(None, &[client_address]).hosts;
-        let (authority, certificates) = (&keeper.authority, &self.certificates);
+        let hosts = CertificateSubject::at(None, &[client_address]).hosts;
+        let (authority, certificates) = (&key_holder.authority, &self.certificates);
         certificates.sign_for(authority, key, of, hosts)
     }
 
@@ -321,12 +331,12 @@ impl Tls {
 
     /// Returns the certificate of the authority that peers trust.
     pub(crate) fn root(&self) -> CertificateDer<'static> {
-        self.belief().root.certificate
+        self.trust_state().root.certificate
     }
 
     /// Returns whether it is time for new certificates, which this node cannot make itself.
     pub(crate) fn needs_others(&self) -> bool {
-        !self.is_keeper() && self.certificates.are_due()
+        !self.is_key_holder() && self.certificates.are_due()
     }
 
     /// Takes new certificates that a member has signed.
@@ -340,25 +350,28 @@ impl Tls {
         wall_clock()
     }
 
-    fn asks(&self) -> Arc<ClientConfig> {
-        let asks = self.asks.read().unwrap_or_else(PoisonError::into_inner);
-        asks.clone()
+    fn client_config(&self) -> Arc<ClientConfig> {
+        let config = self
+            .client_config
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        config.clone()
     }
 
     fn dial(&self, node: u64) -> Dial {
         let name = names::peer(node, &self.cluster_id);
-        Dial::tls(self.asks(), name)
+        Dial::tls(self.client_config(), name)
     }
 
     fn accept_peers(&self) -> Accept {
-        self.accept(&self.answers_peers)
+        self.accept(&self.accept_peers)
     }
 
     fn accept_clients(&self) -> Accept {
-        self.accept(&self.answers_clients)
+        self.accept(&self.accept_clients)
     }
 
-    fn accept(&self, answers: &Arc<RwLock<Arc<Answers>>>) -> Accept {
+    fn accept(&self, answers: &Arc<RwLock<Arc<AcceptConfig>>>) -> Accept {
         Accept {
             answers: answers.clone(),
             cluster_id: self.cluster_id.as_str().into(),
@@ -369,7 +382,10 @@ impl Tls {
     /// cluster's own.
     pub(crate) fn serve_own(&self, pair: Arc<CertifiedKey>) {
         let names = own::names_in(&pair);
-        tracing::info!(names, "clients are shown the operator's own certificate");
+        tracing::info!(
+            names,
+            "presenting the operator's own certificate to clients"
+        );
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = Some(pair);
     }
 
@@ -394,7 +410,7 @@ impl Tls {
                 Ok(None) => {}
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(%error, cause, "the own certificate stays the old one");
+                    tracing::warn!(%error, cause, "failed to load the operator's own certificate");
                 }
             }
         }
@@ -404,17 +420,17 @@ impl Tls {
     pub(crate) async fn keep_valid(self: Arc<Self>) {
         loop {
             sleep(self.certificates.look_again_after()).await;
-            let Some(keeper) = self.keeper() else {
+            let Some(key_holder) = self.key_holder() else {
                 // Other nodes sign them (`crate::keys`).
                 sleep(RENEW_AGAIN).await;
                 continue;
             };
-            match self.certificates.renew_if_due(&keeper.authority) {
+            match self.certificates.renew_if_due(&key_holder.authority) {
                 Ok(true) => tracing::info!("the node's certificates were renewed"),
                 Ok(false) => {}
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(%error, cause, "the node's certificates are not renewed");
+                    tracing::error!(%error, cause, "failed to renew the node's certificates");
                     sleep(RENEW_AGAIN).await;
                 }
             }
@@ -422,7 +438,7 @@ impl Tls {
     }
 }
 
-impl Keeper {
+impl KeyHolder {
     fn of(secret: ClusterSecret) -> Self {
         let authority = Authority::of(&secret);
         Self { secret, authority }
@@ -441,15 +457,15 @@ fn certificates_of(roots: &[Root]) -> Vec<CertificateDer<'static>> {
     certificates.collect()
 }
 
-fn asks(roots: &[Root], certificates: &Arc<Certificates>) -> Arc<ClientConfig> {
-    let believed = certificates_of(roots);
-    Arc::new(peers::asks(&believed, certificates.clone()))
+fn client_config(roots: &[Root], certificates: &Arc<Certificates>) -> Arc<ClientConfig> {
+    let trusted = certificates_of(roots);
+    Arc::new(peers::client_config(&trusted, certificates.clone()))
 }
 
-fn answers(roots: Vec<Root>, certificates: &Arc<Certificates>) -> Arc<Answers> {
-    let believed = certificates_of(&roots);
-    let config = Arc::new(peers::answers(&believed, certificates.clone()));
-    Arc::new(Answers { config, roots })
+fn accept_config(roots: Vec<Root>, certificates: &Arc<Certificates>) -> Arc<AcceptConfig> {
+    let trusted = certificates_of(&roots);
+    let config = Arc::new(peers::server_config(&trusted, certificates.clone()));
+    Arc::new(AcceptConfig { config, roots })
 }
 
 fn wall_clock() -> Duration {

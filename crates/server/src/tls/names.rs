@@ -12,7 +12,7 @@ pub(crate) const INTERNAL: &str = ".conclave.internal";
 pub(crate) const ANY_PEER: &str = "peers.conclave.internal";
 /// Name of any node with the key of the cluster's authority: a machine that wants to join sends its
 /// pass to no other node.
-pub(crate) const ANY_KEEPER: &str = "keepers.conclave.internal";
+pub(crate) const ANY_KEY_HOLDER: &str = "key-holders.conclave.internal";
 /// Name of a node that was admitted with the right to become a voter.
 const MAY_VOTE: &str = "may-vote.conclave.internal";
 /// Maximum number of names of a certificate that are read: a certificate of this cluster has fewer.
@@ -24,12 +24,12 @@ pub(crate) struct PeerNames {
     /// Number of the node.
     pub(crate) node: u64,
     /// Whether the node has the key of the authority: it has signed the certificate itself.
-    pub(crate) keeper: bool,
+    pub(crate) key_holder: bool,
     /// Whether the node may become a voter without an administrator.
     pub(crate) may_vote: bool,
     /// Number of the member whose place it may take without an administrator; 0 if none.
     pub(crate) takes: u64,
-    /// Authority that has signed the certificate: number of exchanges of the secret before it. It
+    /// Authority that has signed the certificate: number of rotations of the secret before it. It
     /// follows from the connection, and is in no name.
     pub(crate) generation: u64,
 }
@@ -41,8 +41,8 @@ impl PeerNames {
         if self.node != 0 {
             names.push(peer(self.node, cluster_id));
         }
-        if self.keeper {
-            names.push(ANY_KEEPER.to_owned());
+        if self.key_holder {
+            names.push(ANY_KEY_HOLDER.to_owned());
         }
         if self.may_vote {
             names.push(MAY_VOTE.to_owned());
@@ -82,7 +82,7 @@ pub(crate) fn peer_in(certificate: &CertificateDer<'_>, cluster_id: &str) -> Opt
         if let Some(node) = number_in(name, "takes-", INTERNAL, takes) {
             found.takes = node;
         }
-        found.keeper |= name == ANY_KEEPER;
+        found.key_holder |= name == ANY_KEY_HOLDER;
         found.may_vote |= name == MAY_VOTE;
     }
     (found.node != 0).then_some(found)
@@ -111,7 +111,7 @@ mod tests {
     };
 
     #[test]
-    fn a_certificate_says_which_node_of_which_cluster_it_is_for() {
+    fn a_certificate_names_its_node_and_cluster() {
         let authority = Authority::of(&ClusterSecret::from_bytes(&[7; 32]).unwrap());
         let valid = Validity {
             from: Duration::ZERO,
@@ -136,9 +136,10 @@ mod tests {
         ] {
             assert_eq!(node_in(other), None, "{other}");
         }
-        for (keeper, may_vote, takes) in [(true, false, 0), (false, true, 7), (false, false, 0)] {
+        for (key_holder, may_vote, takes) in [(true, false, 0), (false, true, 7), (false, false, 0)]
+        {
             let said = PeerNames {
-                keeper,
+                key_holder,
                 may_vote,
                 takes,
                 ..three

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pair_is_refused_and_no_byte_of_it_is_told() {
+    fn a_mismatched_pair_is_refused_without_showing_its_bytes() {
         let directory = tempfile::tempdir().unwrap();
         let files = files(directory.path());
         let missing = start(&files).unwrap_err();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_before_the_text_does_not_matter_and_a_foreign_curve_is_named() {
+    fn a_byte_order_mark_is_ignored_and_a_wrong_curve_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let files = files(directory.path());
         let (certificate, key) = made("a.example");
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_change_one_after_the_other_are_taken_when_they_fit() {
+    fn replaced_certificate_files_are_loaded_once_they_match() {
         let directory = tempfile::tempdir().unwrap();
         let files = files(directory.path());
         let ((one, one_key), (two, two_key)) = (made("one.example"), made("two.example"));

@@ -28,14 +28,14 @@ struct AsPeer(Arc<Certificates>);
 
 impl ResolvesServerCert for AsPeer {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let believed = hello.certificate_authorities().unwrap_or_default();
-        Some(self.0.peer_for(believed.iter().map(AsRef::as_ref)))
+        let trusted = hello.certificate_authorities().unwrap_or_default();
+        Some(self.0.peer_for(trusted.iter().map(AsRef::as_ref)))
     }
 }
 
 impl ResolvesClientCert for AsPeer {
-    fn resolve(&self, believed: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.peer_for(believed.iter().copied()))
+    fn resolve(&self, trusted: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.peer_for(trusted.iter().copied()))
     }
 
     fn has_certs(&self) -> bool {
@@ -44,7 +44,7 @@ impl ResolvesClientCert for AsPeer {
 }
 
 /// Returns the server configuration of the peer port.
-pub(super) fn answers(
+pub(super) fn server_config(
     authorities: &[CertificateDer<'static>],
     certificates: Arc<Certificates>,
 ) -> ServerConfig {
@@ -65,7 +65,7 @@ pub(super) fn answers(
 }
 
 /// Returns the client configuration with which a node calls another one.
-pub(super) fn asks(
+pub(super) fn client_config(
     authorities: &[CertificateDer<'static>],
     certificates: Arc<Certificates>,
 ) -> ClientConfig {
@@ -75,7 +75,7 @@ pub(super) fn asks(
     let verifier = verifier.build().expect("there is a root");
     let config = tls13()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Believing { verifier, hints }))
+        .with_custom_certificate_verifier(Arc::new(HintingVerifier { verifier, hints }))
         .with_client_cert_resolver(Arc::new(AsPeer(certificates)));
     for_grpc(config)
 }
@@ -103,12 +103,12 @@ pub(super) fn is_authority(certificate: &CertificateDer<'static>) -> Result<(), 
 /// Verifies as usual, and tells the other side which authorities it trusts, so that a node that has
 /// certificates of two presents the right one.
 #[derive(Debug)]
-struct Believing {
+struct HintingVerifier {
     verifier: Arc<WebPkiServerVerifier>,
     hints: Vec<DistinguishedName>,
 }
 
-impl ServerCertVerifier for Believing {
+impl ServerCertVerifier for HintingVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,

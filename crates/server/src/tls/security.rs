@@ -12,7 +12,10 @@ use std::{
 
 use crate::{
     identity::secret::ClusterSecret,
-    tls::{Holder, IssueError, Issued, LIFETIME, OwnCertificateError, OwnFiles, Security, Tls},
+    tls::{
+        CertificateSubject, IssueError, Issued, LIFETIME, OwnCertificateError, OwnFiles, Security,
+        Tls,
+    },
 };
 
 /// The security of connections cannot be set up.
@@ -103,11 +106,11 @@ impl Credentials {
 pub(crate) fn of(
     plain: bool,
     credentials: Option<&Credentials>,
-    holder: Holder,
+    subject: CertificateSubject,
 ) -> Result<Security, SecurityError> {
     let tls = match credentials.ok_or(SecurityError::SecretMissing)? {
-        Credentials::Secret(secret) => Tls::new(secret, holder, LIFETIME)?,
-        Credentials::Issued(issued) => Tls::of_member(issued, holder)?,
+        Credentials::Secret(secret) => Tls::new(secret, subject, LIFETIME)?,
+        Credentials::Issued(issued) => Tls::of_member(issued, subject)?,
     };
     Ok(Security {
         tls: Arc::new(tls),
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_text_is_spoken_only_where_nobody_else_can_listen() {
+    fn plain_text_for_clients_is_allowed_only_on_loopback() {
         let check = |plain, client: &str| check(plain, client.parse().unwrap());
         for client in ["127.0.0.1:1", "127.9.9.9:2", "[::1]:1"] {
             assert!(check(true, client).is_ok());
@@ -136,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn peers_need_the_secret_also_if_clients_are_spoken_to_in_plain_text() {
+    fn peers_need_the_secret_even_with_plain_text_for_clients() {
         for plain in [false, true] {
-            let refused = of(plain, None, Holder::at(None, &[]));
+            let refused = of(plain, None, CertificateSubject::at(None, &[]));
             assert!(matches!(refused, Err(SecurityError::SecretMissing)));
             let secret = Credentials::Secret(ClusterSecret::generate().unwrap());
-            let security = of(plain, Some(&secret), Holder::at(None, &[])).unwrap();
+            let security = of(plain, Some(&secret), CertificateSubject::at(None, &[])).unwrap();
             assert_eq!(security.for_clients().is_none(), plain);
         }
     }

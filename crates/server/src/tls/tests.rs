@@ -27,7 +27,7 @@ use crate::tls::accept::Arrival;
 fn said_of_two() -> PeerNames {
     PeerNames {
         node: 2,
-        keeper: true,
+        key_holder: true,
         ..PeerNames::default()
     }
 }
@@ -42,8 +42,8 @@ fn secret(byte: u8) -> ClusterSecret {
 }
 
 fn tls(byte: u8, node: u64) -> Arc<Tls> {
-    let holder = Holder::at(Some(node), &["127.0.0.1:1"]);
-    Arc::new(Tls::new(&secret(byte), holder, LIFETIME).unwrap())
+    let subject = CertificateSubject::at(Some(node), &["127.0.0.1:1"]);
+    Arc::new(Tls::new(&secret(byte), subject, LIFETIME).unwrap())
 }
 
 /// Returns the connections that get through the handshake.
@@ -60,7 +60,7 @@ fn secured(
 }
 
 /// Opens a port that reports what each caller has presented, and greets it.
-async fn port(accept: Option<Accept>) -> (SocketAddr, mpsc::Receiver<Shown>) {
+async fn port(accept: Option<Accept>) -> (SocketAddr, mpsc::Receiver<Presented>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, shown) = mpsc::channel(8);
@@ -99,7 +99,7 @@ async fn refusal(server: &Tls, caller: &Tls) -> String {
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     // The caller trusts the server, so that only the server can refuse.
     let certificates = caller.certificates.clone();
-    let config = peers::asks(&[server.root()], certificates);
+    let config = peers::client_config(&[server.root()], certificates);
     let refused = greeting(address, Arc::new(config), names::ANY_PEER.to_owned()).await;
     assert!(shown.try_recv().is_err(), "it got through");
     refused.unwrap_err().to_string()
@@ -110,17 +110,17 @@ async fn a_peer_is_known_by_its_number() {
     let (one, two) = (tls(7, 1), tls(7, 2));
     let (address, mut shown) = port(Some(one.accept_peers())).await;
     let name = names::peer(1, &secret(7).cluster_id());
-    let heard = greeting(address, two.asks(), name).await.unwrap();
+    let heard = greeting(address, two.client_config(), name).await.unwrap();
     assert_eq!(heard, "hello");
-    assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
+    assert_eq!(shown.recv().await, Some(Presented::Node(said_of_two())));
 }
 
 #[tokio::test]
-async fn a_node_is_not_taken_for_another_one() {
+async fn a_node_is_not_mistaken_for_another_node() {
     let (one, two) = (tls(7, 1), tls(7, 2));
     let (address, _shown) = port(Some(one.accept_peers())).await;
     let name = names::peer(3, &secret(7).cluster_id());
-    let refused = greeting(address, two.asks(), name).await;
+    let refused = greeting(address, two.client_config(), name).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("certificate"), "{refused}");
 }
@@ -132,23 +132,23 @@ async fn a_certificate_of_another_cluster_is_refused() {
 }
 
 #[tokio::test]
-async fn a_peer_whose_clock_is_hours_ahead_is_believed() {
+async fn a_peer_with_a_clock_hours_ahead_is_accepted() {
     let ahead: WallClock = Arc::new(|| wall_clock() + Duration::from_secs(3 * 3600));
-    let holder = Holder::at(Some(2), &[]);
-    let two = Tls::with_clock(&secret(7), holder, LIFETIME, ahead).unwrap();
+    let subject = CertificateSubject::at(Some(2), &[]);
+    let two = Tls::with_clock(&secret(7), subject, LIFETIME, ahead).unwrap();
     let one = tls(7, 1);
     let (address, mut shown) = port(Some(one.accept_peers())).await;
     let name = names::peer(1, &secret(7).cluster_id());
-    let heard = greeting(address, two.asks(), name).await.unwrap();
+    let heard = greeting(address, two.client_config(), name).await.unwrap();
     assert_eq!(heard, "hello");
-    assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
+    assert_eq!(shown.recv().await, Some(Presented::Node(said_of_two())));
 }
 
 #[tokio::test]
 async fn a_certificate_that_has_expired_is_refused() {
     let past: WallClock = Arc::new(|| NOW - Duration::from_secs(20 * 365 * 24 * 3600));
-    let holder = Holder::at(Some(2), &[]);
-    let expired = Tls::with_clock(&secret(7), holder, LIFETIME, past).unwrap();
+    let subject = CertificateSubject::at(Some(2), &[]);
+    let expired = Tls::with_clock(&secret(7), subject, LIFETIME, past).unwrap();
     let refused = refusal(&tls(7, 1), &expired).await;
     assert!(refused.contains("Expired"), "{refused}");
 }
@@ -158,7 +158,7 @@ async fn the_certificate_for_clients_is_not_that_of_a_peer() {
     let server = tls(7, 1);
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     let key = tls(7, 2).certificates.clients();
-    let config = believing(&server.root());
+    let config = trusting(&server.root());
     let config = config.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
         key.as_ref().clone(),
     )));
@@ -168,7 +168,7 @@ async fn the_certificate_for_clients_is_not_that_of_a_peer() {
     assert!(refused.contains("alert"), "{refused}");
 }
 
-fn believing(
+fn trusting(
     authority: &CertificateDer<'static>,
 ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = RootCertStore::empty();
@@ -180,22 +180,22 @@ fn believing(
 }
 
 #[tokio::test]
-async fn who_shows_no_certificate_is_nobody() {
+async fn a_caller_without_a_certificate_has_no_identity() {
     let server = tls(7, 1);
-    let config = Arc::new(believing(&server.root()).with_no_client_auth());
+    let config = Arc::new(trusting(&server.root()).with_no_client_auth());
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     let heard = greeting(address, config.clone(), names::ANY_PEER.to_owned()).await;
     assert_eq!(heard.unwrap(), "hello");
-    assert_eq!(shown.recv().await, Some(Shown::Nothing));
+    assert_eq!(shown.recv().await, Some(Presented::Nothing));
 
     let (address, mut shown) = port(Some(server.accept_clients())).await;
     let heard = greeting(address, config, names::ANY_NODE.to_owned()).await;
     assert_eq!(heard.unwrap(), "hello");
-    assert_eq!(shown.recv().await, Some(Shown::Nothing));
+    assert_eq!(shown.recv().await, Some(Presented::Nothing));
 }
 
 #[tokio::test]
-async fn plain_text_gets_no_answer_and_delays_nobody() {
+async fn plain_text_gets_no_answer_and_delays_no_other_caller() {
     let server = tls(7, 1);
     for accept in [server.accept_peers(), server.accept_clients()] {
         let (address, mut shown) = port(Some(accept)).await;
@@ -213,7 +213,7 @@ async fn plain_text_gets_no_answer_and_delays_nobody() {
             assert!(heard.len() <= 7 && !heard.contains("HTTP"), "{heard}");
         }
         assert!(shown.try_recv().is_err(), "it got through");
-        let config = Arc::new(believing(&server.root()).with_no_client_auth());
+        let config = Arc::new(trusting(&server.root()).with_no_client_auth());
         let names = [names::ANY_PEER, names::ANY_NODE].map(str::to_owned);
         let mut heard = Vec::new();
         for name in names {
@@ -224,18 +224,18 @@ async fn plain_text_gets_no_answer_and_delays_nobody() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_on_when_certificates_are_renewed() {
+async fn a_connection_survives_certificate_renewal() {
     let time = Arc::new(Mutex::new(wall_clock() - LIFETIME * 2 / 3));
     let clock = time.clone();
-    let holder = Holder::at(Some(1), &[]);
+    let subject = CertificateSubject::at(Some(1), &[]);
     let now: WallClock = Arc::new(move || *clock.lock().unwrap());
-    let tls = Tls::with_clock(&secret(7), holder, LIFETIME, now).unwrap();
+    let tls = Tls::with_clock(&secret(7), subject, LIFETIME, now).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let arrivals = TcpListenerStream::new(listener);
     let arrivals = secured(arrivals, Some(tls.accept_clients()));
     let mut arrivals = std::pin::pin!(arrivals);
-    let config = Arc::new(believing(&tls.root()).with_no_client_auth());
+    let config = Arc::new(trusting(&tls.root()).with_no_client_auth());
     let connect = async |config: &Arc<ClientConfig>| {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from(names::ANY_NODE).unwrap();
@@ -248,7 +248,7 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
     *time.lock().unwrap() += LIFETIME * 2 / 3;
     assert!(
         tls.certificates
-            .renew_if_due(&tls.keeper().unwrap().authority)
+            .renew_if_due(&tls.key_holder().unwrap().authority)
             .unwrap()
     );
     let (new, _new_here) = tokio::join!(connect(&config), arrivals.next());
@@ -270,9 +270,9 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
 const SHORT: Duration = Duration::from_secs(6);
 
 #[tokio::test]
-async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
-    let holder = Holder::at(Some(1), &["127.0.0.1:1"]);
-    let one = Arc::new(Tls::new(&secret(7), holder, SHORT).unwrap());
+async fn running_listeners_renew_certificates_before_they_expire() {
+    let subject = CertificateSubject::at(Some(1), &["127.0.0.1:1"]);
+    let one = Arc::new(Tls::new(&secret(7), subject, SHORT).unwrap());
     let two = tls(7, 2);
     let renewing = tokio::spawn(one.clone().keep_valid());
     let (peers, mut as_peer) = port(Some(one.accept_peers())).await;
@@ -286,7 +286,7 @@ async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
         let shown = async || {
             let stream = TcpStream::connect(address).await.unwrap();
             let name = ServerName::try_from(name.clone()).unwrap();
-            let connector = TlsConnector::from(two.asks());
+            let connector = TlsConnector::from(two.client_config());
             // An expired certificate would not be trusted.
             let mut stream = connector.connect(name, stream).await.unwrap();
             let mut text = String::new();
@@ -306,16 +306,15 @@ async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
     draining.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// A client node and a server node, each after a number of steps of an exchange.
+/// A client node and a server node, each after a number of steps of a rotation.
 #[tokio::test]
-async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_nobody_from_before()
-{
-    let (old, new) = (secret(7), secret(7).exchange().unwrap());
+async fn nodes_connect_at_every_rotation_step_but_not_with_old_keys() {
+    let (old, new) = (secret(7), secret(7).rotate().unwrap());
     // By another leader, which has died since.
-    let given_up = Next::Secret(secret(7).exchange().unwrap());
+    let given_up = Next::Secret(secret(7).rotate().unwrap());
     let next = Next::Secret(new);
     let at = |steps: usize, node: u64| {
-        let tls = Tls::new(&old, Holder::at(Some(node), &[]), LIFETIME).unwrap();
+        let tls = Tls::new(&old, CertificateSubject::at(Some(node), &[]), LIFETIME).unwrap();
         if steps > 0 {
             tls.prepare(&given_up).unwrap();
             tls.forget_next();
@@ -327,7 +326,7 @@ async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_n
         tls
     };
     let name = names::peer(1, &old.cluster_id());
-    for (asks, answers, believed) in [
+    for (asks, answers, trusted) in [
         (0, 0, Some(0)),
         (0, 1, Some(0)),
         (1, 0, Some(0)),
@@ -340,17 +339,17 @@ async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_n
     ] {
         let (one, two) = (at(answers, 1), at(asks, 2));
         let (address, mut shown) = port(Some(one.accept_peers())).await;
-        let heard = greeting(address, two.asks(), name.clone()).await;
+        let heard = greeting(address, two.client_config(), name.clone()).await;
         let case = format!("{asks} asks {answers}: {heard:?}");
-        assert_eq!(heard.is_ok(), believed.is_some(), "{case}");
-        let expected = believed.map(|generation| {
-            Shown::Node(PeerNames {
+        assert_eq!(heard.is_ok(), trusted.is_some(), "{case}");
+        let expected = trusted.map(|generation| {
+            Presented::Node(PeerNames {
                 generation,
                 ..said_of_two()
             })
         });
         assert_eq!(shown.try_recv().ok(), expected, "{case}");
-        let counts = expected.is_some_and(|_| one.believes(0));
+        let counts = expected.is_some_and(|_| one.trusts(0));
         assert_eq!(counts, expected.is_some() && answers < 2, "{case}");
     }
     // A caller with the previous certificate is refused too, although it trusts any server.
@@ -363,7 +362,7 @@ async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_n
     let two = at(0, 2);
     two.prepare(&given_up).unwrap();
     let (address, mut shown) = port(Some(at(1, 1).accept_peers())).await;
-    let heard = greeting(address, two.asks(), name.clone()).await;
+    let heard = greeting(address, two.client_config(), name.clone()).await;
     assert_eq!(heard.unwrap(), "hello");
-    assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
+    assert_eq!(shown.recv().await, Some(Presented::Node(said_of_two())));
 }

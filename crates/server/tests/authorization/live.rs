@@ -121,7 +121,7 @@ async fn a_stream_ends_with_its_session_however_that_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_session_no_stream_tells_whether_a_position_exists() {
+async fn streams_without_a_session_do_not_reveal_positions() {
     let world = World::start().await;
     let nowhere = v1::SubscribeRequest {
         after_position: 1 << 60,
@@ -146,7 +146,7 @@ async fn without_a_session_no_stream_tells_whether_a_position_exists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_opens_streams_all_the_time_keeps_itself_waiting_and_no_other() {
+async fn opening_streams_too_often_delays_only_that_account() {
     let world = World::start().await;
     // More streams than may begin at once, and than become free again while these are opened.
     let mut wait = None;
@@ -169,7 +169,7 @@ async fn an_account_that_opens_streams_all_the_time_keeps_itself_waiting_and_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_removed_hears_nothing_more_of_the_room() {
+async fn a_removed_member_gets_no_more_events_of_the_room() {
     let mut world = World::start().await;
     let mut mona = Ear::new(&world, Caller::Member).await;
     let vault = world.vault;
@@ -219,7 +219,7 @@ async fn who_was_removed_hears_nothing_more_of_the_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_blocked_does_not_hear_who_blocked_it_come_or_write() {
+async fn a_blocked_account_gets_no_presence_or_typing_of_its_blocker() {
     let mut world = World::start().await;
     // The member writes to both, so that it gets the presence of both.
     for name in ["alice", "dave"] {
@@ -268,7 +268,7 @@ async fn who_is_blocked_does_not_hear_who_blocked_it_come_or_write() {
     assert!(!heard.iter().any(is_hers), "{heard:#?}");
     // A request for her presence gets the answer for an account that does not exist.
     let asked = world
-        .presence_of(Caller::Blocked, &["alice", "nobody"])
+        .presence_of(Caller::Blocked, &["alice", "mallory"])
         .await;
     let nameless = asked.into_iter().map(|presence| v1::Presence {
         account_name: String::new(),

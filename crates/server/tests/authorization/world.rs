@@ -27,7 +27,7 @@ pub(crate) const SECRET: &str = "xyzzy";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
     /// Has no token.
-    Nobody,
+    Anonymous,
     /// Has a header that cannot be a token.
     Garbage,
     /// Has a token that was never issued.
@@ -66,7 +66,7 @@ pub(crate) enum Caller {
 
 impl Caller {
     pub(crate) const ALL: [Self; 17] = [
-        Self::Nobody,
+        Self::Anonymous,
         Self::Garbage,
         Self::Guess,
         Self::Closed,
@@ -230,7 +230,7 @@ impl World {
     /// Returns the caller's authorization header.
     fn authorization(&self, caller: Caller) -> Option<String> {
         let token = match caller {
-            Caller::Nobody => return None,
+            Caller::Anonymous => return None,
             Caller::Operator => return Some(self.operator.to_header()),
             Caller::Garbage => "AAAA".to_owned(),
             Caller::Guess => URL_SAFE_NO_PAD.encode([9; TOKEN_BYTES]),

@@ -27,7 +27,7 @@ use vocabulary::{Chance, Vocabulary};
 
 use conclave_storage::{
     log::LogId,
-    search::{FILE, Search, Stop},
+    search::{CancelFlag, FILE, Search},
     state::{Entry, Options, Payload, State},
 };
 
@@ -123,7 +123,7 @@ fn wait(search: &Search) {
     let nothing = query("nothing");
     loop {
         let found = search
-            .find(AccountId(1), &nothing, None, 1, &Stop::default())
+            .find(AccountId(1), &nothing, None, 1, &CancelFlag::default())
             .unwrap();
         if found.complete_to >= found.applied {
             return;
@@ -186,7 +186,7 @@ fn measure(search: &Search, words: &Vocabulary, phrases: &[String], chance: &mut
                 let query = query(&typed);
                 let began = Instant::now();
                 let found = search
-                    .find(AccountId(who), &query, None, PAGE, &Stop::default())
+                    .find(AccountId(who), &query, None, PAGE, &CancelFlag::default())
                     .unwrap();
                 took.push(began.elapsed());
                 rows += found.rows.len();

@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use super::bounds::FILL_BYTES_MAX;
 use super::format::SegmentHeader;
 use super::types::{OpenError, Syncer};
-use crate::fault::{self, Fault, patiently};
+use crate::fault::{self, Fault, open_with_retry};
 
 const SEGMENT_SUFFIX: &str = ".segment";
 const UNFINISHED_SUFFIX: &str = ".tmp";
@@ -121,7 +121,7 @@ impl Directory {
         let path = self.path.join(format!("{name}{UNFINISHED_SUFFIX}"));
         let mut open = OpenOptions::new();
         open.read(true).write(true).create(true).truncate(true);
-        let file = patiently(|| open.open(&path))?;
+        let file = open_with_retry(|| open.open(&path))?;
         if let Err(error) = self.fill(&file, capacity) {
             // Leaves the space to others; the first error is the one to report.
             let _ = fs::remove_file(&path);
@@ -164,7 +164,7 @@ impl Directory {
 
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
         if self.sync {
-            patiently(|| File::open(path))?.sync_all()
+            open_with_retry(|| File::open(path))?.sync_all()
         } else {
             Ok(())
         }
@@ -224,7 +224,7 @@ impl FileThread {
                     }
                     Request::Remove(path) => {
                         if let Err(error) = remove(&directory, &path) {
-                            failed("cannot sync that old segments are gone", error);
+                            failed("cannot sync the removal of old segments", error);
                         }
                     }
                 }
@@ -289,7 +289,7 @@ pub(super) fn same(error: &io::Error) -> io::Error {
 /// Removes an old segment; an error if it cannot be made durable.
 fn remove(directory: &Directory, path: &Path) -> io::Result<()> {
     if let Err(error) = fs::remove_file(path) {
-        tracing::warn!(error = %error, file = %path.display(), "old log segment stays");
+        tracing::warn!(error = %error, file = %path.display(), "failed to remove old log segment");
         return Ok(());
     }
     directory.sync_directory(&directory.path)

@@ -72,7 +72,7 @@ impl Failure {
 }
 
 /// See the head of this file.
-pub(super) struct Shared {
+pub(super) struct WriteQueue {
     inner: Mutex<Inner>,
     /// The writer waits here.
     work: Condvar,
@@ -104,7 +104,7 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicU64,
 }
 
-impl Shared {
+impl WriteQueue {
     pub(super) fn new(
         memory: Memory,
         files: BTreeMap<u32, Arc<SegmentFile>>,

@@ -17,7 +17,7 @@ use super::bounds::{READ_SPAN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use super::files::{Directory, FileThread, SegmentFile};
 use super::format::{Record, decode_record, entry_record_bytes};
 use super::memory::{OnDisk, Planned};
-use super::queue::{Change, Failure, Shared};
+use super::queue::{Change, Failure, WriteQueue};
 use super::recover::{damaged, recover};
 use super::types::{
     Completion, Entry, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats, Vote,
@@ -26,7 +26,7 @@ use super::writer::{RecoveredEnd, Writer};
 
 /// A durable log in a directory of its own.
 pub struct SegmentLog {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<WriteQueue>,
     directory: Arc<Directory>,
     recovery: Recovery,
     running: Mutex<Option<Running>>,
@@ -76,7 +76,7 @@ impl SegmentLog {
         let lock = directory.lock()?;
         let mut recovered = recover(&directory, cache_bytes)?;
         let end = RecoveredEnd::from(&mut recovered);
-        let shared = Arc::new(Shared::new(recovered.memory, end.files(), end.place()));
+        let shared = Arc::new(WriteQueue::new(recovered.memory, end.files(), end.place()));
         let failed = |source| OpenError::Io {
             action: "start the threads of",
             path: dir.to_path_buf(),

@@ -17,7 +17,7 @@ use super::bounds::BUFFER_BYTES_KEPT;
 use super::files::{Directory, FileThread, SegmentFile, is_full};
 use super::format::{FrameBuilder, HEADER_BYTES, SegmentHeader};
 use super::memory::Location;
-use super::queue::{Change, Failure, Operation, Shared, Work};
+use super::queue::{Change, Failure, Operation, Work, WriteQueue};
 use super::recover::{Recovered, Segment};
 use super::types::{LogId, LogState};
 
@@ -26,7 +26,7 @@ const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// See the head of this file.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<WriteQueue>,
     directory: Arc<Directory>,
     files: FileThread,
     segments: VecDeque<Segment>,
@@ -41,7 +41,7 @@ pub(super) struct Writer {
 }
 
 /// Latches a failure if the writer's thread unwinds, so that no caller waits forever.
-struct Unwinding(Arc<Shared>);
+struct Unwinding(Arc<WriteQueue>);
 
 impl Drop for Unwinding {
     fn drop(&mut self) {
@@ -54,7 +54,7 @@ impl Drop for Unwinding {
 
 impl Writer {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<WriteQueue>,
         directory: Arc<Directory>,
         files: FileThread,
         recovered: RecoveredEnd,

@@ -35,9 +35,9 @@ const WAL_BYTES_KEPT: u32 = 16 << 20;
 pub(super) fn open_writer(path: &Path) -> Result<Connection, SearchError> {
     match try_open(path) {
         Ok(Some(connection)) => return Ok(connection),
-        Ok(None) => tracing::info!("the search index is of another version: it is built anew"),
+        Ok(None) => tracing::info!("the search index is of another version: rebuilding it"),
         Err(error) if is_outside(&error) => return Err(error.into()),
-        Err(error) => tracing::warn!(%error, "the search index is damaged: it is built anew"),
+        Err(error) => tracing::warn!(%error, "the search index is damaged: rebuilding it"),
     }
     remove(path).map_err(SearchError::Remove)?;
     try_open(path)?.ok_or(SearchError::Sqlite(rusqlite::Error::InvalidQuery))

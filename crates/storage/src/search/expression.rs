@@ -7,11 +7,11 @@ use conclave_words::SearchQuery;
 
 use super::{
     scope::Scope,
-    terms::{self, Asked},
+    terms::{self, QueryTerm},
 };
 
 /// Returns what the index is asked for within a scope; `None`: for everything.
-pub(super) fn within(query: &SearchQuery, asked: &[Asked], scope: &Scope) -> Option<String> {
+pub(super) fn within(query: &SearchQuery, asked: &[QueryTerm], scope: &Scope) -> Option<String> {
     let mut all: Vec<String> = asked.iter().map(term).collect();
     if query.has_link() {
         all.push(quoted(&terms::link_tag()));
@@ -27,7 +27,7 @@ pub(super) fn within(query: &SearchQuery, asked: &[Asked], scope: &Scope) -> Opt
     (!all.is_empty()).then(|| all.join(" AND "))
 }
 
-fn term(term: &Asked) -> String {
+fn term(term: &QueryTerm) -> String {
     let star = if term.is_prefix { " *" } else { "" };
     quoted(&term.text) + star
 }
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_becomes_terms_between_quotes() {
+    fn query_words_become_quoted_terms() {
         let typed = "a\"b OR \"c d\" ee* {tags} 東京都 -x has:link";
         let everywhere = Scope::default();
         let expected = concat!(

@@ -24,7 +24,7 @@ use super::{
     database, docs, expression,
     pool::Pool,
     scope::Scope,
-    terms::{self, Asked},
+    terms::{self, QueryTerm},
 };
 use crate::state::{MessageRow, Reader};
 
@@ -51,9 +51,9 @@ SELECT id, position FROM docs WHERE ?1 IS NULL AND id >= ?2 AND id < ?3 ORDER BY
 
 /// Ends a search that is under way, from outside; clones are one and the same.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct CancelFlag(Arc<AtomicBool>);
 
-impl Stop {
+impl CancelFlag {
     /// Ends the search that has it, within a few milliseconds.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -86,10 +86,10 @@ pub(super) fn find(
     query: &SearchQuery,
     before: Option<Position>,
     limit: usize,
-    stop: &Stop,
+    stop: &CancelFlag,
 ) -> std::result::Result<Found, SearchError> {
     let scope = Scope::of(reader, account, query)?;
-    let lent = pool.lend()?;
+    let lent = pool.acquire()?;
     let index = lent.index();
     let asked = stop.clone();
     index.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_set()))?;
@@ -113,7 +113,7 @@ pub(super) fn find(
             None => end,
         };
         let (asked, is_exact) = terms::of_query(query);
-        let mut hunt = Hunt {
+        let mut page_search = PageSearch {
             index: &moment,
             reader,
             account,
@@ -130,14 +130,14 @@ pub(super) fn find(
             text_bytes: 0,
             stop,
         };
-        let is_over = hunt.within(&scope)?;
-        let may_go_on = !is_over || hunt.rows.len() == hunt.limit;
-        found.next_before = may_go_on.then_some(hunt.looked_to);
-        found.rows = hunt.rows;
+        let is_over = page_search.within(&scope)?;
+        let may_go_on = !is_over || page_search.rows.len() == page_search.limit;
+        found.next_before = may_go_on.then_some(page_search.looked_to);
+        found.rows = page_search.rows;
     }
     moment.finish()?;
     index.progress_handler(0, None::<fn() -> bool>)?;
-    // Asked for last, so that it is not behind what was found.
+    // Requested last, so that it is not behind what was found.
     let applied = reader.applied()?.last;
     found.applied = applied.map_or(Position(0), |last| Position::end_of(last.index));
     found.complete_to = found.complete_to.min(found.applied);
@@ -171,13 +171,13 @@ fn range(index: &Connection, query: &SearchQuery, steps: &[u64]) -> Result<(u64,
 }
 
 /// A search under way.
-struct Hunt<'a> {
+struct PageSearch<'a> {
     index: &'a Connection,
     reader: &'a Reader,
     account: AccountId,
     query: &'a SearchQuery,
     /// What the index is asked for.
-    asked: &'a [Asked],
+    asked: &'a [QueryTerm],
     /// Whether texts are looked into before rows are made of them.
     must_look: bool,
     /// How far the caller has read, as far as it was asked.
@@ -192,10 +192,10 @@ struct Hunt<'a> {
     bytes: usize,
     /// Of the texts that were looked into.
     text_bytes: usize,
-    stop: &'a Stop,
+    stop: &'a CancelFlag,
 }
 
-impl Hunt<'_> {
+impl PageSearch<'_> {
     /// Looks at candidates. Returns whether it is over: the page is full, or nothing is left.
     fn within(&mut self, scope: &Scope) -> std::result::Result<bool, SearchError> {
         let whole = expression::within(self.query, self.asked, scope);

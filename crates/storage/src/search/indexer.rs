@@ -72,11 +72,11 @@ enum Step {
 /// The reason why a step was not made.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("it cannot be used any more: {0}")]
+    #[error("the index cannot be used any more: {0}")]
     Unusable(&'static str),
     #[error("the state cannot be read")]
     State(#[from] ReadError),
-    #[error("it cannot be written")]
+    #[error("the index cannot be written")]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -118,7 +118,7 @@ impl Indexer {
         // On Linux this is about the calling thread alone; on other systems it is left out.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            tracing::debug!(%error, "the search indexer does not stand back");
+            tracing::debug!(%error, "failed to lower the priority of the search indexer");
         }
         loop {
             let stop = match self.step() {
@@ -150,15 +150,12 @@ impl Indexer {
     fn recover(&mut self, trouble: &Trouble) -> bool {
         let is_new = !std::mem::replace(&mut self.told, true);
         if trouble.needs_new_index() {
-            tracing::warn!(
-                error = trouble as &dyn Error,
-                "the search index is built anew"
-            );
+            tracing::warn!(error = trouble as &dyn Error, "rebuilding the search index");
             self.writer = None;
         } else if is_new && !matches!(trouble, Trouble::State(ReadError::Busy)) {
             tracing::warn!(
                 error = trouble as &dyn Error,
-                "the search index falls behind"
+                "failed to update the search index; retrying"
             );
         }
         self.signal.wait_for_stop(RETRY)
@@ -169,17 +166,17 @@ impl Indexer {
         if self.writer.is_none() {
             self.replace()?;
         } else if self.signal.take_damage() {
-            return Err(Trouble::Unusable("a search has met damage"));
+            return Err(Trouble::Unusable("a search has found damage"));
         }
         let Self { reader, writer, .. } = self;
         let writer = writer.as_mut().expect("it was replaced if it was missing");
         let applied = applied(reader)?;
         if applied < writer.indexed_to() {
-            return Err(Trouble::Unusable("the state is behind it"));
+            return Err(Trouble::Unusable("the state is behind the index"));
         }
         if !self.belongs {
             if !belongs(reader, writer)? {
-                return Err(Trouble::Unusable("it is of another state"));
+                return Err(Trouble::Unusable("the index is of another state"));
             }
             self.belongs = true;
             self.pool.resume();
@@ -188,7 +185,7 @@ impl Indexer {
         let page = reader.for_index(from, PAGE_ROWS)?;
         if page.gap && writer.begun_at().is_some() && has_gap(reader, from.max(begun_at))? {
             return Err(Trouble::Unusable(
-                "the state has forgotten what happened since",
+                "the state no longer has the changes since then",
             ));
         }
         if page.scanned_to > from {
@@ -229,7 +226,7 @@ impl Indexer {
         }
         let rows = differences(page, after, to, docs)?;
         if !rows.is_empty() {
-            tracing::debug!(rows = rows.len(), "the search index was mended");
+            tracing::debug!(rows = rows.len(), "repaired the search index");
             let begun_at = writer.begun_at().unwrap_or_default();
             let to = writer.indexed_to();
             write(writer, &rows, begun_at, to)?;
@@ -250,7 +247,7 @@ fn write(
     if writer.write(rows, begun_at, to)? {
         return Ok(());
     }
-    Err(Trouble::Unusable("it has lost messages"))
+    Err(Trouble::Unusable("the index has lost messages"))
 }
 
 /// Returns what to write so that the index has what the state has, after `after` and up to `to`.
@@ -267,7 +264,7 @@ fn differences(
         }
         match docs.remove(&row.position) {
             Some(doc) if doc != Doc::from(&row) => {
-                return Err(Trouble::Unusable("it is of another state"));
+                return Err(Trouble::Unusable("the index is of another state"));
             }
             Some(_) if row.text.is_some() => {}
             None if row.text.is_none() => {}

@@ -101,7 +101,7 @@ fn compare_all(indexer: &mut Indexer) {
 }
 
 #[test]
-fn what_the_state_has_swept_away_is_removed() {
+fn messages_swept_from_the_state_leave_the_index() {
     let (directory, _state, mut indexer) = with_messages(2 * PAGE_ROWS as u64);
     catch_up(&mut indexer);
     compare_all(&mut indexer);
@@ -118,7 +118,7 @@ fn what_the_state_has_swept_away_is_removed() {
 }
 
 #[test]
-fn what_the_index_has_lost_is_put_back() {
+fn messages_lost_by_the_index_are_restored() {
     let (directory, _state, mut indexer) = with_messages(20);
     catch_up(&mut indexer);
     change(&directory, FILE, "DELETE FROM docs WHERE position % 2 = 0");
@@ -141,7 +141,7 @@ fn an_index_that_contradicts_the_state_is_not_continued() {
 }
 
 #[test]
-fn an_index_whose_last_messages_were_swept_away_is_continued() {
+fn an_index_with_its_last_messages_swept_is_continued() {
     let (directory, state, mut indexer) = with_messages(20);
     catch_up(&mut indexer);
     change(
@@ -158,7 +158,7 @@ fn an_index_whose_last_messages_were_swept_away_is_continued() {
 }
 
 #[test]
-fn edits_that_were_forgotten_before_the_index_began_are_no_gap() {
+fn edits_forgotten_before_the_index_began_are_no_gap() {
     let (directory, state, mut indexer) = with_messages(2 * PAGE_ROWS as u64);
     drop(state);
     change(

@@ -33,7 +33,7 @@ use pool::Pool;
 use signal::Signal;
 
 pub use error::SearchError;
-pub use find::{Found, Stop};
+pub use find::{CancelFlag, Found};
 
 /// The name of the index in a node's directory.
 pub const FILE: &str = "search.db";
@@ -99,7 +99,7 @@ impl Search {
         query: &SearchQuery,
         before: Option<Position>,
         limit: usize,
-        stop: &Stop,
+        stop: &CancelFlag,
     ) -> Result<Found, SearchError> {
         let running = &self.running;
         let found = find::find(

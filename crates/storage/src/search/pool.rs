@@ -21,7 +21,7 @@ const SEARCH_WAIT: Duration = Duration::from_secs(2);
 
 /// State behind the mutex.
 #[derive(Default)]
-struct Shelf {
+struct Inner {
     idle: Vec<Connection>,
     lent: usize,
     mode: Mode,
@@ -38,12 +38,12 @@ enum Mode {
 /// The connections of one index.
 pub(super) struct Pool {
     path: PathBuf,
-    shelf: Mutex<Shelf>,
+    inner: Mutex<Inner>,
     changed: Condvar,
 }
 
 /// A connection until it is dropped.
-pub(super) struct Lent {
+pub(super) struct PooledConnection {
     pool: Arc<Pool>,
     index: Option<Connection>,
 }
@@ -53,37 +53,37 @@ impl Pool {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            shelf: Mutex::default(),
+            inner: Mutex::default(),
             changed: Condvar::new(),
         }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         // Each change under the lock is one assignment, so a panic elsewhere leaves it whole.
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lends a connection, opening one if none is idle.
-    pub(super) fn lend(self: &Arc<Self>) -> Result<Lent, SearchError> {
-        let must_wait = |shelf: &mut Shelf| match shelf.mode {
-            Mode::Open => shelf.lent >= SEARCHES_MAX,
+    pub(super) fn acquire(self: &Arc<Self>) -> Result<PooledConnection, SearchError> {
+        let must_wait = |inner: &mut Inner| match inner.mode {
+            Mode::Open => inner.lent >= SEARCHES_MAX,
             Mode::Paused => true,
             Mode::Closed => false,
         };
         let waited = self
             .changed
-            .wait_timeout_while(self.shelf(), SEARCH_WAIT, must_wait);
-        let (mut shelf, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
-        if shelf.mode == Mode::Closed {
+            .wait_timeout_while(self.inner(), SEARCH_WAIT, must_wait);
+        let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        if inner.mode == Mode::Closed {
             return Err(SearchError::Closed);
         }
         if outcome.timed_out() {
             return Err(SearchError::Busy);
         }
-        shelf.lent += 1;
-        let idle = shelf.idle.pop();
-        drop(shelf);
-        let mut lent = Lent {
+        inner.lent += 1;
+        let idle = inner.idle.pop();
+        drop(inner);
+        let mut lent = PooledConnection {
             pool: self.clone(),
             index: idle,
         };
@@ -96,58 +96,58 @@ impl Pool {
     /// Waits until no search runs, and closes all connections. Returns `false` if searches did not
     /// end within `wait`; no new one begins all the same.
     pub(super) fn pause(&self, wait: Duration) -> bool {
-        let mut shelf = self.shelf();
-        if shelf.mode == Mode::Open {
-            shelf.mode = Mode::Paused;
+        let mut inner = self.inner();
+        if inner.mode == Mode::Open {
+            inner.mode = Mode::Paused;
         }
         let waited = self
             .changed
-            .wait_timeout_while(shelf, wait, |shelf| shelf.lent > 0);
-        let (mut shelf, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
-        shelf.idle.clear();
+            .wait_timeout_while(inner, wait, |inner| inner.lent > 0);
+        let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        inner.idle.clear();
         !outcome.timed_out()
     }
 
     /// Lets searches in again.
     pub(super) fn resume(&self) {
-        let mut shelf = self.shelf();
-        if shelf.mode == Mode::Paused {
-            shelf.mode = Mode::Open;
+        let mut inner = self.inner();
+        if inner.mode == Mode::Paused {
+            inner.mode = Mode::Open;
         }
-        drop(shelf);
+        drop(inner);
         self.changed.notify_all();
     }
 
     /// Ends searching for good.
     pub(super) fn close(&self) {
-        let mut shelf = self.shelf();
-        shelf.mode = Mode::Closed;
-        shelf.idle.clear();
-        drop(shelf);
+        let mut inner = self.inner();
+        inner.mode = Mode::Closed;
+        inner.idle.clear();
+        drop(inner);
         self.changed.notify_all();
     }
 }
 
-impl Lent {
+impl PooledConnection {
     pub(super) fn index(&self) -> &Connection {
         self.index.as_ref().expect("it is here until dropped")
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
-        let mut shelf = self.pool.shelf();
-        shelf.lent -= 1;
+        let mut inner = self.pool.inner();
+        inner.lent -= 1;
         // A connection in a transaction was left by a panic or an error: it is closed instead.
         let back = self.index.take();
         let reusable = back.filter(Connection::is_autocommit);
-        if shelf.mode == Mode::Open {
-            shelf.idle.extend(reusable);
+        if inner.mode == Mode::Open {
+            inner.idle.extend(reusable);
         } else {
             // Closed before any waiting thread learns that it is back.
             drop(reusable);
         }
-        drop(shelf);
+        drop(inner);
         self.pool.changed.notify_all();
     }
 }

@@ -5,7 +5,7 @@
 use conclave_core::{AccountId, ConversationId};
 use conclave_words::{
     SearchQuery,
-    query::{Exclusion, Place},
+    query::{ConversationFilter, Exclusion},
 };
 
 use crate::state::{MessageRow, ReadError, Reader};
@@ -76,17 +76,17 @@ impl Scope {
 fn place_of(
     reader: &Reader,
     account: AccountId,
-    place: &Place,
+    place: &ConversationFilter,
 ) -> Result<Option<ConversationId>, ReadError> {
     match place {
-        Place::Room(name) => {
+        ConversationFilter::Room(name) => {
             let room = reader.room_by_key(account, &name.key())?;
             Ok(room.filter(|room| room.role.is_some()).map(|room| room.id))
         }
-        Place::Direct(name) => reader.direct_with(account, &name.key()),
+        ConversationFilter::Direct(name) => reader.direct_with(account, &name.key()),
         // A conversation that the account is not in has nothing that it may see: rows are checked
         // when they are read, and here so that the time discloses nothing.
-        Place::Number(id) => {
+        ConversationFilter::Number(id) => {
             let after = id.0.checked_sub(1).map(ConversationId);
             let row = reader.conversations(account, after, 1)?.pop();
             Ok(row.filter(|row| row.id == *id).map(|row| row.id))

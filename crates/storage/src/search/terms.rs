@@ -66,7 +66,7 @@ pub(super) fn of_message(text: &str, conversation: ConversationId, by: AccountId
 
 /// A term that a query asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Asked {
+pub(super) struct QueryTerm {
     pub(super) text: String,
     /// Whether terms that begin so will do.
     pub(super) is_prefix: bool,
@@ -74,8 +74,8 @@ pub(super) struct Asked {
 
 /// Returns the terms that a text has if it says what a query looks for, and whether each text with
 /// them says it.
-pub(super) fn of_query(query: &SearchQuery) -> (Vec<Asked>, bool) {
-    let all: BTreeSet<Asked> = query.wanted().iter().flat_map(of_pattern).collect();
+pub(super) fn of_query(query: &SearchQuery) -> (Vec<QueryTerm>, bool) {
+    let all: BTreeSet<QueryTerm> = query.wanted().iter().flat_map(of_pattern).collect();
     let count = all.len();
     let (mut prefixes, mut asked): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|asked| asked.is_prefix);
@@ -89,7 +89,7 @@ pub(super) fn of_query(query: &SearchQuery) -> (Vec<Asked>, bool) {
 }
 
 /// Returns the terms that a text has if it says what a pattern looks for.
-fn of_pattern(pattern: &Pattern) -> Vec<Asked> {
+fn of_pattern(pattern: &Pattern) -> Vec<QueryTerm> {
     let last = pattern.elements().len() - 1;
     let elements = pattern.elements().iter().enumerate();
     let asked = elements.flat_map(|(at, element)| {
@@ -99,8 +99,8 @@ fn of_pattern(pattern: &Pattern) -> Vec<Asked> {
     asked.collect()
 }
 
-fn of_element(element: &Element, is_prefix: bool) -> Vec<Asked> {
-    let one = |text: &str, is_prefix| Asked {
+fn of_element(element: &Element, is_prefix: bool) -> Vec<QueryTerm> {
+    let one = |text: &str, is_prefix| QueryTerm {
         text: text.to_owned(),
         is_prefix,
     };

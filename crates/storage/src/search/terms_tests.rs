@@ -69,7 +69,7 @@ fn is_proposed(terms: &[String], pattern: &Pattern) -> bool {
 
 proptest! {
     #[test]
-    fn what_a_text_says_is_proposed(
+    fn index_terms_propose_every_matching_text(
         text in "(\\PC|[ab東京都タワー서울에กขค🎉👩\u{200d} _-]){0,24}",
         from in 0_usize..24,
         length in 1_usize..9,
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn terms_are_nothing_that_the_index_parts_or_obeys(text in any::<String>()) {
+    fn index_terms_contain_no_index_syntax(text in any::<String>()) {
         for term in of(&text) {
             let is_plain = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric();
             prop_assert!(term.chars().all(is_plain), "{}", term);

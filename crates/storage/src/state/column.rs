@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_no_column_takes_is_an_error_of_the_statement_and_not_damage() {
+    fn a_number_beyond_the_column_is_a_statement_error_not_damage() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         let echo = |number| {
             let sql = "SELECT ?1";

@@ -44,7 +44,7 @@ pub enum OpenError {
         marked: u64,
     },
     /// It was ours once, and does not say so any more.
-    #[error("this was a state of Conclave, and is none now (application id {found:#x})")]
+    #[error("this was a state of Conclave and no longer is one (application id {found:#x})")]
     NotOursAnyMore {
         /// Application id of the file.
         found: i32,
@@ -161,7 +161,7 @@ pub enum ApplyError {
     #[error("there is no room for the state: {0}")]
     Full(String),
     /// An exchange has failed before, and the database is not open any more.
-    #[error("the state was closed by a failed exchange")]
+    #[error("the state was closed by a failed replacement")]
     Closed,
 }
 
@@ -175,7 +175,7 @@ pub enum CheckpointError {
     #[error("there is no room to sync the state: {0}")]
     Full(String),
     /// An exchange has failed before, and the database is not open any more.
-    #[error("the state was closed by a failed exchange")]
+    #[error("the state was closed by a failed replacement")]
     Closed,
 }
 
@@ -195,7 +195,7 @@ pub enum InstallError {
     #[error("readers did not end in time")]
     Busy,
     /// The files could not be exchanged. The node must stop; opening finds the old state.
-    #[error("the snapshot cannot take the place of the state")]
+    #[error("the snapshot cannot replace the state")]
     Swap(#[source] io::Error),
     /// The old database could not be closed. The node must stop; opening finds the old state.
     #[error("the old state cannot be closed")]

@@ -30,9 +30,9 @@ pub use integrity::points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
 pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
 pub use rows::{
-    AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
-    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomChange, RoomRow,
-    RoomsPage, SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
+    AccountRow, AccountsPage, ConversationInfo, ConversationRow, Counterpart, Delivery,
+    Destination, HistoryFrom, HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow,
+    RoomChange, RoomRow, RoomsPage, SessionRow, StreamEvent, StreamItem, StreamPage, WebhookRow,
 };
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;

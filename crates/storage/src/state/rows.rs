@@ -70,7 +70,7 @@ pub struct ConversationRow {
     /// Number of the conversation.
     pub id: ConversationId,
     /// The other person, or the room.
-    pub with: With,
+    pub with: Counterpart,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
     /// Positions of the member.
@@ -84,7 +84,7 @@ pub struct ConversationRow {
 
 /// The other side of a conversation, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum With {
+pub enum Counterpart {
     /// The other person (oneself, if one writes to oneself).
     Peer {
         /// Account of the other person, which may have been deleted.
@@ -128,7 +128,7 @@ pub struct MessageRow {
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
     /// The recipient: a person or a room.
-    pub to: To,
+    pub to: Destination,
     /// Time of sending.
     pub sent_at: Timestamp,
     /// `None` if it was deleted for everyone.
@@ -169,7 +169,7 @@ impl MessageRow {
 
 /// The recipient of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
+pub enum Destination {
     /// The other person of a direct conversation.
     Peer {
         /// Account of the other person, which may have been deleted.
@@ -243,12 +243,12 @@ pub struct StreamItem {
     /// Position in the log.
     pub position: Position,
     /// What happened.
-    pub what: Happened,
+    pub what: StreamEvent,
 }
 
 /// The kinds of things that happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happened {
+pub enum StreamEvent {
     /// A message was sent.
     Sent(MessageRow),
     /// A message was edited; the row is as it is now.
@@ -391,7 +391,7 @@ pub struct NodesRow {
     pub last: NodeId,
     /// The node that leads while it is healthy.
     pub preferred_leader: Option<NodeId>,
-    /// The authority that peers believe, and the one that takes its place next.
+    /// The authority that peers trust, and the one that takes its place next.
     pub authority: PeerAuthority,
     /// Retired numbers: no node with one of them can join again.
     pub retired: BTreeSet<NodeId>,

@@ -23,7 +23,7 @@ CREATE TABLE meta (
     changes_after INTEGER NOT NULL,        -- changes up to this position are forgotten
     setup_token BLOB,                      -- BLAKE3 of the token on offer
     node_last INTEGER NOT NULL,            -- greatest number of a node given out or used up
-    preferred_leader INTEGER,              -- the node that shall lead while it is well
+    preferred_leader INTEGER,              -- the node that leads while it is healthy
     authority_generation INTEGER NOT NULL, -- how often the key of the peers' authority was exchanged
     authority_next BLOB,                   -- SHA-256 of the certificate of the one that is announced
     chain BLOB NOT NULL                    -- BLAKE3 over everything decided since the first entry
@@ -49,7 +49,7 @@ CREATE TABLE accounts (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,                    -- as its owner wrote it
     key TEXT NOT NULL UNIQUE,              -- lower case: the form in which names are compared
-    look TEXT NOT NULL,                    -- the form in which looks of names are compared
+    skeleton TEXT NOT NULL,                -- the form in which looks of names are compared
     password_hash TEXT NOT NULL,           -- argon2id in PHC form; empty: no password logs in
     password_version INTEGER NOT NULL,     -- counts the passwords, from 1
     created_at INTEGER NOT NULL,
@@ -57,7 +57,7 @@ CREATE TABLE accounts (
     display_name TEXT NOT NULL,            -- what is shown beside the name; may be empty
     suspended INTEGER NOT NULL             -- 1: suspended by an administrator
 ) STRICT;
-CREATE INDEX accounts_by_look ON accounts (look, id);
+CREATE INDEX accounts_by_skeleton ON accounts (skeleton, id);
 
 -- What each account has used of what it may.
 CREATE TABLE allowances (
@@ -134,7 +134,7 @@ CREATE TABLE conversations (
     name TEXT,                             -- of a room, as its creator wrote it; else NULL
     key TEXT UNIQUE,                       -- lower case
     topic TEXT,
-    public INTEGER,                        -- whether everybody may see and join it
+    public INTEGER,                        -- whether every account may see and join it
     members INTEGER                        -- how many rows members has for it
 ) STRICT;
 CREATE UNIQUE INDEX conversations_direct ON conversations (direct_low, direct_high)
@@ -222,9 +222,9 @@ CREATE TABLE changes (
     position INTEGER PRIMARY KEY,
     kind INTEGER NOT NULL,                 -- see changes.rs
     conversation INTEGER,
-    account INTEGER,                       -- for whom alone; NULL: for all members
+    account INTEGER,                       -- the only account to show it to; NULL: all members
     sequence INTEGER,
-    subject INTEGER,                       -- whom it is about
+    subject INTEGER,                       -- the account that it is about
     by_account INTEGER,                    -- who has done it
     value TEXT                             -- a reaction, a topic, a role
 ) STRICT;
@@ -260,7 +260,7 @@ CREATE INDEX invites_by_end ON invites (expires_at, id);
 CREATE TABLE join_tokens (
     token BLOB PRIMARY KEY,                -- BLAKE3 of the secret; the secret is nowhere
     expires_at INTEGER NOT NULL,
-    voter INTEGER NOT NULL,                -- whether the machine shall vote
+    voter INTEGER NOT NULL,                -- whether the machine becomes a voter
     by_operator TEXT NOT NULL,             -- the name of the operator that made it
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

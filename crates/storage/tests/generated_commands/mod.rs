@@ -5,9 +5,9 @@
 
 use conclave_core::{
     AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, AuthorityId,
-    ClusterOperation, Command, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, NodeId, Operation, OperatorName, OperatorRequest, Pass, Recipient,
-    RoomOperation, SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    ClusterOperation, Command, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId,
+    LoginKeys, MemberRole, MessageOperation, NodeId, Operation, OperatorName, OperatorRequest,
+    Recipient, RoomOperation, SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ const REACTIONS: [&str; 3] = ["+1", "heart", "?"];
 
 /// A request, as numbers that shrink well.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct GeneratedCommand {
     what: u8,
     session: u64,
     who: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Wish {
 }
 
 /// Returns any request of any person.
-pub(crate) fn wish() -> impl Strategy<Value = Wish> {
+pub(crate) fn generated_command() -> impl Strategy<Value = GeneratedCommand> {
     let pause = prop_oneof![
         12 => Just(0u64),
         10 => Just(1),
@@ -62,18 +62,20 @@ pub(crate) fn wish() -> impl Strategy<Value = Wish> {
         any::<bool>(),
         pause,
     )
-        .prop_map(|(what, session, who, (place, sequence), yes, pause)| Wish {
-            what,
-            session,
-            who,
-            place,
-            sequence,
-            yes,
-            pause,
-        })
+        .prop_map(
+            |(what, session, who, (place, sequence), yes, pause)| GeneratedCommand {
+                what,
+                session,
+                who,
+                place,
+                sequence,
+                yes,
+                pause,
+            },
+        )
 }
 
-impl Wish {
+impl GeneratedCommand {
     fn is_outside(self) -> bool {
         self.what <= 5
     }
@@ -105,14 +107,14 @@ impl Wish {
                     node: NodeId(self.place),
                 }),
                 1 => Operation::Cluster(ClusterOperation::AdmitNode {
-                    pass: Pass::Secret { voter: self.yes },
+                    credential: JoinCredential::Secret { voter: self.yes },
                     known_last: NodeId(self.place),
                 }),
                 2 => Operation::Cluster(ClusterOperation::AdmitNode {
-                    pass: Pass::Token(token(150 + self.place as u8 % 4)),
+                    credential: JoinCredential::Token(token(150 + self.place as u8 % 4)),
                     known_last: NodeId(0),
                 }),
-                3 => Operation::Cluster(ClusterOperation::ExchangeAuthority {
+                3 => Operation::Cluster(ClusterOperation::RotateAuthority {
                     generation: 1 + self.place % 2,
                     authority: AuthorityId([7; 32]),
                     is_final: self.yes,
@@ -288,7 +290,7 @@ fn log_in(account: u64, request: u64) -> Operation {
 }
 
 /// Returns a log in which four people sign up, open rooms, and then make the requests.
-pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
+pub(crate) fn log(generated: &[GeneratedCommand]) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut add = |at: u64, commands: Vec<Command>| {
         entries.push(entry(entries.len() as u64 + 1, batch(at, commands)));
@@ -325,15 +327,15 @@ pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
     add(START, open);
 
     let (mut at, mut commands) = (START, Vec::new());
-    for (request, wish) in (10_u64..).zip(wishes) {
-        if wish.pause > 0 {
+    for (request, generated_command) in (10_u64..).zip(generated) {
+        if generated_command.pause > 0 {
             add(at, std::mem::take(&mut commands));
-            at += wish.pause;
+            at += generated_command.pause;
         }
-        let operation = wish.operation(request);
-        commands.push(match wish.is_outside() {
+        let operation = generated_command.operation(request);
+        commands.push(match generated_command.is_outside() {
             true => once(u128::from(request), operation),
-            false => ask(wish.session, request, operation),
+            false => ask(generated_command.session, request, operation),
         });
     }
     add(at, commands);

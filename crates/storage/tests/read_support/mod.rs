@@ -53,17 +53,17 @@ pub(crate) fn leave(name: &str) -> Operation {
     Operation::Room(RoomOperation::LeaveRoom { name: room(name) })
 }
 
-pub(crate) fn invite(name: &str, whom: &str) -> Operation {
+pub(crate) fn invite(name: &str, user: &str) -> Operation {
     Operation::Room(RoomOperation::InviteToRoom {
         name: room(name),
-        account: account(whom),
+        account: account(user),
     })
 }
 
-pub(crate) fn kick(name: &str, whom: &str) -> Operation {
+pub(crate) fn kick(name: &str, user: &str) -> Operation {
     Operation::Room(RoomOperation::KickFromRoom {
         name: room(name),
-        account: account(whom),
+        account: account(user),
     })
 }
 
@@ -74,10 +74,10 @@ pub(crate) fn set_topic(name: &str, topic: &str) -> Operation {
     })
 }
 
-pub(crate) fn set_role(name: &str, whom: &str, role: MemberRole) -> Operation {
+pub(crate) fn set_role(name: &str, user: &str, role: MemberRole) -> Operation {
     Operation::Room(RoomOperation::SetMemberRole {
         name: room(name),
-        account: account(whom),
+        account: account(user),
         role,
     })
 }

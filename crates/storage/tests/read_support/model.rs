@@ -292,8 +292,8 @@ impl Model {
             Event::Room(RoomEvent::TopicChanged { conversation, .. }) => {
                 ("topic", member(conversation.0).is_some())
             }
-            Event::Room(RoomEvent::MemberInvited { account: whom, .. }) => {
-                ("invited", whom.0 == account)
+            Event::Room(RoomEvent::MemberInvited { account: user, .. }) => {
+                ("invited", user.0 == account)
             }
             Event::Account(AccountEvent::PasswordChanged { account: whose, .. })
             | Event::Account(AccountEvent::DisplayNameChanged { account: whose, .. })

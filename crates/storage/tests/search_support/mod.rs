@@ -10,7 +10,7 @@ use conclave_core::{
     MessageText, Operation, Position, Recipient, RoomName, RoomOperation, Sequence, Topic,
 };
 use conclave_storage::{
-    search::{Found, Search, Stop},
+    search::{CancelFlag, Found, Search},
     state::{Options, State},
 };
 use conclave_words::{SearchQuery, query::Zone};
@@ -237,7 +237,7 @@ pub(crate) fn find(
             &query(typed),
             before,
             limit,
-            &Stop::default(),
+            &CancelFlag::default(),
         )
         .unwrap()
 }
@@ -266,7 +266,13 @@ pub(crate) fn settle(search: &Search, state: &State) {
     search.notify();
     wait_for(|| {
         let found = search
-            .find(AccountId(1), &query("word"), None, 1, &Stop::default())
+            .find(
+                AccountId(1),
+                &query("word"),
+                None,
+                1,
+                &CancelFlag::default(),
+            )
             .ok()?;
         (found.complete_to >= applied(state)).then_some(())
     });

@@ -8,8 +8,8 @@
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
     AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
-    JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText, NodeId,
-    Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName,
+    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
+    NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction, Recipient, RoomName,
     RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
     limits,
 };
@@ -37,7 +37,7 @@ pub(crate) const NAMES: [&str; 43] = [
     "offer_setup",
     "admit_node",
     "retire_node",
-    "exchange_authority",
+    "rotate_authority",
     "post_by_webhook",
     "change_password",
     "set_display_name",
@@ -85,7 +85,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::Access(AccessOperation::OfferSetup { .. }) => "offer_setup",
         Operation::Cluster(ClusterOperation::AdmitNode { .. }) => "admit_node",
         Operation::Cluster(ClusterOperation::RetireNode { .. }) => "retire_node",
-        Operation::Cluster(ClusterOperation::ExchangeAuthority { .. }) => "exchange_authority",
+        Operation::Cluster(ClusterOperation::RotateAuthority { .. }) => "rotate_authority",
         Operation::Access(AccessOperation::PostByWebhook { .. }) => "post_by_webhook",
         Operation::Account(AccountOperation::DeleteAccount { .. }) => "delete_account",
         Operation::Admin(AdminOperation::SetSuspended { .. }) => "set_suspended",
@@ -184,15 +184,15 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
             grant: Grant::Admin(SessionId(edge)),
         }),
         Operation::Cluster(ClusterOperation::AdmitNode {
-            pass: Pass::Secret { voter: true },
+            credential: JoinCredential::Secret { voter: true },
             known_last: NodeId(edge),
         }),
         Operation::Cluster(ClusterOperation::AdmitNode {
-            pass: Pass::Token(token),
+            credential: JoinCredential::Token(token),
             known_last: NodeId(edge),
         }),
         Operation::Cluster(ClusterOperation::RetireNode { node: NodeId(edge) }),
-        Operation::Cluster(ClusterOperation::ExchangeAuthority {
+        Operation::Cluster(ClusterOperation::RotateAuthority {
             generation: edge,
             authority: AuthorityId([7; 32]),
             is_final: edge.is_multiple_of(2),

@@ -8,8 +8,8 @@ use std::path::Path;
 use bytes::Bytes;
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountOperation, AccountRole, AdminOperation,
-    AuthorityId, ClusterOperation, Command, DisplayName, Event, Grant, LoginKeys, MemberRole,
-    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient,
+    AuthorityId, ClusterOperation, Command, DisplayName, Event, Grant, JoinCredential, LoginKeys,
+    MemberRole, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Recipient,
     RoomOperation, SessionId, SessionLabel, ThrottleKey, WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
@@ -223,7 +223,7 @@ fn nodes_change(teller: &mut Teller<'_>) {
     let name = OperatorName::new("max").unwrap();
     teller.operate(OperatorRequest::RevokeOperator { name });
     for (generation, is_final) in [(1, false), (1, true), (2, false)] {
-        teller.once(Operation::Cluster(ClusterOperation::ExchangeAuthority {
+        teller.once(Operation::Cluster(ClusterOperation::RotateAuthority {
             generation,
             authority: AuthorityId([generation as u8; 32]),
             is_final,
@@ -237,7 +237,7 @@ fn nodes_change(teller: &mut Teller<'_>) {
         });
     }
     teller.once(Operation::Cluster(ClusterOperation::AdmitNode {
-        pass: Pass::Token(token(96)),
+        credential: JoinCredential::Token(token(96)),
         known_last: NodeId(3),
     }));
     for node in [4, 9] {
@@ -301,7 +301,7 @@ fn messages_change(teller: &mut Teller<'_>) {
 fn time_passes(teller: &mut Teller<'_>) {
     teller.ask(1, create_room("cellar", true));
     for _ in 0..CELLAR_MESSAGES {
-        teller.ask(1, say_room("cellar", "is anybody there, @ann?"));
+        teller.ask(1, say_room("cellar", "are you there, @ann?"));
     }
     teller.at = LATER;
     teller.once(log_in(5, 97, 0));

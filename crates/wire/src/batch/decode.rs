@@ -6,8 +6,8 @@
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
     AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
-    JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText, NodeId,
-    Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, Rejection,
+    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
+    NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction, Recipient, Rejection,
     RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic,
     WebhookId,
 };
@@ -215,21 +215,21 @@ fn of_admins(encoded: Encoded) -> Result<Operation, DecodeError> {
 fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
     Ok(match encoded {
         Encoded::AdmitNode(admit) => {
-            use peer::admit_node::Pass as Encoding;
-            let pass = match admit.pass.ok_or(DecodeError::UnknownOperation)? {
-                Encoding::JoinTokenHash(token) => Pass::Token(hash(&token)?),
-                Encoding::SecretForVoter(voter) => Pass::Secret { voter },
+            use peer::admit_node::Credential as Encoding;
+            let credential = match admit.credential.ok_or(DecodeError::UnknownOperation)? {
+                Encoding::JoinTokenHash(token) => JoinCredential::Token(hash(&token)?),
+                Encoding::SecretForVoter(voter) => JoinCredential::Secret { voter },
             };
             Operation::Cluster(ClusterOperation::AdmitNode {
-                pass,
+                credential,
                 known_last: NodeId(admit.known_last_node_id),
             })
         }
-        Encoded::ExchangeAuthority(exchange) => {
-            Operation::Cluster(ClusterOperation::ExchangeAuthority {
-                generation: exchange.generation,
-                authority: AuthorityId(hash(&exchange.authority_sha256)?.0),
-                is_final: exchange.is_final,
+        Encoded::RotateAuthority(rotation) => {
+            Operation::Cluster(ClusterOperation::RotateAuthority {
+                generation: rotation.generation,
+                authority: AuthorityId(hash(&rotation.authority_sha256)?.0),
+                is_final: rotation.is_final,
             })
         }
         Encoded::RetireNode(retire) => Operation::Cluster(ClusterOperation::RetireNode {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use conclave_core::{
     AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, ClusterOperation,
-    Grant, LoginKeys, MemberRole, MessageOperation, Operation, OperatorRequest, Pass, Recipient,
-    RoomOperation, ThrottleKey, TokenHash,
+    Grant, JoinCredential, LoginKeys, MemberRole, MessageOperation, Operation, OperatorRequest,
+    Recipient, RoomOperation, ThrottleKey, TokenHash,
 };
 
 use crate::peer::{self, command::Operation as Encoded};
@@ -297,25 +297,28 @@ fn of_admin(operation: &AdminOperation) -> Encoded {
 
 fn of_cluster(operation: &ClusterOperation) -> Encoded {
     match operation {
-        ClusterOperation::AdmitNode { pass, known_last } => {
-            use peer::admit_node::Pass as Encoding;
-            let pass = match pass {
-                Pass::Token(token) => Encoding::JoinTokenHash(hash(*token)),
-                Pass::Secret { voter } => Encoding::SecretForVoter(*voter),
+        ClusterOperation::AdmitNode {
+            credential,
+            known_last,
+        } => {
+            use peer::admit_node::Credential as Encoding;
+            let credential = match credential {
+                JoinCredential::Token(token) => Encoding::JoinTokenHash(hash(*token)),
+                JoinCredential::Secret { voter } => Encoding::SecretForVoter(*voter),
             };
             Encoded::AdmitNode(peer::AdmitNode {
-                pass: Some(pass),
+                credential: Some(credential),
                 known_last_node_id: known_last.0,
             })
         }
         ClusterOperation::RetireNode { node } => {
             Encoded::RetireNode(peer::RetireNode { node_id: node.0 })
         }
-        ClusterOperation::ExchangeAuthority {
+        ClusterOperation::RotateAuthority {
             generation,
             authority,
             is_final,
-        } => Encoded::ExchangeAuthority(peer::ExchangeAuthority {
+        } => Encoded::RotateAuthority(peer::RotateAuthority {
             generation: *generation,
             authority_sha256: authority.0.to_vec().into(),
             is_final: *is_final,

@@ -3,8 +3,8 @@
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
     AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
-    JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText, NodeId,
-    Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName,
+    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
+    NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction, Recipient, RoomName,
     RoomOperation, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
@@ -216,19 +216,22 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
 }
 
 fn of_nodes() -> impl Strategy<Value = Operation> {
-    let pass = prop_oneof![
-        hash().prop_map(Pass::Token),
-        any::<bool>().prop_map(|voter| Pass::Secret { voter }),
+    let credential = prop_oneof![
+        hash().prop_map(JoinCredential::Token),
+        any::<bool>().prop_map(|voter| JoinCredential::Secret { voter }),
     ];
     let node = || any::<u64>().prop_map(NodeId);
     prop_oneof![
-        (pass, node()).prop_map(|(pass, known_last)| Operation::Cluster(
-            ClusterOperation::AdmitNode { pass, known_last }
+        (credential, node()).prop_map(|(credential, known_last)| Operation::Cluster(
+            ClusterOperation::AdmitNode {
+                credential,
+                known_last
+            }
         )),
         node().prop_map(|node| Operation::Cluster(ClusterOperation::RetireNode { node })),
         (any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
             |(generation, authority, is_final)| Operation::Cluster(
-                ClusterOperation::ExchangeAuthority {
+                ClusterOperation::RotateAuthority {
                     generation,
                     authority: AuthorityId(authority),
                     is_final,
@@ -360,7 +363,7 @@ proptest! {
 /// Checks that no operation that the rules can be asked to decide stops a node that reads it from
 /// its log.
 #[test]
-fn every_operation_with_every_edge_survives_the_log() {
+fn edge_values_of_every_operation_survive_the_log() {
     let numbers = edges::NUMBERS.into_iter().flat_map(edges::operations);
     for operation in numbers.chain(edges::texts()) {
         for session in edges::NUMBERS {
@@ -465,7 +468,7 @@ fn a_bound_that_was_checked_before_is_checked_again() {
 }
 
 #[test]
-fn a_list_is_whole_and_has_no_more_items_than_its_bound() {
+fn empty_incomplete_and_overlong_lists_are_refused() {
     use peer::command::Operation as Encoded;
     let delete = |numbers: usize| {
         decoded(Encoded::DeleteMessages(peer::DeleteMessages {
@@ -492,7 +495,7 @@ fn a_list_is_whole_and_has_no_more_items_than_its_bound() {
 }
 
 #[test]
-fn a_hash_has_its_length_and_a_role_is_one_that_is_known() {
+fn hashes_of_wrong_length_and_unknown_roles_are_refused() {
     use peer::command::Operation as Encoded;
     let offer = |bytes: usize| {
         decoded(Encoded::OfferSetup(peer::OfferSetup {

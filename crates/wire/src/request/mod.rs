@@ -20,8 +20,8 @@ use crate::{Problem, Reason, v1};
 pub use accounts::{change_password, delete_account};
 pub use admin::{create_bot, create_invite, reset_password};
 pub use once::{
-    admit_node, create_account, exchange_authority, offer_setup, once_of_webhook, open_session,
-    post_by_webhook, retire_node, throttle_key_of_account, throttle_key_of_address,
+    admit_node, create_account, offer_setup, once_of_webhook, open_session, post_by_webhook,
+    retire_node, rotate_authority, throttle_key_of_account, throttle_key_of_address,
     throttle_key_of_device, throttle_key_of_pair, throttle_key_of_session, try_password,
 };
 pub use operators::{

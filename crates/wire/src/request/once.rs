@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use blake3::Hasher;
 use conclave_core::{
     AccessOperation, AccountId, AccountName, AuthorityId, ClusterOperation, Command, Grant,
-    LoginKeys, MessageText, NodeId, OnceId, Operation, Origin, Pass, SessionId, SessionLabel,
-    ThrottleKey, TokenHash,
+    JoinCredential, LoginKeys, MessageText, NodeId, OnceId, Operation, Origin, SessionId,
+    SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -90,12 +90,20 @@ pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
 /// Returns a command that gives a machine its number. A retry may know of more nodes than the first
 /// attempt did: it is the same request all the same. With another key it is another request.
 #[must_use]
-pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId, public_key: &[u8]) -> Command {
-    let shown = match pass {
-        Pass::Token(token) => token.0.to_vec(),
-        Pass::Secret { voter } => vec![u8::from(voter)],
+pub fn admit_node(
+    id: OnceId,
+    credential: JoinCredential,
+    known_last: NodeId,
+    public_key: &[u8],
+) -> Command {
+    let shown = match credential {
+        JoinCredential::Token(token) => token.0.to_vec(),
+        JoinCredential::Secret { voter } => vec![u8::from(voter)],
     };
-    let operation = Operation::Cluster(ClusterOperation::AdmitNode { pass, known_last });
+    let operation = Operation::Cluster(ClusterOperation::AdmitNode {
+        credential,
+        known_last,
+    });
     once(id, "admit_node", &[&shown, public_key], operation)
 }
 
@@ -110,20 +118,20 @@ pub fn retire_node(id: OnceId, node: NodeId) -> Command {
 /// Returns a command that announces another authority of the peers, or puts it in the place of the
 /// one before.
 #[must_use]
-pub fn exchange_authority(
+pub fn rotate_authority(
     id: OnceId,
     generation: u64,
     authority: AuthorityId,
     is_final: bool,
 ) -> Command {
     let (number, last) = (generation.to_le_bytes(), [u8::from(is_final)]);
-    let operation = Operation::Cluster(ClusterOperation::ExchangeAuthority {
+    let operation = Operation::Cluster(ClusterOperation::RotateAuthority {
         generation,
         authority,
         is_final,
     });
     let parts = [&number[..], &authority.0, &last];
-    once(id, "exchange_authority", &parts, operation)
+    once(id, "rotate_authority", &parts, operation)
 }
 
 /// Makes the command that posts a message through a webhook. `keyed`: the id follows from an
@@ -219,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_one_network_are_one() {
+    fn addresses_of_one_ipv6_network_share_a_throttle_key() {
         let key = |address: &str| throttle_key_of_address(address.parse().unwrap());
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
@@ -228,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_means_something_at_its_own_webhook_only() {
+    fn an_idempotency_key_is_valid_only_at_its_webhook() {
         let (a, b) = (TokenHash([1; 32]), TokenHash([2; 32]));
         assert_eq!(once_of_webhook(&a, "k"), once_of_webhook(&a, "k"));
         assert_ne!(once_of_webhook(&a, "k"), once_of_webhook(&b, "k"));
@@ -236,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_with_another_grant_asks_for_something_else() {
+    fn another_grant_makes_another_request() {
         let asked = |grant, hash: &str| {
             let name = AccountName::new("bob").unwrap();
             create_account(OnceId([1; 16]), name, hash.to_owned(), grant)
@@ -257,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_or_a_text_makes_another_request() {
+    fn a_changed_secret_or_text_changes_the_request_digest() {
         let (id, a, b) = (OnceId([1; 16]), TokenHash([1; 32]), TokenHash([2; 32]));
         let text = |text: &str| MessageText::new(text).unwrap();
         let posted =

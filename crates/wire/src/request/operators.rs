@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_and_with_which_credential_makes_another_request() {
+    fn each_field_and_credential_changes_the_request_digest() {
         let (a, b) = (TokenHash([1; 32]), TokenHash([2; 32]));
         let token = |ttl_seconds, learner, hash| {
             let request = v1::CreateJoinTokenRequest {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn malformed_operator_requests_are_refused() {
         for id in ["", "1", "0102030g", "+1020304", "010203045", "é1020"] {
             let refused = revoke_join_token(id).unwrap_err();
             assert_eq!(refused.reason(), Reason::TokenIdInvalid, "{id}");

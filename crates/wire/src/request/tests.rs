@@ -33,7 +33,7 @@ fn send(number: u64, nonce: u64, to: &str, text: &str) -> Result<Command, Proble
 }
 
 #[test]
-fn a_retry_has_the_same_digest_and_anything_else_another() {
+fn a_retry_has_the_same_digest_and_other_requests_do_not() {
     let first = send(1, 9, "bob", "hi").unwrap();
     assert_eq!(first, send(1, 9, "bob", "hi").unwrap());
     assert_eq!(
@@ -64,12 +64,12 @@ fn bounds_are_checked_before_anything_is_proposed() {
         reason(send(1, 1, "bob", &"x".repeat(16 * 1024 + 1))),
         Reason::TextTooLong
     );
-    let nobody = v1::SendMessageRequest {
+    let without_recipient = v1::SendMessageRequest {
         text: "x".to_owned(),
         ..Default::default()
     };
     assert_eq!(
-        reason(nobody.into_command(SessionId(1))),
+        reason(without_recipient.into_command(SessionId(1))),
         Reason::RecipientMissing
     );
     let unnumbered = v1::CloseSessionRequest { request: None };
@@ -90,7 +90,7 @@ fn a_page_has_a_default_and_a_maximum() {
 }
 
 #[test]
-fn every_request_stands_for_its_operation_under_its_number() {
+fn every_request_maps_to_its_operation_and_number() {
     let origin = Origin::Session {
         session: SESSION,
         number: 3,
@@ -131,7 +131,7 @@ fn a_request_without_a_number_is_refused() {
 }
 
 #[test]
-fn a_changed_password_leaves_no_trace_in_the_digest() {
+fn a_password_does_not_affect_the_request_digest() {
     let digest = |version, hash: &str| {
         let command = change_password(SESSION, id(), version, hash.to_owned());
         command.unwrap().digest
@@ -170,7 +170,7 @@ fn an_invite_has_defaults_and_bounds() {
 }
 
 #[test]
-fn a_list_has_an_item_and_no_more_than_its_bound_which_is_told() {
+fn empty_and_overlong_lists_are_refused_with_the_bound() {
     let delete = |count| {
         made(v1::DeleteMessagesRequest {
             request: id(),
@@ -199,7 +199,7 @@ fn a_list_has_an_item_and_no_more_than_its_bound_which_is_told() {
 }
 
 #[test]
-fn what_a_request_does_not_name_is_refused() {
+fn requests_with_missing_fields_are_refused() {
     let role = v1::SetMemberRoleRequest {
         request: id(),
         name: "den".into(),

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_that_need_no_look_fold_to_themselves() {
+    fn characters_marked_as_folded_fold_to_themselves() {
         for character in ('\u{80}'..=char::MAX).filter(|one| is_folded(*one)) {
             let mut folded = String::new();
             any_cluster(&character.to_string(), &mut folded);

@@ -15,7 +15,7 @@ fn parted(text: &str) -> String {
 }
 
 #[test]
-fn forms_of_a_character_are_one() {
+fn forms_of_a_character_fold_to_the_same_text() {
     for (forms, folded) in [
         (&["STRASSE", "straße", "STRAẞE"][..], "strasse"),
         (&["Ελλάδα", "ΕΛΛΑΔΑ", "ελλαδα"], "ελλαδα"),
@@ -67,7 +67,7 @@ fn letters_that_differ_stay_apart() {
 }
 
 #[test]
-fn a_text_is_parted_where_its_script_parts_it() {
+fn a_text_is_split_by_the_rules_of_its_script() {
     for (text, tokens) in [
         ("foo_bar, v1.2.3-rc1!", "foo bar v1 2 3 rc1"),
         ("mail bob@example.org", "mail bob example org"),
@@ -93,7 +93,7 @@ fn is_in(pattern: Option<Pattern>, text: &str) -> bool {
 }
 
 #[test]
-fn a_word_is_found_where_a_reader_would_find_it() {
+fn a_word_is_found_where_a_reader_expects_it() {
     for (text, typed, found) in [
         ("use foo_bar here", "foo_bar", true),
         ("use foo bar here", "foo_bar", true),
@@ -137,7 +137,7 @@ fn shown(text: &str, typed: &[&str]) -> String {
 }
 
 #[test]
-fn a_snippet_marks_what_was_found() {
+fn a_snippet_marks_the_matches() {
     for (text, typed, snippet) in [
         ("Our CRÈME brûlée", &["creme"][..], "Our [CRÈME] brûlée"),
         ("a b a", &["a", "b"], "[a] [b] [a]"),
@@ -155,7 +155,7 @@ fn a_snippet_marks_what_was_found() {
 }
 
 #[test]
-fn a_long_text_is_cut_around_what_was_found() {
+fn a_long_text_is_cut_around_the_match() {
     let text = format!("{}needle{}", "hay ".repeat(500), " straw".repeat(500));
     let snippet = shown(&text, &["needle"]);
     assert!(snippet.starts_with('…') && snippet.ends_with('…'));
@@ -168,19 +168,19 @@ fn a_long_text_is_cut_around_what_was_found() {
 }
 
 #[test]
-fn the_rules_have_a_name_that_holds_their_tables() {
+fn the_tables_version_names_the_unicode_version() {
     let (major, ..) = char::UNICODE_VERSION;
     assert!(tables_version().contains(&format!("unicode {major}.")));
 }
 
 proptest! {
     #[test]
-    fn plain_texts_are_parted_like_others(text in "[ -~\r\n\t\0]{0,60}") {
+    fn ascii_texts_are_split_like_other_texts(text in "[ -~\r\n\t\0]{0,60}") {
         prop_assert_eq!(Words::of_ascii(&text), Words::of_any(&text));
     }
 
     #[test]
-    fn folding_twice_changes_nothing(text in any::<String>()) {
+    fn folding_is_idempotent(text in any::<String>()) {
         let texts: Vec<String> = Words::of(&text).tokens().map(|(_, t)| t.to_owned()).collect();
         for once in texts {
             let again: String = Words::of(&once).tokens().map(|(_, t)| t.to_owned()).collect();
@@ -189,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn every_text_says_its_own_words(text in any::<String>()) {
+    fn every_text_matches_its_own_words(text in any::<String>()) {
         let words = Words::of(&text);
         if let Some(whole) = Pattern::phrase(&text) {
             prop_assert!(whole.is_in(&text, &words));

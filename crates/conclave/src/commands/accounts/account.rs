@@ -177,7 +177,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let password = client.reset_password(&name).await?;
             let name = output::clean(&name);
             note(&format!(
-                "{name} has a new password and no session; hand it over, and let the owner change \
+                "{name} has a new password and no session; give it to the owner, to change \
                 it with: conclave passwd"
             ));
             output::line(&password)?;
@@ -322,7 +322,7 @@ async fn create(
 ) -> anyhow::Result<ExitCode> {
     // An invalid name is refused before the password prompt.
     AccountName::new(name.clone()).map_err(conclave_client::CallError::from)?;
-    let Connected { client, .. } = connection.connect_as_whoever().await?;
+    let Connected { client, .. } = connection.connect_with_optional_session().await?;
     let password = password.ask(Asking::Twice).await?;
     let id = client.create_account_with(&name, &password, grant).await?;
     note(&format!(
@@ -357,9 +357,9 @@ async fn delete(connection: Connection, yes: bool, password: Password) -> anyhow
 }
 
 fn confirm(name: &str) -> Result<(), CommandError> {
-    let hint = "use --yes to delete without being asked";
+    let hint = "use --yes to delete without confirmation";
     if !io::stdin().is_terminal() {
-        let sentence = "there is no terminal to ask whether you are sure";
+        let sentence = "there is no terminal to ask for confirmation";
         return Err(CommandError::new(EXIT_USAGE, sentence, hint));
     }
     let failed = |error: io::Error| CommandError::new(EXIT_FAILED, error.to_string(), hint);
@@ -376,7 +376,7 @@ fn confirm(name: &str) -> Result<(), CommandError> {
     }
     Err(CommandError::new(
         EXIT_FAILED,
-        "nothing was deleted: the name was not typed",
+        "nothing was deleted: the typed name is another one",
         hint,
     ))
 }

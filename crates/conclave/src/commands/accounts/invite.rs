@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let fingerprint = authority.map(|authority| authority.fingerprint());
             let fingerprint = fingerprint.map(|is| format!(" --fingerprint {is}"));
             note(&format!(
-                "it is used with: conclave account create NAME --invite CODE{}",
+                "use it with: conclave account create NAME --invite CODE{}",
                 fingerprint.unwrap_or_default()
             ));
         }

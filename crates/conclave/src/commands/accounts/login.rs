@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before the password prompt: if the credentials cannot be kept, the user does not type in
     // vain.
     let place = credentials::reserve(&credentials::path()?)?;
-    let connected = args.connection.connect_as_nobody().await?;
+    let connected = args.connection.connect_without_session().await?;
     let password = args.password.ask(Asking::Once).await?;
     let label = args.label.unwrap_or_else(host_name);
     let device = credentials::device_secret();
@@ -120,9 +120,9 @@ impl Password {
                 let mut stdin = io::stdin().lock();
                 return Ok((first_line(&mut stdin)?, first_line(&mut stdin)?));
             }
-            note("the password until now");
+            note("current password");
             let old = prompt(Asking::Once)?;
-            note("the new password");
+            note("new password");
             Ok::<_, CommandError>((old, prompt(Asking::Twice)?))
         });
         Ok(typed.await??)
@@ -163,7 +163,7 @@ fn first_line(input: &mut dyn io::BufRead) -> Result<String, CommandError> {
         return Err(CommandError::new(
             EXIT_USAGE,
             "stdin has no password in its first line",
-            "write the password to stdin, or leave --password-stdin out to be asked",
+            "write the password to stdin, or leave out --password-stdin for a prompt",
         ));
     }
     Ok(password.to_owned())
@@ -173,7 +173,7 @@ fn prompt(asking: Asking) -> Result<String, CommandError> {
     if !io::stdin().is_terminal() {
         return Err(CommandError::new(
             EXIT_USAGE,
-            "there is no terminal to ask for a password",
+            "there is no terminal to prompt for a password",
             "set CONCLAVE_PASSWORD, or use --password-stdin",
         ));
     }

@@ -78,7 +78,7 @@ fn ttl(text: &str) -> Result<Duration, String> {
     let ttl = exact.ok().and_then(|exact| Duration::try_from(exact).ok());
     match ttl {
         Some(ttl) if (Duration::from_secs(1)..=TTL_MAX).contains(&ttl) => Ok(ttl),
-        _ => Err("a token lives between a second and 7 days".to_owned()),
+        _ => Err("a token is valid for 1 second to 7 days".to_owned()),
     }
 }
 
@@ -96,14 +96,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         } => (ttl, role, replaces, output),
         Command::Secret => {
             output::line(&ClusterSecret::generate()?.to_text())?;
-            note("keep it in a file that only its owner can read: it lets every machine in");
+            note("keep it in a file that only its owner can read: every machine can join with it");
             return Ok(ExitCode::SUCCESS);
         }
         Command::List { output } => return list(output, &args.connection).await,
         Command::Revoke { id } => {
             let client = args.connection.connect_as_operator().await?.client;
             client.revoke_join_token(&id).await?;
-            note("no machine can join with it");
+            note("no machine can join with it any more");
             return Ok(ExitCode::SUCCESS);
         }
     };
@@ -132,7 +132,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let until = output::local_time(made.expires_at_ms, &args.connection.zone());
     note(&format!(
         "run it on the next machine, with --client-address and --peer-address of that machine; \
-         it lets one machine in, until {until}, unless: conclave token revoke {}",
+         one machine can join with it until {until}; revoke it: conclave token revoke {}",
         output::clean(&made.token_id)
     ));
     Ok(ExitCode::SUCCESS)

@@ -52,7 +52,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             if forgotten == 0 {
                 return Err(unknown(&address).into());
             }
-            note(&format!("forgotten, with {forgotten} of its addresses"));
+            note(&format!(
+                "forgot the cluster and {forgotten} of its addresses"
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -101,7 +101,7 @@ fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
         let message = message.unwrap_or_default();
         format!("{}.{}", message.conversation_id, message.sequence)
     };
-    let somebody = |name: &str| output::person(name);
+    let account = |name: &str| output::person(name);
     Some(match event.event.as_ref()? {
         Kind::MessageSent(message) | Kind::MessageEdited(message) => {
             output::message_line(message, zone)
@@ -109,23 +109,19 @@ fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
         Kind::MessageDeleted(deleted) => format!("{} was deleted", id(&deleted.message)),
         Kind::ReactionChanged(changed) => format!(
             "{} {} {} {}",
-            somebody(&changed.account_name),
-            if changed.present {
-                "reacts"
-            } else {
-                "takes back"
-            },
+            account(&changed.account_name),
+            if changed.present { "reacts" } else { "removes" },
             output::clean(&changed.reaction),
             id(&changed.message),
         ),
         Kind::MemberJoined(joined) => format!(
             "{} joined #{}",
-            somebody(&joined.account_name),
+            account(&joined.account_name),
             output::clean(&joined.room_name)
         ),
         Kind::MemberLeft(left) => format!(
             "{} left #{}",
-            somebody(&left.account_name),
+            account(&left.account_name),
             output::clean(&left.room_name)
         ),
         Kind::TopicChanged(changed) => format!("new topic: {}", output::clean(&changed.topic)),
@@ -133,7 +129,7 @@ fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
             "you are invited to #{}: conclave room join {0}",
             output::clean(&invitation.room_name)
         ),
-        Kind::Gap(_) => "some edits and deletions are too old to be told".to_owned(),
+        Kind::Gap(_) => "some edits and deletions are too old to be shown".to_owned(),
         _ => return None,
     })
 }
@@ -207,7 +203,7 @@ fn tell(item: &Item) {
             lost.node, lost.sentence
         )),
         Item::Disconnected(lost) => note(&format!(
-            "warning: no node has served for {:.0} s; still trying",
+            "warning: no node has answered for {:.0} s; still trying",
             lost.gone_for.as_secs_f64()
         )),
         Item::Reconnected(back) => note(&format!(
@@ -297,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_of_one_conversation_lets_both_directions_through() {
+    fn a_conversation_filter_passes_both_directions() {
         let with = recipient("bob").unwrap();
         let mut filter = Filter::new(Some(&with));
         assert!(filter.lets_through(&sent("Bob", "alice", "")));
@@ -309,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_a_message_is_shown_with_its_conversation() {
+    fn changes_of_a_message_pass_the_filter_of_its_conversation() {
         let deleted = v1::Event {
             position: 10,
             event: Some(Kind::MessageDeleted(v1::MessageDeleted {
@@ -327,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_for_programs_has_its_kind_and_its_position() {
+    fn each_json_line_has_its_kind_and_position() {
         let line = as_json(&sent("alice", "bob", "")).unwrap();
         assert_eq!(
             (&line["event"], &line["position"]),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, process::ExitCode};
 
-use conclave_client::From;
+use conclave_client::StartAt;
 use conclave_core::{MessageRef, Position, Recipient, limits::PAGE_MAX};
 
 use crate::{
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                         false => ("read --peek", count.saturating_mul(2).min(PAGE_MAX as u16)),
                     };
                     note(&format!(
-                        "newer ones are unread: conclave {what} --unread {more}"
+                        "newer messages are unread: conclave {what} --unread {more}"
                     ));
                 }
                 shown
@@ -114,7 +114,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let from = args
         .since
-        .map_or(From::Now, |since| From::After(Position(since)));
+        .map_or(StartAt::Now, |since| StartAt::After(Position(since)));
     let mut events = reader.client().subscribe(from);
     let mut shown = BTreeSet::new();
     if args.since.is_none() {

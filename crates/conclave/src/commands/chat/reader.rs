@@ -151,7 +151,7 @@ impl Reader {
             return Err(CommandError::new(
                 EXIT_USAGE,
                 format!("--before names a message of conversation {conversation}, --with another"),
-                "IDs stand beside the messages in: conclave read",
+                "conclave read shows the IDs of messages",
             )
             .into());
         }
@@ -164,14 +164,14 @@ impl Reader {
             let unread = unread_before + shown.as_ref().map_or(0, Vec::len) as u64;
             let unread = unread.min(PAGE_MAX as u64);
             let what = match self.marks {
-                true => format!("{unread_before} older ones are unread, so none is marked: "),
-                false => format!("{unread_before} older ones are unread: "),
+                true => format!("{unread_before} older messages are unread, none is marked read: "),
+                false => format!("{unread_before} older messages are unread: "),
             };
             self.tell_more(with, &what, &format!("--unread {unread}"));
         } else if page.previous_before_sequence > 0 && output::is_for_people() {
             let (conversation, before) = (page.conversation_id, page.previous_before_sequence);
             let before = format!("--before {conversation}.{before}");
-            self.tell_more(with, "older ones: ", &before);
+            self.tell_more(with, "older messages: ", &before);
         }
         shown
     }
@@ -226,7 +226,7 @@ impl Reader {
             self.know(conversation, sequence, unread);
             if (1..u64::MAX).contains(&unread) {
                 let with = Recipient::Conversation(ConversationId(conversation));
-                let what = format!("{unread} older ones are unread, so none is marked: ");
+                let what = format!("{unread} older messages are unread, none is marked read: ");
                 let count = unread.min(PAGE_MAX as u64);
                 self.tell_more(&with, &what, &format!("--unread {count}"));
             }

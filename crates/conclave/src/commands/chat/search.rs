@@ -20,7 +20,7 @@ const PAGE_MAX: usize = 100;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, in:id:7, has:link, is:unread, on:,
-    /// before: and after:YYYY-MM-DD; -word leaves out messages with that word: write it behind --
+    /// before: and after:YYYY-MM-DD; -word leaves out messages with that word: write it after --
     /// or in quotes, as in 'party -tonight'
     #[arg(required = true, value_name = "WORD")]
     query: Vec<String>,
@@ -69,14 +69,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         token = page.next_page_token;
         if token.is_empty() {
             if page.complete_to_position < page.applied_position {
-                note("the newest messages are not searched yet; ask again in a moment");
+                note("the newest messages are not indexed yet; search again in a moment");
             }
             break;
         }
     }
     if is_cut {
         note(&format!(
-            "there are older ones: --limit {} for more",
+            "there are older results: --limit {} for more",
             args.limit.max(1).saturating_mul(2)
         ));
     }
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_day_of_a_query_has_the_offset_of_its_beginning() {
+    fn each_day_of_a_query_is_sent_with_its_utc_offset() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let days = days_of("x on:2026-03-29 before:2026-12-24", &zone);
         let offset = |day: &str, utc_offset_minutes| v1::DayOffset {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_match_is_marked_on_a_terminal_alone() {
+    fn a_match_is_highlighted_only_on_a_terminal() {
         let message = v1::Message {
             text: "the red balloon".to_owned(),
             ..Default::default()

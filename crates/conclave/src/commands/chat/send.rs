@@ -76,7 +76,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Err(CommandError::new(
                 EXIT_USAGE,
                 "there is no message",
-                "write it behind the name: conclave send USER 'TEXT', or conclave send '#ROOM' \
+                "write it after the name: conclave send USER 'TEXT', or conclave send '#ROOM' \
                  'TEXT'; - to type one after the other",
             )
             .into());
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             (None, None) => None,
         };
         if let Some(sentence) = needs_one {
-            let hint = "write the text behind the name, or use --file or --stdin-as-one";
+            let hint = "write the text after the name, or use --file or --stdin-as-one";
             return Err(CommandError::new(EXIT_USAGE, sentence, hint).into());
         }
         let client = args.connection.connect().await?.client;
@@ -207,7 +207,7 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
                 "stopped: no line after line {} was sent",
                 line_last.load(Ordering::Relaxed)
             ),
-            "send the rest when the cause is gone",
+            "fix the cause, and send the rest",
         ));
     }
     Ok(ExitCode::from(worst))
@@ -271,7 +271,7 @@ fn worded(error: &CallError, line: Option<u64>) -> CommandError {
         } => CommandError::new(
             plain.exit(),
             sentence,
-            format!("it may have been sent; ask again with the same text and --again {key}"),
+            format!("it may have been sent; send the same text again with --again {key}"),
         ),
         _ => plain.with_sentence(sentence),
     }
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_was_shown_is_understood() {
+    fn a_shown_request_key_is_parsed() {
         let key = RequestKey {
             number: 42,
             nonce: 0xc0ffee,
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_outcome_says_how_to_ask_again() {
+    fn an_unknown_outcome_shows_the_key_for_a_retry() {
         let error = CallError::Unknown {
             sentence: "x".to_owned(),
             attempts: 1,

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_is_shown_once_and_as_its_receiver_sees_it() {
+    fn a_transfer_is_shown_once_with_the_receivers_progress() {
         use v1::TransferDirection::{In, Out};
         let out = vec![moving(Out, 4, 600), moving(Out, 5, 300)];
         let status = v1::GetClusterStatusResponse {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_follows_the_log_from_far_behind_is_told_with_rate_and_time() {
+    async fn a_lagging_node_is_shown_with_its_rate_and_time_left() {
         let mut pace = Pace::default();
         let now = Instant::now();
         let at = |applied| v1::GetClusterStatusResponse {

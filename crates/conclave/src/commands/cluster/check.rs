@@ -48,10 +48,10 @@ fn hint(found: &v1::CheckClusterResponse) -> &'static str {
     let mut nodes = found.nodes.iter();
     match exit(found) {
         EXIT_DAMAGED if nodes.any(|node| node.verdict() == CheckVerdict::NoMajority) => {
-            "nothing is repaired by itself; docs/operations.md says what to do"
+            "the nodes cannot repair this; docs/operations.md says what to do"
         }
         EXIT_DAMAGED => {
-            "those that are odd or damaged repair themselves: check again when conclave cluster \
+            "diverged and damaged nodes repair themselves: check again when conclave cluster \
              status shows all of them"
         }
         _ => "check again when conclave cluster status shows all nodes and no lag",
@@ -80,7 +80,7 @@ async fn checked(client: &Client) -> anyhow::Result<v1::CheckClusterResponse> {
         }
     }
     let sentence = format!("no node has finished a check: {last}");
-    let hint = "see which nodes are well with: conclave cluster status";
+    let hint = "see which nodes are up with: conclave cluster status";
     Err(CommandError::new(EXIT_UNAVAILABLE, sentence, hint).into())
 }
 
@@ -119,7 +119,7 @@ fn exit(found: &v1::CheckClusterResponse) -> u8 {
         nodes.any(|node| wanted.contains(&node.verdict()))
     };
     if has(&[
-        CheckVerdict::Odd,
+        CheckVerdict::Diverged,
         CheckVerdict::Damaged,
         CheckVerdict::NoMajority,
     ]) {
@@ -140,7 +140,7 @@ fn word(verdict: CheckVerdict) -> &'static str {
     match verdict {
         CheckVerdict::Unspecified => "not finished",
         CheckVerdict::Same => "same",
-        CheckVerdict::Odd => "odd",
+        CheckVerdict::Diverged => "diverged",
         CheckVerdict::Damaged => "damaged",
         CheckVerdict::Unreachable => "unreachable",
         CheckVerdict::Behind => "behind",
@@ -182,12 +182,12 @@ fn summary(found: &v1::CheckClusterResponse) -> String {
     let (all, same) = (found.nodes.len(), count(CheckVerdict::Same));
     let at = found.log_index;
     match (count(CheckVerdict::NoMajority), exit(found)) {
-        (_, 0) => format!("all {all} nodes have the same at entry {at}, and their logs are whole"),
+        (_, 0) => format!("all {all} nodes agree at entry {at}, and their logs are intact"),
         (0, EXIT_DAMAGED) => {
-            format!("{same} of {all} nodes are well at entry {at}, and others are odd or damaged")
+            format!("{same} of {all} nodes agree at entry {at}; others diverged or are damaged")
         }
-        (0, _) => format!("{same} of {all} nodes are well at entry {at}; the others were not seen"),
-        _ => format!("no majority has the same at entry {at}"),
+        (0, _) => format!("{same} of {all} nodes agree at entry {at}; the others were not reached"),
+        _ => format!("no majority has the same state at entry {at}"),
     }
 }
 
@@ -232,11 +232,11 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_tells_what_is_damaged_from_what_was_not_seen() {
-        use CheckVerdict::{Behind, Damaged, NoMajority, Odd, Same, Unreachable, Unread};
+    fn check_exits_differently_for_damaged_and_unchecked_nodes() {
+        use CheckVerdict::{Behind, Damaged, Diverged, NoMajority, Same, Unreachable, Unread};
         let cases: [(&[CheckVerdict], u8); 7] = [
             (&[Same, Same, Same], 0),
-            (&[Same, Same, Odd], EXIT_DAMAGED),
+            (&[Same, Same, Diverged], EXIT_DAMAGED),
             (&[Same, Damaged, Unreachable], EXIT_DAMAGED),
             (&[NoMajority, NoMajority], EXIT_DAMAGED),
             (&[Same, Same, Unreachable], EXIT_UNAVAILABLE),
@@ -249,15 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_says_what_it_comes_to() {
-        use CheckVerdict::{NoMajority, Odd, Same};
+    fn the_check_summary_counts_the_matching_nodes() {
+        use CheckVerdict::{Diverged, NoMajority, Same};
         let cases = [
+            (found(&[Same, Same]), "all 2 nodes agree at entry 90"),
+            (found(&[Same, Same, Diverged]), "2 of 3 nodes agree"),
             (
-                found(&[Same, Same]),
-                "all 2 nodes have the same at entry 90",
+                found(&[NoMajority, NoMajority]),
+                "no majority has the same state",
             ),
-            (found(&[Same, Same, Odd]), "2 of 3 nodes are well"),
-            (found(&[NoMajority, NoMajority]), "no majority has the same"),
         ];
         for (found, expected) in cases {
             let said = summary(&found);

@@ -112,14 +112,14 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
     let (change, how) = match command {
         Command::TransferLeader { to } => {
             let leader = client.transfer_leader(to).await?;
-            output::line(&format!("node {leader} leads"))?;
+            output::line(&format!("node {leader} is the leader"))?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::PreferredLeader { node } => {
             client.prefer_leader(node).await?;
             output::line(&match node {
-                0 => "whoever is elected leads".to_owned(),
-                node => format!("node {node} leads while it is well"),
+                0 => "no leader is preferred: any elected node leads".to_owned(),
+                node => format!("node {node} is the preferred leader"),
             })?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -176,8 +176,8 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
 
 /// Returns the error for a node that would replace itself.
 fn itself(node: u64) -> anyhow::Error {
-    let sentence = format!("node {node} cannot take the place of itself");
-    let hint = "a node that has moved is started with its data at its new addresses, and announces \
+    let sentence = format!("node {node} cannot replace itself");
+    let hint = "start a node that has moved with its data at its new addresses: it announces \
                 them; a new machine takes its place with a token: conclave token create --replaces";
     CommandError::new(EXIT_USAGE, sentence, hint).into()
 }

@@ -114,7 +114,7 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
         format!("known to be committed: up to {}", index(standing.committed)),
         format!("applied: up to {}", index(standing.applied)),
         format!("vote: term {}", standing.vote.map_or(0, |vote| vote.term)),
-        format!("given up: {}", list(&lost)),
+        format!("lost nodes: {}", list(&lost)),
     ] {
         output::line(&row)?;
     }
@@ -131,11 +131,11 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
 fn confirm(recovery: &Recovery) -> anyhow::Result<()> {
     let node = recovery.node();
     let refused = |sentence: &str| {
-        let hint = "nothing was changed; with --yes nothing is asked";
+        let hint = "nothing was changed; use --yes to go on without confirmation";
         CommandError::new(EXIT_USAGE, sentence.to_owned(), hint)
     };
     if !io::stdin().is_terminal() {
-        return Err(refused("this must be confirmed").into());
+        return Err(refused("the recovery must be confirmed").into());
     }
     note(&format!(
         "the lost nodes can never come back with their data; type {node} to go on"
@@ -144,7 +144,7 @@ fn confirm(recovery: &Recovery) -> anyhow::Result<()> {
     io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() == node.to_string() {
         true => Ok(()),
-        false => Err(refused("it was not confirmed").into()),
+        false => Err(refused("the recovery was not confirmed").into()),
     }
 }
 

@@ -29,10 +29,10 @@ pub(super) struct Args {
     output: Format,
 }
 
-/// Begins an exchange of the secret, or continues one, and waits until it has ended.
+/// Begins a rotation of the secret, or continues one, and waits until it has ended.
 ///
 /// # Errors
-/// If the caller is no operator, a member does not answer, or the exchange has not ended in time.
+/// If the caller is no operator, a member does not answer, or the rotation has not ended in time.
 pub(super) async fn run(args: Args, connection: &Connection) -> anyhow::Result<ExitCode> {
     let client = connection.connect_as_operator().await?.client;
     let before = ask(&client, true, 0).await?;
@@ -40,11 +40,11 @@ pub(super) async fn run(args: Args, connection: &Connection) -> anyhow::Result<E
         show(&before, None, args.output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let wanted = before.exchanges + 1;
+    let wanted = before.rotations + 1;
     let deadline = Instant::now() + Duration::from_secs(args.wait);
     loop {
         let told = ask(&client, false, wanted).await?;
-        if told.exchanges >= wanted && told.waiting_node_ids.is_empty() {
+        if told.rotations >= wanted && told.waiting_node_ids.is_empty() {
             show(&told, Some(wanted), args.output)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -58,16 +58,16 @@ pub(super) async fn run(args: Args, connection: &Connection) -> anyhow::Result<E
 async fn ask(
     client: &Client,
     dry_run: bool,
-    exchanges: u64,
+    rotations: u64,
 ) -> Result<v1::RotateSecretResponse, conclave_client::CallError> {
-    let request = v1::RotateSecretRequest { dry_run, exchanges };
+    let request = v1::RotateSecretRequest { dry_run, rotations };
     client.rotate_secret(request).await
 }
 
 fn waits(told: &v1::RotateSecretResponse, seconds: u64) -> CommandError {
     let sentence = match &told.unreachable_node_ids[..] {
-        [] => format!("the exchange has not ended within {seconds} s"),
-        silent => format!("the exchange waits for {}", nodes(silent)),
+        [] => format!("the rotation has not ended within {seconds} s"),
+        silent => format!("the rotation waits for {}", nodes(silent)),
     };
     CommandError::new(
         EXIT_UNAVAILABLE,
@@ -85,7 +85,7 @@ fn nodes(numbers: &[u64]) -> String {
     }
 }
 
-/// Shows the result. `ended` is the number of the exchange that has ended, `None` if none was
+/// Shows the result. `ended` is the number of the rotation that has ended, `None` if none was
 /// requested.
 fn show(told: &v1::RotateSecretResponse, ended: Option<u64>, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
@@ -101,13 +101,13 @@ fn show(told: &v1::RotateSecretResponse, ended: Option<u64>, format: Format) -> 
         });
     }
     if ended.is_some() {
-        note("tokens to join from before are revoked: conclave token create");
+        note("earlier join tokens are revoked; for new ones: conclave token create");
         note(
-            "nodes that are started with --secret-file: replace the file by `secret`, mode 0600, \
+            "nodes started with --secret-file: replace the file by `secret`, mode 0600, \
              from the data directory of any voter",
         );
         note(
-            "if a directory was copied, revoke the operators whose credentials lay in it: \
+            "if a directory was copied, revoke the operators whose credentials were in it: \
              conclave operator list",
         );
     }
@@ -116,15 +116,15 @@ fn show(told: &v1::RotateSecretResponse, ended: Option<u64>, format: Format) -> 
 
 fn line(told: &v1::RotateSecretResponse, ended: Option<u64>) -> String {
     match ended {
-        Some(_) => format!("the secret was exchanged (number {})", told.exchanges),
-        None if told.under_way => format!("exchange {} is under way", told.exchanges + 1),
-        None => format!("the secret was exchanged {} times so far", told.exchanges),
+        Some(_) => format!("the secret was rotated (number {})", told.rotations),
+        None if told.under_way => format!("rotation {} is under way", told.rotations + 1),
+        None => format!("the secret was rotated {} times so far", told.rotations),
     }
 }
 
 fn json(told: &v1::RotateSecretResponse, ended: Option<u64>) -> Value {
     json!({
-        "exchanges": told.exchanges,
+        "rotations": told.rotations,
         "ended": ended.is_some(),
         "under_way": told.under_way,
         "waiting": told.waiting_node_ids,
@@ -137,15 +137,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_how_far_the_exchange_is_and_for_which_nodes_it_waits() {
+    fn rotation_progress_names_its_number_and_the_missing_nodes() {
         let mut told = v1::RotateSecretResponse {
-            exchanges: 2,
+            rotations: 2,
             ..v1::RotateSecretResponse::default()
         };
-        assert_eq!(line(&told, Some(2)), "the secret was exchanged (number 2)");
+        assert_eq!(line(&told, Some(2)), "the secret was rotated (number 2)");
         assert!(line(&told, None).contains("2 times"));
         told.under_way = true;
-        assert_eq!(line(&told, None), "exchange 3 is under way");
+        assert_eq!(line(&told, None), "rotation 3 is under way");
         assert!(waits(&told, 5).to_string().contains("within 5 s"));
         told.unreachable_node_ids = vec![3, 4];
         assert!(waits(&told, 5).to_string().contains("waits for nodes 3, 4"));

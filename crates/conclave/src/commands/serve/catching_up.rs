@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_node_is_caught_up_once_it_lacks_little_and_again_after_a_snapshot() {
+    async fn catching_up_ends_near_the_leader_and_restarts_on_a_snapshot() {
         let screen = Screen {
             is_terminal: false,
             is_shown: Arc::default(),

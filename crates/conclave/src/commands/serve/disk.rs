@@ -24,8 +24,8 @@ pub(super) fn failed(data: &Path, failure: &DiskFailure) -> CommandError {
         ),
         Fault::Failed | Fault::Damage | Fault::Elsewhere => (
             format!("the disk of {data} failed: {why}"),
-            "the data was left as it is: look at the disk and its file system (dmesg), mend or \
-             exchange it, and start the node again; a machine whose disk is lost begins with an \
+            "the data was left as it is: check the disk and its file system (dmesg), repair or \
+             replace it, and start the node again; a machine whose disk is lost begins with an \
              empty directory and a join token",
         ),
     };
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_of_the_disk_has_its_own_words() {
+    fn each_disk_fault_has_its_own_error_text() {
         let told = |fault| {
             let failure = DiskFailure::of(fault, "the log: refused").unwrap();
             failed(Path::new("/data"), &failure).to_string()

@@ -132,7 +132,7 @@ impl Caller {
             "CreateAccount" => json!({ "name": new, "password": PASSWORD }),
             "DeleteAccount" => json!({ "password": PASSWORD }),
             "ChangePassword" => json!({ "old_password": PASSWORD, "new_password": new + PASSWORD }),
-            "SetDisplayName" => json!({ "display_name": "Somebody" }),
+            "SetDisplayName" => json!({ "display_name": "Anna" }),
             "SetBlock" => json!({ "name": VICTIM, "blocked": true }),
             "OpenSession" => json!({ "name": name, "password": PASSWORD, "label": "a program" }),
             "EndSession" => json!({ "session_id": 1 }),
@@ -175,7 +175,7 @@ impl Caller {
             "CreateJoinToken" => json!({ "ttl_seconds": 3600, "secret": bytes(32) }),
             "RevokeJoinToken" => json!({ "token_id": "0123456789abcdef" }),
             "CreateOperator" => json!({ "name": new, "credential": bytes(32) }),
-            "RevokeOperator" => json!({ "name": "nobody" }),
+            "RevokeOperator" => json!({ "name": "unknown" }),
             "TransferLeader" => json!({ "node_id": 2 }),
             "ChangeMembers" => json!({ "force": true, "add": {
                 "node_id": 4, "peer_address": "127.0.0.1:1", "client_address": "127.0.0.1:2",

@@ -59,7 +59,7 @@ fn command(line: &str) -> Line {
         }
         _ => (line, None),
     };
-    assert!(command.starts_with("grpcurl "), "who can run this? {line}");
+    assert!(command.starts_with("grpcurl "), "no test runs this: {line}");
     Line {
         command: command.to_owned(),
         variable,
@@ -134,7 +134,7 @@ impl Invocation {
                 }
                 "-max-time" => parsed.seconds = Some(value().parse().unwrap()),
                 "-d" => parsed.data = Some(value().to_owned()),
-                flag if flag.starts_with('-') => panic!("nobody knows {flag}"),
+                flag if flag.starts_with('-') => panic!("unknown flag {flag}"),
                 other => plain.push(other),
             }
         }
@@ -144,7 +144,7 @@ impl Invocation {
                 parsed.target = what.to_owned();
             }
             [_, what] => parsed.target = what.to_owned(),
-            _ => panic!("nobody knows what this asks for: {words:?}"),
+            _ => panic!("unknown request: {words:?}"),
         }
         parsed
     }
@@ -177,7 +177,7 @@ pub(super) fn has(value: &Value, shown: &Value) -> bool {
 }
 
 #[test]
-fn words_are_those_of_a_shell() {
+fn lines_are_split_into_words_like_in_a_shell() {
     let variables = BTreeMap::from([("A".to_owned(), "x y".to_owned())]);
     let line = r#"grpcurl -d '{"a": "$A", "b": '"$A"'}' "h: $A""#;
     let expected = ["grpcurl", "-d", r#"{"a": "$A", "b": x y}"#, "h: x y"];
@@ -185,7 +185,7 @@ fn words_are_those_of_a_shell() {
 }
 
 #[test]
-fn what_is_shown_is_looked_for_and_nothing_more() {
+fn answers_must_contain_only_the_documented_fields() {
     let value = serde_json::json!({"a": [{"b": 1, "c": 2}, {"b": 3}]});
     assert_eq!(at(&value, "a[1].b"), Some(&Value::from(3)));
     assert_eq!(at(&value, "a[2].b"), None);

@@ -42,7 +42,7 @@ pub(crate) fn new_account(
     if lookup.account_by_key(&name.key())?.is_some() {
         return Err(Rejection::NameTaken.into());
     }
-    if lookup.account_by_look(&name.look())?.is_some() {
+    if lookup.account_by_skeleton(&name.skeleton())?.is_some() {
         return Err(Rejection::NameAlike.into());
     }
     if lookup.accounts()? >= ACCOUNTS_MAX {

@@ -37,7 +37,7 @@ pub(crate) fn remove_account(
     by: AccountId,
     name: &AccountName,
 ) -> Ruling {
-    let account = rooms::somebody(lookup, name)?;
+    let account = rooms::account_named(lookup, name)?;
     Ok((Accepted::AccountDeleted, go(lookup, now, account, by)?))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Accepted, AccountEvent, AccountId, AccountName, Bound, Event, Lookup, Rejection,
-    decide::{rooms::somebody, ruling::Ruling},
+    decide::{rooms::account_named, ruling::Ruling},
     limits::BLOCKS_PER_ACCOUNT_MAX,
 };
 
@@ -12,7 +12,7 @@ pub(crate) fn set_block(
     name: &AccountName,
     blocked: bool,
 ) -> Ruling {
-    let other = somebody(lookup, name)?;
+    let other = account_named(lookup, name)?;
     if other == by {
         return Err(Rejection::Oneself.into());
     }

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn code_stands_between_back_ticks_and_fences() {
+    fn code_is_delimited_by_back_ticks_and_fences() {
         let cases: [(&str, &[&str]); 14] = [
             ("no code", &[]),
             ("a `b` c `d`", &["`b`", "`d`"]),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn many_runs_of_back_ticks_take_no_longer() {
+    fn many_runs_of_back_ticks_are_parsed_without_slowdown() {
         let mut text = String::new();
         for length in 1..180 {
             text.push_str(&"`".repeat(length));

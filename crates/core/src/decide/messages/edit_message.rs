@@ -1,6 +1,6 @@
 //! Sets another text of a message; it keeps its place and its time.
 
-use super::{mentions::mentions, send_message::own_place};
+use super::{mentions::mentions, send_message::own_slot};
 use crate::{
     Accepted, AccountId, Event, Lookup, MessageEvent, MessageHead, MessageRef, MessageText,
     Rejection, Timestamp,
@@ -23,7 +23,7 @@ pub(crate) fn edit_message(
         .into());
     }
     // An account that may not write there may not rewrite either.
-    own_place(lookup, by, message.conversation)?;
+    own_slot(lookup, by, message.conversation)?;
     let edited = Event::Message(MessageEvent::Edited {
         conversation: message.conversation,
         sequence: message.sequence,

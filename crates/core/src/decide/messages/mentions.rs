@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_meant_around_punctuation_and_marks() {
+    fn a_mention_is_found_next_to_punctuation_and_marks() {
         let bob = [
             "@bob",
             "@bob, hi",
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_name_is_asked_for_first() {
+    fn the_longest_mention_candidate_is_looked_up_first() {
         let cases: [(&str, &[&str]); 16] = [
             ("_@bob_", &["bob_ bob"]),
             ("__@bob__", &["bob__ bob_ bob"]),
@@ -342,8 +342,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_a_link_and_code_mean_nobody() {
-        let nobody = [
+    fn addresses_links_and_code_mention_no_account() {
+        let no_mentions = [
             "bob@example.com",
             "mail bob.smith+tag@example.com",
             "josé@example.com",
@@ -369,7 +369,7 @@ mod tests {
             "@@",
             "@中文",
         ];
-        for text in nobody {
+        for text in no_mentions {
             assert_eq!(looked_up(text), [""; 0], "{text:?}");
         }
         // Only if there is an account with the whole name.
@@ -378,7 +378,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_strange(
+        fn mentions_of_any_text_are_bounded_and_well_formed(
             text in prop_oneof![
                 any::<String>(),
                 "[ab@＠.`~_/:\\\\ \\n中é\u{301}-]{0,40}",
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_texts_take_no_longer() {
+    fn hostile_texts_exceed_no_mention_bound() {
         for piece in [
             "@", "a@", "a/@", "x.y/@", "_@", "x_@", "`@", "``@`", "http://@", "@a.", "＠",
         ] {

@@ -17,7 +17,7 @@ pub(crate) struct Draft<'a> {
 
 /// The place of a message.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct MessageSlot {
     pub(crate) conversation: ConversationId,
     sequence_last: Sequence,
     /// Number of messages that its sender has sent there.
@@ -36,10 +36,10 @@ pub(crate) fn send_message(
 ) -> Ruling {
     let mut events = Vec::with_capacity(2);
     let place = match to {
-        Recipient::Conversation(id) => own_place(lookup, by, *id)?,
+        Recipient::Conversation(id) => own_slot(lookup, by, *id)?,
         Recipient::Room(name) => {
             let id = lookup.room_by_key(&name.key())?;
-            own_place(lookup, by, id.ok_or(Rejection::NoSuchConversation)?)?
+            own_slot(lookup, by, id.ok_or(Rejection::NoSuchConversation)?)?
         }
         Recipient::Account(name) => {
             let Some(peer) = lookup.account_by_key(&name.key())? else {
@@ -47,7 +47,7 @@ pub(crate) fn send_message(
             };
             let members = (by.min(peer.id), by.max(peer.id));
             match lookup.direct(members)? {
-                Some(id) => own_place(lookup, by, id)?,
+                Some(id) => own_slot(lookup, by, id)?,
                 None => {
                     refuse_blocked(lookup, by, peer.id)?;
                     let conversation = lookup.conversation_last()?.next();
@@ -56,7 +56,7 @@ pub(crate) fn send_message(
                         members,
                         at: now,
                     }));
-                    Place {
+                    MessageSlot {
                         conversation,
                         sequence_last: Sequence(0),
                         sent: 0,
@@ -75,7 +75,7 @@ fn post(
     by: AccountId,
     now: Timestamp,
     position_of: impl Fn(u64) -> Position,
-    place: Place,
+    place: MessageSlot,
     draft: Draft<'_>,
     mut events: Vec<Event>,
 ) -> Ruling {
@@ -113,11 +113,11 @@ fn post(
 }
 
 /// Returns the place in an existing conversation, if `by` may write there.
-pub(crate) fn own_place(
+pub(crate) fn own_slot(
     lookup: &impl Lookup,
     by: AccountId,
     id: ConversationId,
-) -> Result<Place, Stop> {
+) -> Result<MessageSlot, Stop> {
     let found = lookup
         .conversation(id)?
         .ok_or(Rejection::NoSuchConversation)?;
@@ -131,7 +131,7 @@ pub(crate) fn own_place(
         }
         refuse_blocked(lookup, by, peer)?;
     }
-    Ok(Place {
+    Ok(MessageSlot {
         conversation: id,
         sequence_last: found.sequence_last,
         sent: own.sent,

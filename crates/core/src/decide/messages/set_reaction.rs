@@ -1,6 +1,6 @@
 //! Adds a reaction to a message, or takes it away. What is so already is no error.
 
-use super::{edit_message::standing, send_message::own_place};
+use super::{edit_message::standing, send_message::own_slot};
 use crate::{
     Accepted, AccountId, Bound, Event, Lookup, MessageEvent, MessageRef, Reaction, Rejection,
     decide::ruling::Ruling,
@@ -20,7 +20,7 @@ pub(crate) fn set_reaction(
     }
     if present {
         // An account that may not write there may not react either.
-        own_place(lookup, by, message.conversation)?;
+        own_slot(lookup, by, message.conversation)?;
         let kinds = lookup.reaction_kinds(message)?;
         let is_new_kind = !lookup.has_reaction(message, reaction)?;
         let own = lookup.reactions_of(message, by)?;

@@ -1,20 +1,20 @@
 //! Gives a joining machine a number which no node has had.
 
 use crate::{
-    Accepted, Bound, ClusterEvent, Event, Lookup, NodeId, Pass, Rejection, Timestamp,
+    Accepted, Bound, ClusterEvent, Event, JoinCredential, Lookup, NodeId, Rejection, Timestamp,
     decide::ruling::Ruling, limits::NODES_EVER_MAX,
 };
 
 pub(crate) fn admit_node(
     lookup: &impl Lookup,
     now: Timestamp,
-    pass: Pass,
+    credential: JoinCredential,
     known_last: NodeId,
 ) -> Ruling {
     let mut events = Vec::new();
-    let voter = match pass {
-        Pass::Secret { voter } => voter,
-        Pass::Token(token) => {
+    let voter = match credential {
+        JoinCredential::Secret { voter } => voter,
+        JoinCredential::Token(token) => {
             let found = lookup.join_token(&token)?;
             let Some(found) = found.filter(|found| found.expires_at > now) else {
                 return Err(Rejection::JoinTokenInvalid.into());

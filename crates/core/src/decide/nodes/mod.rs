@@ -2,8 +2,8 @@
 
 pub(crate) mod admit_node;
 pub(crate) mod create_join_token;
-pub(crate) mod exchange_authority;
 pub(crate) mod operators;
 pub(crate) mod prefer_leader;
 pub(crate) mod retire_node;
 pub(crate) mod revoke_join_token;
+pub(crate) mod rotate_authority;

@@ -16,7 +16,7 @@ pub(crate) fn create_webhook(
     account: &AccountName,
     token: TokenHash,
 ) -> Ruling {
-    let room = rooms::see_as(lookup, by, name, MemberRole::Moderator)?;
+    let room = rooms::room_with_role(lookup, by, name, MemberRole::Moderator)?;
     if lookup.webhook_by_token(&token)?.is_some() {
         return Err(Rejection::TokenInUse.into());
     }

@@ -13,12 +13,12 @@ pub(crate) fn invite_to_room(
     name: &RoomName,
     account: &AccountName,
 ) -> Ruling {
-    let room = rooms::see(lookup, by, name)?;
+    let room = rooms::visible_room(lookup, by, name)?;
     let own = room.own.ok_or(Rejection::NotAMember)?;
     if !room.public && own.role < MemberRole::Moderator {
         return Err(Rejection::NotAllowed.into());
     }
-    let invited = rooms::somebody(lookup, account)?;
+    let invited = rooms::account_named(lookup, account)?;
     if invited == by {
         return Err(Rejection::Oneself.into());
     }

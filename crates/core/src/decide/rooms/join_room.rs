@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(crate) fn join_room(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Ruling {
-    let room = rooms::see(lookup, by, name)?;
+    let room = rooms::visible_room(lookup, by, name)?;
     let entered = Accepted::RoomEntered {
         conversation: room.id,
     };
@@ -33,7 +33,7 @@ pub(crate) fn join_room(lookup: &impl Lookup, by: AccountId, name: &RoomName) ->
 
 /// Returns the event of a new member, which has read everything that is there.
 pub(crate) fn enter(
-    room: &rooms::Seen,
+    room: &rooms::VisibleRoom,
     account: AccountId,
     role: MemberRole,
 ) -> Result<Event, Stop> {

@@ -11,9 +11,9 @@ pub(crate) fn kick_from_room(
     name: &RoomName,
     account: &AccountName,
 ) -> Ruling {
-    let room = rooms::see_as(lookup, by, name, MemberRole::Moderator)?;
+    let room = rooms::room_with_role(lookup, by, name, MemberRole::Moderator)?;
     let own = room.own.ok_or(Rejection::NotAMember)?;
-    let target = rooms::somebody(lookup, account)?;
+    let target = rooms::account_named(lookup, account)?;
     if target == by {
         return Err(Rejection::Oneself.into());
     }

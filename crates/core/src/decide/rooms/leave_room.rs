@@ -6,7 +6,7 @@ use crate::{
 };
 
 pub(crate) fn leave_room(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Ruling {
-    let room = rooms::see(lookup, by, name)?;
+    let room = rooms::visible_room(lookup, by, name)?;
     if room.own.is_none() {
         return Err(Rejection::NotAMember.into());
     }

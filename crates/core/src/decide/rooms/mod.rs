@@ -32,7 +32,7 @@ const _: () = assert!(
 );
 
 /// A room as one account sees it.
-pub(super) struct Seen {
+pub(super) struct VisibleRoom {
     pub(super) id: ConversationId,
     pub(super) public: bool,
     pub(super) members: u64,
@@ -42,7 +42,11 @@ pub(super) struct Seen {
 }
 
 /// Returns the room with this name, if `by` may see it.
-pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Result<Seen, Stop> {
+pub(super) fn visible_room(
+    lookup: &impl Lookup,
+    by: AccountId,
+    name: &RoomName,
+) -> Result<VisibleRoom, Stop> {
     let id = lookup
         .room_by_key(&name.key())?
         .ok_or(Rejection::NoSuchConversation)?;
@@ -56,7 +60,7 @@ pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Resul
     if own.is_none() && !public && !lookup.is_invited(id, by)? {
         return Err(Rejection::NoSuchConversation.into());
     }
-    Ok(Seen {
+    Ok(VisibleRoom {
         id,
         public,
         members,
@@ -66,13 +70,13 @@ pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Resul
 }
 
 /// Returns the room with this name, if `by` has at least this role there.
-pub(super) fn see_as(
+pub(super) fn room_with_role(
     lookup: &impl Lookup,
     by: AccountId,
     name: &RoomName,
     role: MemberRole,
-) -> Result<Seen, Stop> {
-    let seen = see(lookup, by, name)?;
+) -> Result<VisibleRoom, Stop> {
+    let seen = visible_room(lookup, by, name)?;
     let own = seen.own.ok_or(Rejection::NotAMember)?;
     if own.role < role {
         return Err(Rejection::NotAllowed.into());
@@ -81,7 +85,7 @@ pub(super) fn see_as(
 }
 
 /// Returns the number of the account with this name.
-pub(super) fn somebody(lookup: &impl Lookup, name: &AccountName) -> Result<AccountId, Stop> {
+pub(super) fn account_named(lookup: &impl Lookup, name: &AccountName) -> Result<AccountId, Stop> {
     let found = lookup.account_by_key(&name.key())?;
     Ok(found.ok_or(Rejection::NoSuchAccount)?.id)
 }

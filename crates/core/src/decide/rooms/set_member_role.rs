@@ -12,8 +12,8 @@ pub(crate) fn set_member_role(
     account: &AccountName,
     role: MemberRole,
 ) -> Ruling {
-    let room = rooms::see_as(lookup, by, name, MemberRole::Owner)?;
-    let target = rooms::somebody(lookup, account)?;
+    let room = rooms::room_with_role(lookup, by, name, MemberRole::Owner)?;
+    let target = rooms::account_named(lookup, account)?;
     let before = lookup
         .membership(room.id, target)?
         .ok_or(Rejection::NotAMember)?;

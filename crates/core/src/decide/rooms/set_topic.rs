@@ -11,7 +11,7 @@ pub(crate) fn set_topic(
     name: &RoomName,
     topic: &Topic,
 ) -> Ruling {
-    let room = rooms::see_as(lookup, by, name, MemberRole::Moderator)?;
+    let room = rooms::room_with_role(lookup, by, name, MemberRole::Moderator)?;
     let changed = Event::Room(RoomEvent::TopicChanged {
         conversation: room.id,
         topic: topic.clone(),

@@ -23,7 +23,7 @@ use crate::{
 
 /// The requested session.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestedSession<'a> {
     pub(crate) account: AccountId,
     pub(crate) password_version: u64,
     pub(crate) token: TokenHash,
@@ -32,8 +32,12 @@ pub(crate) struct Asked<'a> {
     pub(crate) renewed_hash: Option<&'a str>,
 }
 
-pub(crate) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_>) -> Ruling {
-    let Asked { account, token, .. } = asked;
+pub(crate) fn open_session(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    asked: RequestedSession<'_>,
+) -> Ruling {
+    let RequestedSession { account, token, .. } = asked;
     // A program has no password: no session of its account may outlive its webhook.
     let may = |found: &crate::Account| {
         found.password_version == asked.password_version && found.role != AccountRole::Bot

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_is_longer_than_it_may_be_when_log_time_moves_back() {
+    fn a_login_wait_stays_bounded_when_log_time_goes_back() {
         let held = |failed_at, not_before| Throttle {
             failures: 13,
             failed_at: Timestamp(failed_at),

@@ -17,12 +17,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::token::Mint;
+use super::token::ResumeTokenCodec;
 use crate::{
     auth::{read_turns::ReadTurn, sessions::session_ended},
-    context::{access::open_session, shared::Shared},
+    context::{access::open_session, node_context::NodeContext},
     live::{
-        hub::{End, Place, Taken},
+        hub::{End, HubSubscription, Taken},
         presence,
     },
     protocol::show,
@@ -44,10 +44,10 @@ pub(crate) type Response = Result<v1::SubscribeResponse, Problem>;
 
 /// State of a stream.
 pub(crate) struct Subscription {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeContext>,
     pub(crate) token: TokenHash,
     pub(crate) account: conclave_core::AccountId,
-    pub(crate) place: Place,
+    pub(crate) place: HubSubscription,
     /// Position up to which everything was sent.
     pub(crate) position: Position,
     pub(crate) heartbeat: Duration,
@@ -249,9 +249,9 @@ impl State {
 
     fn respond(&self, events: Vec<v1::Event>) -> v1::SubscribeResponse {
         let position = self.subscription.position;
-        let mint = Mint::new(&self.subscription.shared.identity.cluster_id);
+        let codec = ResumeTokenCodec::new(&self.subscription.shared.identity.cluster_id);
         v1::SubscribeResponse {
-            resume_token: mint.token(position).into(),
+            resume_token: codec.token(position).into(),
             position: position.0,
             events,
         }

@@ -10,9 +10,9 @@ const BYTES: usize = 1 + 8 + 8;
 
 /// Distinguishes the tokens of this cluster from those of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mint([u8; 8]);
+pub(crate) struct ResumeTokenCodec([u8; 8]);
 
-impl Mint {
+impl ResumeTokenCodec {
     pub(crate) fn new(cluster_id: &str) -> Self {
         let hash = blake3::hash(cluster_id.as_bytes());
         let (first, _) = hash
@@ -53,7 +53,7 @@ pub(crate) fn checked(position: u64) -> Result<Position, Problem> {
 pub(crate) fn invalid() -> Problem {
     Problem::Refused {
         reason: Reason::ResumeTokenInvalid,
-        sentence: "the resume token is none of this cluster; begin without one".to_owned(),
+        sentence: "the resume token is not of this cluster; begin without one".to_owned(),
         request_last: None,
     }
 }
@@ -63,14 +63,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_means_its_position_in_its_cluster_and_nothing_else() {
-        let mint = Mint::new("a");
-        let token = mint.token(Position::new(7, 3));
-        assert_eq!(mint.position(&token), Ok(Position::new(7, 3)));
-        assert!(Mint::new("b").position(&token).is_err());
+    fn a_stream_token_is_valid_only_in_its_cluster() {
+        let codec = ResumeTokenCodec::new("a");
+        let token = codec.token(Position::new(7, 3));
+        assert_eq!(codec.position(&token), Ok(Position::new(7, 3)));
+        assert!(ResumeTokenCodec::new("b").position(&token).is_err());
         for bad in [&[][..], &token[1..], &[0; BYTES], &[0xff; BYTES]] {
-            assert!(mint.position(bad).is_err());
+            assert!(codec.position(bad).is_err());
         }
-        assert!(mint.position(&mint.token(Position(u64::MAX))).is_err());
+        assert!(codec.position(&codec.token(Position(u64::MAX))).is_err());
     }
 }

@@ -10,15 +10,15 @@ use conclave_wire::{
 use tokio::net::TcpStream;
 
 use crate::{
-    context::{roll_call_state::lock, shared::Shared},
+    context::{node_context::NodeContext, roll_call_state::lock},
     identity::{
-        lives::{Announced, Known, Lineage},
-        peers_file::Place,
+        incarnations::{Announced, KnownNode, Lineage},
+        peers_file::MemberAddresses,
     },
     peer::join_client,
 };
 
-/// Maximum number of words of lives in one announcement.
+/// Maximum number of words of incarnations in one announcement.
 const WORDS_MAX: usize = 64;
 /// Maximum number of nodes that are remembered: members, and nodes that have just come or gone.
 const KNOWN_MAX: usize = 128;
@@ -46,12 +46,12 @@ pub(crate) enum HearError {
     /// As many nodes are known as are remembered.
     #[error("too many nodes are known")]
     TooMany,
-    /// The life could not be written to the disk.
-    #[error("a life is not noted: {0}")]
+    /// The incarnation could not be written to the disk.
+    #[error("failed to record an incarnation: {0}")]
     NotStored(#[from] io::Error),
 }
 
-impl Shared {
+impl NodeContext {
     /// Compares a node's announcement with what is known of the node.
     pub(crate) async fn hear(
         self: &Arc<Self>,
@@ -107,19 +107,19 @@ impl Shared {
             .acknowledged_by(said.node)
             .filter(|_| !takes_part);
         let (lineage, known, has_ended) = {
-            let lives = self.roll.lives();
-            if lives.known(said.node).is_none() && lives.others() >= KNOWN_MAX {
+            let incarnations = self.roll.incarnations();
+            if incarnations.known(said.node).is_none() && incarnations.others() >= KNOWN_MAX {
                 return Err(HearError::TooMany);
             }
-            let has_ended = lives.has_ended(said.node, said.life().word);
+            let has_ended = incarnations.has_ended(said.node, said.incarnation().word);
             (
-                lives.lineage(said, acknowledged),
-                lives.known(said.node).cloned(),
+                incarnations.lineage(said, acknowledged),
+                incarnations.known(said.node).cloned(),
                 has_ended,
             )
         };
         if let Some(known) = &known
-            && known.life != said.life()
+            && known.incarnation != said.incarnation()
             && known.place.peer_address != said.place.peer_address
         {
             let address = &known.place.peer_address;
@@ -142,7 +142,7 @@ impl Shared {
         if let Lineage::Older(why) = lineage {
             return Ok((AnnounceVerdict::OlderData, why));
         }
-        let is_news = self.roll.lives().note(said);
+        let is_news = self.roll.incarnations().note(said);
         if is_news {
             self.roll.store().await?;
         }
@@ -150,20 +150,21 @@ impl Shared {
         Ok(accepted)
     }
 
-    /// Returns whether this life was accepted before, at its present addresses.
+    /// Returns whether this incarnation was accepted before, at its present addresses.
     fn is_known(&self, said: &Announced) -> bool {
-        let mut lives = self.roll.lives();
-        let known = lives.known(said.node);
-        let is_known =
-            known.is_some_and(|known| known.life == said.life() && known.place == said.place);
+        let mut incarnations = self.roll.incarnations();
+        let known = incarnations.known(said.node);
+        let is_known = known.is_some_and(|known| {
+            known.incarnation == said.incarnation() && known.place == said.place
+        });
         if is_known {
-            lives.note(said);
+            incarnations.note(said);
         }
         is_known
     }
 
-    /// Finds out whether the known life of a node still runs at its known address.
-    async fn look_at(&self, node: u64, known: &Known) -> There {
+    /// Finds out whether the known incarnation of a node still runs at its known address.
+    async fn look_at(&self, node: u64, known: &KnownNode) -> There {
         let address = &known.place.peer_address;
         match tokio::time::timeout(CONNECT_LIMIT, connect(address)).await {
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -175,7 +176,7 @@ impl Shared {
         let dial = self.security.dial(node);
         let envelope = self.transport.envelope(node);
         match join_client::status(address, &dial, envelope, ASK_LIMIT).await {
-            Ok(status) if status.life_word == known.life.word => There::Runs,
+            Ok(status) if status.incarnation_word == known.incarnation.word => There::Runs,
             Ok(_) => There::Gone,
             Err(_) => There::Silent,
         }
@@ -198,17 +199,17 @@ impl Shared {
         if same_peer && !is_elsewhere(&known.client_address, &member.client_address) {
             return;
         }
-        let word = said.life().word;
+        let word = said.incarnation().word;
         if !same_peer && !lock(&self.roll.at_home).contains(&word) {
             // The log may write the address in another way, or name another address that leads to
             // it.
-            let as_known = Known {
-                life: said.life(),
-                place: Place {
+            let as_known = KnownNode {
+                incarnation: said.incarnation(),
+                place: MemberAddresses {
                     peer_address: known.peer_address.clone(),
                     client_address: known.client_address.clone(),
                 },
-                ..Known::default()
+                ..KnownNode::default()
             };
             if self.look_at(said.node, &as_known).await != There::Runs {
                 self.has_moved(said.node, member);
@@ -239,7 +240,7 @@ impl Shared {
             peer = node,
             peer_address = member.peer_address,
             client_address = member.client_address,
-            "a peer is reached elsewhere"
+            "a peer has new addresses"
         );
         lock(&self.roll.moved).insert(node, member);
     }
@@ -260,19 +261,19 @@ fn is_elsewhere(known: &str, said: &str) -> bool {
 }
 
 fn announced_in(node: u64, request: &peer::AnnounceRequest) -> Result<Announced, HearError> {
-    if request.life_words.is_empty() || request.life_words.len() > WORDS_MAX {
-        return Err(HearError::Malformed("lives"));
+    if request.incarnation_words.is_empty() || request.incarnation_words.len() > WORDS_MAX {
+        return Err(HearError::Malformed("incarnations"));
     }
     for address in [&request.peer_address, &request.client_address] {
         address::check(address).map_err(HearError::Malformed)?;
     }
     Ok(Announced {
         node,
-        number: request.life_number,
-        words: request.life_words.clone(),
+        number: request.incarnation_number,
+        words: request.incarnation_words.clone(),
         log_index_last: request.log_index_last,
         applied_index: request.applied_index,
-        place: Place {
+        place: MemberAddresses {
             peer_address: request.peer_address.clone(),
             client_address: request.client_address.clone(),
         },
@@ -284,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_one_place_are_told_from_two_places() {
+    fn only_a_differing_ip_or_port_is_another_location() {
         for (known, said, elsewhere) in [
             ("10.0.0.1:7400", "10.0.0.1:7400", false),
             ("10.0.0.1:7400", "10.0.0.2:7400", true),

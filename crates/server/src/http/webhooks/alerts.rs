@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notification_tells_what_is_wrong_where_and_since_when() {
+    fn an_alert_shows_its_problem_place_and_start_time() {
         let body = json!({
             "version": "4", "groupKey": "{}:{alertname=\"DiskFull\"}", "truncatedAlerts": 2,
             "status": "firing", "receiver": "ops", "groupLabels": {"alertname": "DiskFull"},
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_composed_in_grafana_is_shown_as_it_is() {
+    fn a_custom_grafana_message_is_shown_unchanged() {
         let mut body = json!({
             "orgId": 1, "status": "firing", "state": "alerting", "title": "[FIRING:1] Latency",
             "message": "Call **Anna**", "alerts": [{"status": "firing", "labels":

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_post_with_a_key_may_be_repeated_when_its_outcome_is_unknown() {
+    fn only_a_keyed_post_is_retryable_after_an_unknown_outcome() {
         let unknown = Problem::OutcomeUnknown { waited_ms: 5000 };
         assert_eq!(told(&unknown, true), (503, true));
         assert_eq!(told(&unknown, false), (503, false));

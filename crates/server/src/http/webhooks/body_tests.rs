@@ -61,7 +61,7 @@ fn packed(encoding: &str, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn json_is_taken_by_all_its_names_and_without_one() {
+fn json_is_accepted_under_any_json_type_or_without_a_type() {
     let body = r#"{"text": "grün"}"#.as_bytes();
     for kind in [
         "application/json",
@@ -124,7 +124,7 @@ fn a_form_holds_json_or_the_fields_themselves() {
 }
 
 #[test]
-fn what_is_packed_is_unpacked_up_to_the_bound() {
+fn a_compressed_body_is_unpacked_up_to_the_bound() {
     let body = br#"{"text": "packed"}"#;
     for (encoding, packing) in [
         ("gzip", "gzip"),
@@ -166,7 +166,7 @@ fn what_is_packed_is_unpacked_up_to_the_bound() {
 }
 
 #[test]
-fn the_same_bytes_that_are_read_otherwise_are_another_post() {
+fn equal_bytes_that_are_read_differently_are_different_posts() {
     let mark = |kind, encoding| shape(kind, encoding).unwrap().mark();
     let json = mark("application/json", "");
     assert_eq!(mark("application/json; charset=utf-8", "gzip"), json);
@@ -178,7 +178,7 @@ fn the_same_bytes_that_are_read_otherwise_are_another_post() {
 }
 
 #[test]
-fn letters_are_utf8_or_what_the_charset_says() {
+fn a_body_is_utf_8_or_in_the_declared_charset() {
     let latin = b"{\"text\": \"gr\xfcn \x80 \x93x\x94\"}";
     for charset in ["iso-8859-1", "ISO-8859-1", "latin1", "windows-1252"] {
         let told = read(&format!("application/json; charset={charset}"), latin).unwrap();
@@ -198,7 +198,7 @@ fn letters_are_utf8_or_what_the_charset_says() {
 }
 
 #[test]
-fn what_is_no_object_is_refused_with_the_cause() {
+fn a_body_that_is_no_json_object_is_refused_with_the_cause() {
     for (body, cause) in [
         (&b""[..], "empty"),
         (b"  \n", "empty"),

@@ -35,13 +35,13 @@ const SENDERS: [(&str, &str); 5] = [
     ),
 ];
 
-fn told(headers: &HeaderMap, body: &[u8]) -> Result<Told, Problem> {
+fn told(headers: &HeaderMap, body: &[u8]) -> Result<Rendered, Problem> {
     let shape = Shape::of(headers)?;
     let told = told_by(headers, &shape.read(&shape.unpack(body)?)?)?;
     Ok(match told {
-        Told::Message(message) => {
+        Rendered::Message(message) => {
             let (text, _) = text::fit(&text::clean(&message));
-            Told::Message(conclave_text::message(text)?.as_str().to_owned())
+            Rendered::Message(conclave_text::message(text)?.as_str().to_owned())
         }
         nothing => nothing,
     })
@@ -87,14 +87,14 @@ fn is_readable(name: &str, text: &str) {
 }
 
 #[test]
-fn two_hundred_bodies_of_five_senders_can_be_read_or_are_refused_with_the_cause() {
+fn corpus_bodies_are_rendered_or_refused_with_the_cause() {
     let (mut read, mut refused, mut nothing) = (0, 0, 0);
     for (sender, lines) in SENDERS {
         for line in lines.lines() {
             let case: Value = serde_json::from_str(line).unwrap();
             let name = format!("{sender}: {}", case["name"].as_str().unwrap());
             match told(&headers_of(&case), &bytes_of(&case)) {
-                Ok(Told::Message(text)) => {
+                Ok(Rendered::Message(text)) => {
                     assert!(
                         case["refused"].is_null() && case["nothing"].is_null(),
                         "{name}"
@@ -107,7 +107,7 @@ fn two_hundred_bodies_of_five_senders_can_be_read_or_are_refused_with_the_cause(
                     }
                     read += 1;
                 }
-                Ok(Told::Nothing(why)) => {
+                Ok(Rendered::Nothing(why)) => {
                     assert_eq!(case["nothing"], true, "{name}");
                     assert!(!why.is_empty());
                     nothing += 1;
@@ -132,7 +132,7 @@ fn two_hundred_bodies_of_five_senders_can_be_read_or_are_refused_with_the_cause(
 }
 
 #[test]
-fn a_body_tells_the_same_however_it_is_wrapped() {
+fn a_body_gives_the_same_text_in_every_encoding() {
     for (sender, lines) in SENDERS {
         for line in lines.lines() {
             let case: Value = serde_json::from_str(line).unwrap();
@@ -215,7 +215,7 @@ fn a_body_that_is_cut_or_changed_anywhere_makes_no_panic() {
 }
 
 #[test]
-fn no_letter_of_unicode_steers_what_is_shown() {
+fn no_unicode_character_controls_the_shown_text() {
     let steers = |c: char| {
         let is_break = c != '\n' && (c.is_control() || breaks_line(c));
         is_break || turns_direction(c) || c == BYTE_ORDER_MARK
@@ -248,7 +248,7 @@ fn no_letter_of_unicode_steers_what_is_shown() {
         ] {
             let case = serde_json::json!({"event": event, "body": body});
             let told = told(&headers_of(&case), &bytes_of(&case));
-            if let Ok(Told::Message(text)) = told {
+            if let Ok(Rendered::Message(text)) = told {
                 assert!(!text.contains(steers), "{text:?}");
             }
         }

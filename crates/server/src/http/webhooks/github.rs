@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::{
-    Told,
+    Rendered,
     text::{at, excerpt, first_of, join, line, link, list_at, text_at, url, word_at},
 };
 
@@ -23,7 +23,7 @@ const BODY_CHARACTERS: usize = 1000;
 const COMMIT_CHARACTERS: usize = 7;
 
 /// Returns the message for an event.
-pub(super) fn told(event: &str, body: &Value) -> Told {
+pub(super) fn rendered(event: &str, body: &Value) -> Rendered {
     let action = line(text_at(body, "action"), TITLE_CHARACTERS).replace('_', " ");
     let event = Event {
         name: line(event, TITLE_CHARACTERS),
@@ -31,7 +31,7 @@ pub(super) fn told(event: &str, body: &Value) -> Told {
         body,
     };
     if let Some(why) = event.is_no_news() {
-        return Told::Nothing(why);
+        return Rendered::Nothing(why);
     }
     let (did, more) = event.sentence();
     let place = [
@@ -49,7 +49,7 @@ pub(super) fn told(event: &str, body: &Value) -> Told {
         TITLE_CHARACTERS,
     );
     let first = join(&[place, who, did], " ");
-    Told::Message(join(&[first, more], "\n"))
+    Rendered::Message(join(&[first, more], "\n"))
 }
 
 struct Event<'a> {
@@ -422,14 +422,14 @@ mod tests {
     use super::*;
 
     fn message(event: &str, body: &Value) -> String {
-        match told(event, body) {
-            Told::Message(text) => text,
-            Told::Nothing(why) => panic!("{why}"),
+        match rendered(event, body) {
+            Rendered::Message(text) => text,
+            Rendered::Nothing(why) => panic!("{why}"),
         }
     }
 
     #[test]
-    fn a_push_names_its_commits_and_leads_to_them() {
+    fn a_push_lists_its_commits_with_a_link() {
         let commit = |number: u32| {
             json!({"id": format!("{number:040x}"), "message": format!("Fix {number}\n\nbecause"),
                    "author": {"name": "Anna A.", "username": "anna"}})
@@ -456,8 +456,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_and_a_check_under_way_are_no_news() {
-        let quiet = |event: &str, body: Value| matches!(told(event, &body), Told::Nothing(_));
+    fn pings_and_pending_checks_are_not_posted() {
+        let quiet =
+            |event: &str, body: Value| matches!(rendered(event, &body), Rendered::Nothing(_));
         assert!(quiet(
             "ping",
             json!({"zen": "Design for failure.", "hook_id": 1})
@@ -470,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_not_known_is_told_by_its_name() {
+    fn an_unknown_event_is_shown_by_its_name() {
         let body = json!({"action": "in_progress", "sender": {"login": "anna"},
             "repository": {"full_name": "o/r", "html_url": "https://git.example/o/r"},
             "new_thing": {"title": "Shiny"}});

@@ -44,7 +44,7 @@ use body::Shape;
 use crate::{
     auth::credential::Credential,
     base::{deadline::Deadline, random},
-    context::{access::accepted, call::Call, shared::Shared},
+    context::{access::accepted, call::Call, node_context::NodeContext},
     http::classify,
     protocol::client_port::HOOKS,
     tls::Caller,
@@ -70,7 +70,7 @@ const POSTS_OF_ONE_MAX: usize = 16;
 
 /// Result of formatting a post.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum Rendered {
     /// A message with this text.
     Message(String),
     /// No message, with the reason.
@@ -87,7 +87,7 @@ enum Outcome {
 }
 
 /// Serves everything below [`HOOKS`].
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+pub(crate) fn router(shared: Arc<NodeContext>) -> Router {
     let hooks = Hooks {
         shared,
         places: Arc::default(),
@@ -125,15 +125,15 @@ async fn nowhere() -> Response {
 
 #[derive(Clone)]
 struct Hooks {
-    shared: Arc<Shared>,
-    places: Arc<Mutex<Places>>,
+    shared: Arc<NodeContext>,
+    places: Arc<Mutex<PostPermits>>,
 }
 
 impl Hooks {
     /// Posts a message, if the body makes one.
     async fn post(&self, request: Request) -> Result<Outcome, Problem> {
-        self.shared.door()?;
-        self.shared.only_where_believed()?;
+        self.shared.refuse_if_stopping()?;
+        self.shared.only_where_trusted()?;
         let call = call_in(&request)?;
         let (token, deadline) = (call.credential.webhook()?, call.deadline);
         let once = match &call.key {
@@ -143,7 +143,7 @@ impl Hooks {
         let find = move |reader: &Reader| reader.webhook_by_token(&token);
         let found = self.shared.find(deadline, find).await?;
         let (_, _, account) = found.ok_or(Rejection::NoSuchWebhook)?;
-        let place = Place::take(&self.places, token).ok_or(Problem::Busy)?;
+        let place = PostPermit::take(&self.places, token).ok_or(Problem::Busy)?;
         let (parts, mut body) = request.into_parts();
         let shape = Shape::of(&parts.headers);
         let body = body_of(&mut body, deadline).await;
@@ -151,8 +151,8 @@ impl Hooks {
         let body = shape.unpack(&body)?;
         let told = told_by(&parts.headers, &shape.read(&body)?)?;
         let (text, was_cut) = match told {
-            Told::Message(message) => text::fit(&text::clean(&message)),
-            Told::Nothing(why) => return Ok(Outcome::NotPosted(why)),
+            Rendered::Message(message) => text::fit(&text::clean(&message)),
+            Rendered::Nothing(why) => return Ok(Outcome::NotPosted(why)),
         };
         let text = conclave_text::message(text)?;
         // A retry may be packed in another way.
@@ -163,10 +163,10 @@ impl Hooks {
         // The body is read: a post that waits for its rate takes no place from other posts.
         drop(place);
         let (of, price) = (
-            self.shared.sessions.fair.of(account),
+            self.shared.sessions.account_limiters.of(account),
             price(&command.operation),
         );
-        let _fair = self.shared.fair_place(&of, &price, deadline).await?;
+        let _fair = self.shared.command_permit(&of, &price, deadline).await?;
         let outcome = self.shared.propose(command, deadline).await?;
         if let Err(rejection) = &outcome.answer {
             of.note_refused(&price, rejection);
@@ -186,20 +186,20 @@ impl Hooks {
 
 /// Posts under way.
 #[derive(Default)]
-struct Places {
+struct PostPermits {
     all: usize,
     of: HashMap<TokenHash, usize>,
 }
 
 /// One post under way, until dropped.
-struct Place {
-    places: Arc<Mutex<Places>>,
+struct PostPermit {
+    places: Arc<Mutex<PostPermits>>,
     token: TokenHash,
 }
 
-impl Place {
+impl PostPermit {
     /// Takes a place, if there is one left.
-    fn take(places: &Arc<Mutex<Places>>, token: TokenHash) -> Option<Self> {
+    fn take(places: &Arc<Mutex<PostPermits>>, token: TokenHash) -> Option<Self> {
         let mut now = places.lock().unwrap_or_else(|error| error.into_inner());
         let own = now.of.get(&token).copied().unwrap_or(0);
         if now.all >= POSTS_MAX || own >= POSTS_OF_ONE_MAX {
@@ -214,7 +214,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PostPermit {
     fn drop(&mut self) {
         let mut now = self
             .places
@@ -298,26 +298,26 @@ async fn read(body: &mut Body) -> Result<Bytes, Problem> {
 }
 
 /// Formats a body for people.
-fn told_by(headers: &HeaderMap, body: &Value) -> Result<Told, Problem> {
+fn told_by(headers: &HeaderMap, body: &Value) -> Result<Rendered, Problem> {
     if let Some(event) = headers.get(GITHUB_HEADER) {
         let event = event.to_str().unwrap_or("event");
-        return Ok(github::told(event, body));
+        return Ok(github::rendered(event, body));
     }
     if alerts::is_notification(body) {
-        return Ok(Told::Message(alerts::notification(body)));
+        return Ok(Rendered::Message(alerts::notification(body)));
     }
     if alerts::is_old_grafana(body) {
-        return Ok(Told::Message(alerts::old_grafana(body)));
+        return Ok(Rendered::Message(alerts::old_grafana(body)));
     }
     let bad = |sentence: &str| refused(Reason::BodyInvalid, sentence);
     if !(body["text"].is_string() || body["text"].is_null()) {
-        return Err(bad("the field `text` of the body is no text"));
+        return Err(bad("the field `text` of the body is not text"));
     }
     match slack::text_of(body) {
         Some(text) if text.trim().is_empty() && !body["text"].is_string() => {
             Err(bad("nothing in the body is text"))
         }
-        Some(text) => Ok(Told::Message(text)),
+        Some(text) => Ok(Rendered::Message(text)),
         None => Err(bad(
             "the body has none of the fields `text`, `blocks` and `attachments`, and is neither \
              of Alertmanager nor of Grafana; events of GitHub have the header X-GitHub-Event",
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_holds_a_secret_and_nothing_else() {
+    fn a_webhook_path_holds_only_its_secret() {
         let secret = [7; TOKEN_BYTES];
         let path = format!("{HOOKS}{}", URL_SAFE_NO_PAD.encode(secret));
         assert_eq!(token_of(&path), Ok(request::token_hash(&secret)));
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn the_text_is_the_whole_post() {
         let told = |body: Value| told_by(&HeaderMap::new(), &body);
-        let message = |text: &str| Ok(Told::Message(text.to_owned()));
+        let message = |text: &str| Ok(Rendered::Message(text.to_owned()));
         assert_eq!(told(json!({"text": "hi\n", "icon": 1})), message("hi"));
         assert_eq!(told(json!({"text": ""})), message(""));
         for bad in [
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_of_more_than_256_kib_is_refused_and_taken_to_its_end() {
+    async fn a_body_over_256_kib_is_refused_and_read_to_its_end() {
         let read = async |bytes| {
             let mut body = Body::from(vec![b' '; bytes]);
             body_of(&mut body, Deadline::usual()).await
@@ -422,9 +422,9 @@ mod tests {
     }
 
     #[test]
-    fn one_webhook_takes_a_part_of_the_places_and_gives_them_back() {
+    fn one_webhook_gets_only_a_share_of_slots_and_returns_them() {
         let places = Arc::default();
-        let take = |hook| Place::take(&places, TokenHash([hook; 32]));
+        let take = |hook| PostPermit::take(&places, TokenHash([hook; 32]));
         let own: Vec<_> = (0..POSTS_OF_ONE_MAX).map(|_| take(0).unwrap()).collect();
         assert!(take(0).is_none());
         let mut others = Vec::new();

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_slack_stays_as_it_was_written() {
+    fn text_without_slack_markup_stays_unchanged() {
         let cases = [
             "Vec<String> & Map<K, V>",
             "a < b and b > c &amp; d",
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_of_an_attachment_is_shown_once() {
+    fn each_part_of_an_attachment_is_shown_once() {
         let body = json!({"text": "Build", "attachments": [{
             "fallback": "not shown", "pretext": "pre", "author_name": "ci",
             "author_link": "https://ci.example", "title": "#7",
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_these_fields_is_none_of_slack() {
+    fn a_body_without_slack_fields_is_not_a_slack_body() {
         assert_eq!(text_of(&json!({})), None);
         assert_eq!(text_of(&json!({"content": "x"})), None);
         assert_eq!(text_of(&json!({"text": ""})), Some(String::new()));

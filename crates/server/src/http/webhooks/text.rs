@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_or_cannot_be_seen_goes() {
+    fn control_and_hidden_characters_are_removed() {
         let cases = [
             ("a\r\nb\rc\u{2028}d", "a\nb\nc\nd"),
             ("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}", "red ]0;title"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_and_says_so() {
+    fn overlong_text_is_cut_and_marked() {
         assert_eq!(line("  one\n two ", 20), "one two");
         assert_eq!(line("żółw łódka", 4), "żółw…");
         assert_eq!(excerpt("a\nb\nc", 3), "a\nb…");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_one_that_a_reader_can_follow() {
+    fn only_addresses_that_a_reader_can_follow_are_linked() {
         assert_eq!(url(" HTTPS://x.example/a "), "HTTPS://x.example/a");
         let persian = "https://x.example/می\u{200c}خواهم";
         assert_eq!(url(persian), persian);

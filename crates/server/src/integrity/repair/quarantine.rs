@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_newest_are_kept_and_what_belongs_to_the_machine_stays() {
+    fn quarantine_keeps_the_newest_and_leaves_node_files_in_place() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         let stays = ["secret", "secret.copy", "peers.json", "lock", "node.log"];

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::identity::peers_file::Place;
+use crate::identity::peers_file::MemberAddresses;
 use crate::identity::secret::ClusterSecret;
 
 fn claim(directory: &Path) -> Claim {
@@ -37,7 +37,7 @@ async fn come_back(directory: &Path, secret: Option<&ClusterSecret>) -> Result<S
         ..NodeConfig::default()
     };
     let (own, configured) = (own(), BTreeMap::new());
-    let around = Surroundings {
+    let around = RepairContext {
         config: &config,
         own: &own,
         credentials: secret.cloned().map(Credentials::Secret),
@@ -58,7 +58,7 @@ fn why_stuck(outcome: Result<Stored, StartError>) -> Stuck {
 }
 
 #[test]
-fn a_sound_directory_and_an_empty_one_are_no_damage() {
+fn a_sound_or_empty_directory_is_not_damaged() {
     let directory = used();
     let health = look(&claim(directory.path()));
     assert!(matches!(health, Ok(Health::Node(stored)) if stored.node == 3));
@@ -67,7 +67,7 @@ fn a_sound_directory_and_an_empty_one_are_no_damage() {
 }
 
 #[test]
-fn an_identity_that_is_damaged_or_gone_is_noted_and_stays_noted() {
+fn a_damaged_or_missing_identity_stays_recorded_as_damage() {
     for damage in [Some("{}"), None] {
         let directory = used();
         let file = directory.path().join(node_identity::FILE);
@@ -88,7 +88,7 @@ fn an_identity_that_is_damaged_or_gone_is_noted_and_stays_noted() {
 }
 
 #[tokio::test]
-async fn a_database_is_made_again_from_a_whole_log_without_anybody() {
+async fn a_database_is_rebuilt_from_a_whole_log_without_peers() {
     let directory = used();
     let damage = Damage::State {
         why: "a page is bad".to_owned(),
@@ -109,7 +109,7 @@ async fn a_database_is_made_again_from_a_whole_log_without_anybody() {
 }
 
 #[tokio::test]
-async fn a_crash_while_the_database_is_set_aside_is_no_second_damage() {
+async fn a_crash_during_the_database_quarantine_is_no_second_damage() {
     let directory = used();
     let path = directory.path();
     let damage = Damage::State {
@@ -121,7 +121,7 @@ async fn a_crash_while_the_database_is_set_aside_is_no_second_damage() {
         panic!("it is noted");
     };
     come_back(path, None).await.unwrap();
-    let crashed = Note {
+    let crashed = DamageRecord {
         state_aside: Some(1),
         ..before
     };
@@ -132,7 +132,7 @@ async fn a_crash_while_the_database_is_set_aside_is_no_second_damage() {
 }
 
 #[tokio::test]
-async fn nothing_is_set_aside_while_nobody_lets_the_node_in() {
+async fn nothing_is_quarantined_while_no_member_accepts_the_node() {
     let secret = ClusterSecret::generate().unwrap();
     let directory = used();
     let path = directory.path();
@@ -141,7 +141,7 @@ async fn nothing_is_set_aside_while_nobody_lets_the_node_in() {
         why_stuck(come_back(path, Some(&secret)).await),
         Stuck::Alone
     ));
-    let place = |peer: &str| Place {
+    let place = |peer: &str| MemberAddresses {
         peer_address: peer.to_owned(),
         client_address: String::new(),
     };
@@ -159,7 +159,7 @@ async fn nothing_is_set_aside_while_nobody_lets_the_node_in() {
     ));
     assert!(matches!(
         why_stuck(come_back(path, Some(&secret)).await),
-        Stuck::NotLetIn { .. }
+        Stuck::NotAdmitted { .. }
     ));
     assert!(path.join("log").exists() && path.join("state.db").exists());
     for number in 1..=KEPT_MAX {
@@ -172,7 +172,7 @@ async fn nothing_is_set_aside_while_nobody_lets_the_node_in() {
 }
 
 #[tokio::test]
-async fn a_node_that_was_let_in_before_a_crash_goes_on_from_there() {
+async fn a_repair_resumes_after_a_crash_once_the_node_has_joined() {
     let secret = ClusterSecret::generate().unwrap();
     let directory = used();
     let path = directory.path();

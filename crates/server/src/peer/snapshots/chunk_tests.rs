@@ -14,7 +14,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_packed_comes_out_again_and_noise_goes_as_it_is() {
+fn chunks_round_trip_and_noise_is_sent_uncompressed() {
     let text = b"the same words again and again, ".repeat(1000);
     let packed = pack(7, text.clone(), &both());
     assert!(packed.data.len() < text.len() / 10);
@@ -30,7 +30,7 @@ fn what_is_packed_comes_out_again_and_noise_goes_as_it_is() {
 }
 
 #[test]
-fn any_flipped_bit_is_found() {
+fn any_flipped_bit_in_a_chunk_is_detected() {
     let text = b"some words, some more words".repeat(20);
     for encodings in [both(), Vec::new()] {
         let packed = pack(0, text.clone(), &encodings);
@@ -49,7 +49,7 @@ fn any_flipped_bit_is_found() {
 }
 
 #[test]
-fn a_bomb_is_refused_whatever_it_says_of_its_size() {
+fn a_decompression_bomb_is_refused_at_any_declared_size() {
     let bomb = lz4_flex::compress(&vec![0; 64 * CHUNK_BYTES_MAX]);
     let honest = u32::try_from(64 * CHUNK_BYTES_MAX).unwrap();
     for raw_bytes in [0, 1, 4096, 1024 * 1024, honest, u32::MAX] {

@@ -8,9 +8,9 @@
 //! is thrown away and never installed.
 
 mod chunk;
-mod pace;
 mod partial;
 mod progress;
+mod rate_limiter;
 mod receive;
 mod send;
 

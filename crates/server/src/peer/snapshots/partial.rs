@@ -50,11 +50,11 @@ impl Id {
 
 /// Directory in which the snapshot is stored.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct PartialStore {
     directory: PathBuf,
 }
 
-impl Place {
+impl PartialStore {
     pub(super) fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
@@ -104,7 +104,7 @@ impl Place {
         for file in [self.note(), self.file(), with_suffix(&self.note())] {
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, file = %file.display(), "a file cannot be removed");
+                    tracing::warn!(%error, file = %file.display(), "failed to remove a file");
                 }
                 _ => {}
             }

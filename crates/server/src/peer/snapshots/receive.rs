@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::{
     chunk::{ENCODINGS, unpack},
-    partial::{Id, KEEP, Partial, Place},
+    partial::{Id, KEEP, Partial, PartialStore},
     progress::{Direction, Moving, Transfers},
 };
 use crate::peer::convert::malformed;
@@ -33,7 +33,7 @@ const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// Receives snapshots for one node.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    place: Place,
+    place: PartialStore,
     transfers: Transfers,
     turn: Arc<Mutex<()>>,
     /// Changes when a newer transfer begins.
@@ -43,7 +43,7 @@ pub(crate) struct Receiver {
 /// A file that is whole. Until this is dropped no other task touches it.
 #[derive(Debug)]
 pub(crate) struct Received {
-    place: Place,
+    place: PartialStore,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -62,14 +62,14 @@ impl Received {
 /// File that a transfer writes to; it keeps its turn until the last write has ended.
 struct Writing {
     partial: Partial,
-    place: Place,
+    place: PartialStore,
     turn: OwnedMutexGuard<()>,
 }
 
 impl Receiver {
     /// Stores in `directory`, from which it removes files that no sender will continue.
     pub(crate) fn new(directory: PathBuf, transfers: Transfers) -> Self {
-        let place = Place::new(directory);
+        let place = PartialStore::new(directory);
         place.remove_stale();
         Self {
             place,
@@ -155,7 +155,9 @@ impl Receiver {
             opened.map_err(|error| make_room(&place, error))
         });
         let Some(partial) = opened.await.map_err(|error| stop(&error))? else {
-            return Err(Status::aborted("there is less of the snapshot than that"));
+            return Err(Status::aborted(
+                "the stored part of the snapshot is shorter",
+            ));
         };
         let moving = self
             .transfers
@@ -164,7 +166,7 @@ impl Receiver {
             peer = source,
             bytes = id.bytes,
             bytes_before = offset,
-            "snapshot coming"
+            "receiving snapshot"
         );
         let place = self.place.clone();
         let writing = Writing {
@@ -176,7 +178,7 @@ impl Receiver {
         tokio::select! {
             taken = taken => taken,
             Ok(()) = newest.changed() => {
-                Err(Status::aborted("a newer transfer has taken the place of this one"))
+                Err(Status::aborted("a newer transfer has replaced this one"))
             }
         }
     }
@@ -216,8 +218,10 @@ impl Receiver {
         match checked.await.map_err(|error| stop(&error))? {
             Some(received) => Ok(received),
             // The stored part may be the cause: a crash of the machine can leave anything there.
-            None if offset > 0 => Err(Status::aborted("what was stored was damaged")),
-            None => Err(Status::data_loss("the snapshot is not what it should be")),
+            None if offset > 0 => Err(Status::aborted("the stored part was damaged")),
+            None => Err(Status::data_loss(
+                "the snapshot does not match its checksum",
+            )),
         }
     }
 
@@ -229,7 +233,7 @@ impl Receiver {
     ) -> Result<Writing, Status> {
         let (offset, end) = (chunk.offset, id.bytes);
         if offset != writing.partial.stored() {
-            return Err(malformed("a chunk from elsewhere"));
+            return Err(malformed("a chunk that does not follow"));
         }
         let written = blocking(move || {
             let Some(raw) = unpack(chunk).filter(|raw| raw.len() as u64 <= end - offset) else {
@@ -240,13 +244,13 @@ impl Receiver {
             Ok(Some(writing))
         });
         let written = written.await.map_err(|error| stop(&error))?;
-        written.ok_or_else(|| malformed("a chunk is not what it should be"))
+        written.ok_or_else(|| malformed("a chunk is corrupt"))
     }
 }
 
 /// Returns the status for the sender when the disk fails.
 fn stop(error: &io::Error) -> Status {
-    tracing::warn!(%error, "a snapshot cannot be stored");
+    tracing::warn!(%error, "failed to store a snapshot");
     let sentence = format!("the snapshot cannot be stored: {error}");
     match is_full(error) {
         true => Status::resource_exhausted(sentence),
@@ -261,7 +265,7 @@ fn is_full(error: &io::Error) -> bool {
 
 /// Removes the stored part on a full disk, where it takes room from the log, without which the node
 /// cannot work. Only the holder of the turn may call this.
-fn make_room(place: &Place, error: io::Error) -> io::Error {
+fn make_room(place: &PartialStore, error: io::Error) -> io::Error {
     if is_full(&error) {
         place.remove();
     }
@@ -283,7 +287,7 @@ pub(crate) async fn next_part(
     parts: &mut (impl Stream<Item = Result<peer::InstallSnapshotRequest, Status>> + Unpin),
 ) -> Result<Option<Part>, Status> {
     let next = timeout(CHUNK_LIMIT, parts.next()).await;
-    match next.map_err(|_| Status::deadline_exceeded("the snapshot has stopped coming"))? {
+    match next.map_err(|_| Status::deadline_exceeded("no chunk of the snapshot arrived in time"))? {
         Some(part) => Ok(part?.part),
         None => Ok(None),
     }

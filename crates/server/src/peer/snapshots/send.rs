@@ -28,8 +28,8 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     chunk::{CHUNK_BYTES, pack},
-    pace::Pace,
     progress::{Direction, Moving, Transfers},
+    rate_limiter::RateLimiter,
 };
 use crate::peer::{codec::members_out, connect::failure_of, convert};
 
@@ -47,7 +47,7 @@ const CHECKED_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 /// Sends the snapshots of one node.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    pace: Arc<Pace>,
+    pace: Arc<RateLimiter>,
     transfers: Transfers,
     /// Reason of each peer's last refusal, so that it is logged once.
     refused: Mutex<BTreeMap<u64, String>>,
@@ -57,7 +57,7 @@ impl Sender {
     /// Creates a sender of so many bytes per second to all receivers together; 0: no limit.
     pub(crate) fn new(bytes_per_second: u64, transfers: Transfers) -> Self {
         Self {
-            pace: Arc::new(Pace::new(bytes_per_second)),
+            pace: Arc::new(RateLimiter::new(bytes_per_second)),
             transfers,
             refused: Mutex::default(),
         }
@@ -112,7 +112,7 @@ impl Sender {
             log_index = offer.last.index,
             bytes = offer.bytes,
             bytes_before = offset,
-            "snapshot going"
+            "sending snapshot"
         );
         let file = open_at(&offer, offset).await;
         let file = file.map_err(|error| PeerError::Failed(error.to_string()))?;
@@ -133,7 +133,7 @@ impl Sender {
             waited = stalled(&moving, limit, offer.bytes) => return Err(PeerError::Timeout(waited)),
         };
         let response = response.map_err(|status| failure(&status))?.into_inner();
-        tracing::info!(peer = to, bytes = offer.bytes, "snapshot taken");
+        tracing::info!(peer = to, bytes = offer.bytes, "snapshot accepted");
         convert::vote_in(response.vote).map_err(|_| convert::senseless("no vote"))
     }
 
@@ -147,7 +147,7 @@ impl Sender {
         };
         match why {
             Some(error) if before.as_ref() != Some(&error) => {
-                tracing::info!(peer, error, "snapshot not taken; it is tried again");
+                tracing::info!(peer, error, "failed to send snapshot; retrying");
             }
             _ => {}
         }
@@ -208,7 +208,7 @@ pub(super) struct Chunks {
     pub(super) file: File,
     pub(super) offset: u64,
     pub(super) encodings: Vec<i32>,
-    pub(super) pace: Arc<Pace>,
+    pub(super) pace: Arc<RateLimiter>,
     pub(super) moving: Arc<Moving>,
 }
 

@@ -10,9 +10,9 @@ use tonic::{Code, Status};
 use super::{
     Received, Receiver, Transfers,
     chunk::{CHUNK_BYTES, ENCODINGS},
-    pace::Pace,
     partial::KEEP,
     progress::Direction,
+    rate_limiter::RateLimiter,
     send::Chunks,
 };
 
@@ -99,7 +99,7 @@ impl World {
             file,
             offset,
             encodings: ENCODINGS.map(i32::from).to_vec(),
-            pace: Arc::new(Pace::new(0)),
+            pace: Arc::new(RateLimiter::new(0)),
             moving: Arc::new(moving),
         };
         chunks.stream().collect().await
@@ -182,7 +182,7 @@ async fn after_a_break_at_any_of_twenty_points_only_the_rest_is_sent() {
 }
 
 #[tokio::test]
-async fn a_transfer_that_always_breaks_still_ends() {
+async fn a_transfer_that_breaks_repeatedly_still_completes() {
     let mut world = World::new();
     let mut sent_bytes = 0;
     for _ in 1..CHUNKS {
@@ -196,7 +196,7 @@ async fn a_transfer_that_always_breaks_still_ends() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_is_refused_and_what_came_before_stays() {
+async fn a_corrupted_chunk_is_refused_and_earlier_chunks_stay() {
     for point in [0, 1, 7, CHUNKS - 1] {
         let world = World::new();
         let mut parts = world.parts(0).await;
@@ -219,7 +219,7 @@ async fn a_flipped_bit_is_refused_and_what_came_before_stays() {
 }
 
 #[tokio::test]
-async fn chunks_from_elsewhere_and_a_stream_without_its_end_are_refused() {
+async fn misplaced_chunks_and_incomplete_streams_are_refused() {
     let world = World::new();
     let parts = world.parts(0).await;
     let send = async |parts: Vec<InstallSnapshotRequest>| {
@@ -242,7 +242,7 @@ async fn chunks_from_elsewhere_and_a_stream_without_its_end_are_refused() {
 }
 
 #[tokio::test]
-async fn a_bomb_is_refused() {
+async fn a_received_decompression_bomb_is_refused() {
     let world = World::new();
     let bomb = peer::SnapshotChunk {
         offset: 0,
@@ -258,7 +258,7 @@ async fn a_bomb_is_refused() {
 }
 
 #[tokio::test]
-async fn another_snapshot_takes_the_place_of_half_of_one() {
+async fn another_snapshot_replaces_a_partial_snapshot() {
     let mut world = World::new();
     assert!(world.attempt(7).await.outcome.is_err());
     let old = world.content.clone();
@@ -274,7 +274,7 @@ async fn another_snapshot_takes_the_place_of_half_of_one() {
 }
 
 #[tokio::test]
-async fn stored_bytes_that_rot_are_thrown_away_and_the_sender_is_not_blamed() {
+async fn rotten_stored_bytes_are_discarded_without_blaming_the_sender() {
     let mut world = World::new();
     assert!(world.attempt(7).await.outcome.is_err());
     let file = world.inbox().join("receive.db");
@@ -288,7 +288,7 @@ async fn stored_bytes_that_rot_are_thrown_away_and_the_sender_is_not_blamed() {
 }
 
 #[tokio::test]
-async fn a_sender_whose_file_is_not_what_it_says_is_told_so() {
+async fn a_sender_with_a_corrupted_file_gets_data_loss() {
     let world = World::new();
     let mut rotten = world.content.clone();
     rotten[5] ^= 1;
@@ -303,7 +303,7 @@ async fn a_sender_whose_file_is_not_what_it_says_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_nothing_stays_in_its_way() {
+async fn a_full_disk_is_reported_and_partial_files_are_removed() {
     let world = World::new();
     let file = world.inbox().join("receive.db");
     // All writes to this file meet a full disk.
@@ -320,7 +320,7 @@ async fn a_full_disk_is_said_and_nothing_stays_in_its_way() {
 }
 
 #[tokio::test]
-async fn a_snapshot_for_which_there_is_no_room_is_refused_before_it_comes() {
+async fn a_snapshot_that_does_not_fit_is_refused_before_its_transfer() {
     let world = World::new();
     let mut header = world.header(0);
     header.bytes = u64::MAX / 2;
@@ -342,7 +342,7 @@ fn is_empty(directory: &Path) -> bool {
 }
 
 #[tokio::test]
-async fn a_newer_transfer_need_not_wait_for_one_whose_sender_is_silent() {
+async fn a_newer_transfer_replaces_a_transfer_with_a_silent_sender() {
     let world = World::new();
     let parts = world.parts(0).await.into_iter().take(4).map(Ok);
     let silent = stream::iter(parts).chain(stream::pending());
@@ -360,7 +360,7 @@ async fn a_newer_transfer_need_not_wait_for_one_whose_sender_is_silent() {
 }
 
 #[tokio::test]
-async fn what_nobody_will_go_on_with_is_removed_at_the_start() {
+async fn stale_partial_snapshots_are_removed_at_start() {
     let mut world = World::new();
     let file = world.inbox().join("receive.db");
     assert!(world.attempt(7).await.outcome.is_err());
@@ -371,7 +371,7 @@ async fn what_nobody_will_go_on_with_is_removed_at_the_start() {
     stored.set_modified(old).unwrap();
     world.restart();
     assert!(is_empty(&world.inbox()), "it is old");
-    fs::write(&file, "bytes of nobody knows what").unwrap();
+    fs::write(&file, "bytes of unknown origin").unwrap();
     world.restart();
     assert!(is_empty(&world.inbox()), "it has no note");
     assert!(world.attempt(7).await.outcome.is_err());

@@ -2,7 +2,7 @@
 
 use conclave_wire::v1;
 
-use super::{ACCOUNTS, ADMINS, ANYBODY, OK, OPERATORS, Row, Told};
+use super::{ACCOUNTS, ADMINS, ANY_CALLER, Expected, OK, OPERATORS, Row};
 use crate::world::PASSWORD;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -14,7 +14,7 @@ pub(super) fn rows() -> Vec<Row> {
 
 fn of_accounts() -> Vec<Row> {
     const CLOSED: &str = "REGISTRATION_CLOSED";
-    let closed = Told {
+    let closed = Expected {
         signed_out: CLOSED,
         stranger: CLOSED,
         passer_by: CLOSED,
@@ -72,7 +72,7 @@ fn of_accounts() -> Vec<Row> {
 
 fn of_sessions() -> Vec<Row> {
     const NONE: &str = "NO_SUCH_SESSION";
-    let owner_alone = Told {
+    let owner_alone = Expected {
         stranger: NONE,
         passer_by: NONE,
         kicked: NONE,
@@ -82,7 +82,7 @@ fn of_sessions() -> Vec<Row> {
         ..ACCOUNTS
     };
     vec![
-        Row::new("SessionService/OpenSession", ANYBODY, |_| {
+        Row::new("SessionService/OpenSession", ANY_CALLER, |_| {
             v1::OpenSessionRequest {
                 name: "eric".to_owned(),
                 password: PASSWORD.to_owned(),
@@ -111,7 +111,7 @@ fn of_sessions() -> Vec<Row> {
 
 fn of_admins() -> Vec<Row> {
     vec![
-        Row::new("AdminService/GetClusterStatus", ANYBODY, |_| {
+        Row::new("AdminService/GetClusterStatus", ANY_CALLER, |_| {
             v1::GetClusterStatusRequest {}
         }),
         Row::new("AdminService/GetStateDigest", OPERATORS, |_| {

@@ -2,15 +2,15 @@
 
 use conclave_wire::v1::{self, list_messages_request::Conversation, send_message_request::To};
 
-use super::{ACCOUNTS, MEMBERS, OK, Row, Told};
+use super::{ACCOUNTS, Expected, MEMBERS, OK, Row};
 use crate::world::SECRET;
 
 /// A call that members may make, but that a block between the two people of a conversation forbids.
-const UNBLOCKED: Told = Told {
+const UNBLOCKED: Expected = Expected {
     blocked: "BLOCKED",
     ..MEMBERS
 };
-const BLOCKED_TOO: Told = Told {
+const BLOCKED_TOO: Expected = Expected {
     blocked: OK,
     ..MEMBERS
 };
@@ -30,7 +30,7 @@ fn of_sending() -> Vec<Row> {
         text: "hello".to_owned(),
         ..Default::default()
     };
-    let to_a_person = Told {
+    let to_a_person = Expected {
         blocked: "BLOCKED",
         ..ACCOUNTS
     };
@@ -50,7 +50,7 @@ fn of_sending() -> Vec<Row> {
 }
 
 fn of_changing() -> Vec<Row> {
-    let nobody = Told {
+    let no_member = Expected {
         blocked: NOT_YOURS,
         member: NOT_YOURS,
         owner: NOT_YOURS,
@@ -65,10 +65,10 @@ fn of_changing() -> Vec<Row> {
         Row::new("ChatService/EditMessage", UNBLOCKED, move |f| {
             edit(f.request, f.message(f.own))
         }),
-        Row::new("ChatService/EditMessage", nobody, move |f| {
+        Row::new("ChatService/EditMessage", no_member, move |f| {
             edit(f.request, f.message(f.others))
         })
-        .case("of somebody else"),
+        .case("of another account"),
         Row::new("ChatService/SetReaction", UNBLOCKED, |f| {
             v1::SetReactionRequest {
                 request: f.request,
@@ -96,7 +96,7 @@ fn of_deleting() -> Vec<Row> {
         messages: message.into_iter().collect(),
         for_everyone,
     };
-    let governor = Told {
+    let governor = Expected {
         blocked: NOT_YOURS,
         member: NOT_YOURS,
         ..MEMBERS
@@ -114,7 +114,7 @@ fn of_deleting() -> Vec<Row> {
         Row::new("ChatService/DeleteMessages", governor, move |f| {
             delete(f.request, f.message(f.others), true)
         })
-        .case("of somebody else, for everyone")
+        .case("of another account, for everyone")
         .alone(),
     ]
 }

@@ -2,12 +2,12 @@
 
 use conclave_wire::v1;
 
-use super::{ACCOUNTS, MEMBERS, Row, Told};
+use super::{ACCOUNTS, Expected, MEMBERS, Row};
 
 pub(super) fn rows() -> Vec<Row> {
     const NONE: &str = "NO_STREAM";
     // Only the owner has a stream.
-    let with_stream = Told {
+    let with_stream = Expected {
         stranger: NONE,
         passer_by: NONE,
         kicked: NONE,

@@ -22,7 +22,7 @@ const LOG_IN: &str = "SESSION_EXPIRED";
 
 /// Expected answer for each caller: [`OK`], or the reason of the refusal.
 #[derive(Clone, Copy)]
-pub(crate) struct Told {
+pub(crate) struct Expected {
     /// Callers without a valid session.
     signed_out: &'static str,
     /// Callers outside the private room, or outside the conversation of two others.
@@ -39,12 +39,12 @@ pub(crate) struct Told {
 }
 
 /// A call that needs no session.
-const ANYBODY: Told = Told {
+const ANY_CALLER: Expected = Expected {
     signed_out: OK,
     ..ACCOUNTS
 };
 /// A call that every account may make.
-const ACCOUNTS: Told = Told {
+const ACCOUNTS: Expected = Expected {
     signed_out: LOG_IN,
     stranger: OK,
     passer_by: OK,
@@ -56,7 +56,7 @@ const ACCOUNTS: Told = Told {
     operator: None,
 };
 /// A call that members of a conversation may make.
-const MEMBERS: Told = Told {
+const MEMBERS: Expected = Expected {
     signed_out: LOG_IN,
     stranger: HIDDEN,
     passer_by: HIDDEN,
@@ -68,13 +68,13 @@ const MEMBERS: Told = Told {
     operator: None,
 };
 /// A call that only the members may make that govern a room.
-const GOVERNORS: Told = Told {
+const GOVERNORS: Expected = Expected {
     passer_by: "NOT_A_MEMBER",
     member: NO,
     ..MEMBERS
 };
 /// A call that administrators may make.
-const ADMINS: Told = Told {
+const ADMINS: Expected = Expected {
     signed_out: LOG_IN,
     stranger: NO,
     passer_by: NO,
@@ -87,7 +87,7 @@ const ADMINS: Told = Told {
 };
 
 /// A call that only operators may make: no caller with a session, not even an administrator's.
-const OPERATORS: Told = Told {
+const OPERATORS: Expected = Expected {
     signed_out: NO_OPERATOR,
     stranger: NO_OPERATOR,
     passer_by: NO_OPERATOR,
@@ -99,10 +99,10 @@ const OPERATORS: Told = Told {
     operator: Some(OK),
 };
 
-impl Told {
+impl Expected {
     pub(crate) fn to(&self, caller: Caller) -> &'static str {
         match caller {
-            Caller::Nobody
+            Caller::Anonymous
             | Caller::Garbage
             | Caller::Guess
             | Caller::Closed
@@ -130,7 +130,7 @@ pub(crate) struct Row {
     pub(crate) call: &'static str,
     /// Name of the request, if the table has several for the call.
     case: &'static str,
-    pub(crate) told: Told,
+    pub(crate) told: Expected,
     /// Whether an allowed call takes something from other callers or from its own.
     pub(crate) alone: bool,
     pub(crate) request: Make,
@@ -148,7 +148,7 @@ impl fmt::Display for Row {
 impl Row {
     fn new<M: Message>(
         call: &'static str,
-        told: Told,
+        told: Expected,
         request: impl Fn(&Facts) -> M + Send + Sync + 'static,
     ) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use conclave_wire::v1;
 
-use super::{ACCOUNTS, GOVERNORS, MEMBERS, NO, OK, Row, Told};
+use super::{ACCOUNTS, Expected, GOVERNORS, MEMBERS, NO, OK, Row};
 
 pub(super) fn rows() -> Vec<Row> {
     [of_going(), of_governing(), of_reading(), of_webhooks()]
@@ -12,11 +12,11 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 fn of_going() -> Vec<Row> {
-    let visible = Told {
+    let visible = Expected {
         passer_by: OK,
         ..MEMBERS
     };
-    let inside = Told {
+    let inside = Expected {
         passer_by: "NOT_A_MEMBER",
         ..MEMBERS
     };
@@ -42,7 +42,7 @@ fn of_going() -> Vec<Row> {
 }
 
 fn of_governing() -> Vec<Row> {
-    let unblocked = Told {
+    let unblocked = Expected {
         blocked: "BLOCKED",
         ..GOVERNORS
     };
@@ -79,7 +79,7 @@ fn of_governing() -> Vec<Row> {
 }
 
 fn of_reading() -> Vec<Row> {
-    let visible = Told {
+    let visible = Expected {
         passer_by: OK,
         ..MEMBERS
     };
@@ -98,11 +98,11 @@ fn of_reading() -> Vec<Row> {
 
 fn of_webhooks() -> Vec<Row> {
     const NONE: &str = "NO_SUCH_WEBHOOK";
-    let listing = Told {
+    let listing = Expected {
         passer_by: NO,
         ..GOVERNORS
     };
-    let deleting = Told {
+    let deleting = Expected {
         stranger: NONE,
         passer_by: NONE,
         kicked: NONE,

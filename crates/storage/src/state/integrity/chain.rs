@@ -355,7 +355,7 @@ fn of_cluster(hasher: &mut Hasher, position: Position, event: &ClusterEvent) {
         }
         ClusterEvent::NodeAdmitted { node } => put(35, &[node.0]),
         ClusterEvent::NodeRetired { node } => put(36, &[node.0]),
-        ClusterEvent::AuthorityExchanged {
+        ClusterEvent::AuthorityRotated {
             generation,
             authority,
             is_final,
@@ -417,7 +417,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_fed_as_the_same_bytes_whatever_their_count() {
+    fn batched_and_single_numbers_feed_the_same_bytes() {
         for count in 0..100_u64 {
             let mut in_pieces = Hasher::new();
             words(&mut in_pieces, b"e1", 0..count);
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_event_is_fed_under_a_number_of_its_own() {
+    fn every_kind_of_event_is_hashed_under_its_own_number() {
         let source = include_str!("chain.rs");
         let rules = source.split("#[cfg(test)]").next().unwrap_or_default();
         let mut numbers = BTreeSet::new();

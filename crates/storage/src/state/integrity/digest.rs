@@ -77,7 +77,7 @@ const ROWS_AT_ONCE: u64 = 256;
 /// Returns the digest of an open database.
 pub(crate) fn of(connection: &Connection) -> Result<Digest> {
     let found = with_pauses(connection, &mut || true)?;
-    Ok(found.expect("nobody ends it early"))
+    Ok(found.expect("the read is not ended early"))
 }
 
 /// Returns the same digest; `pause` is called every few hundred rows. `None` if that said to stop.

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::digest;
 use crate::{
     fault::{DiskFailure, Fault},
-    state::{Digest, ReadError, Reader, meta::Meta, read::pool::Lent},
+    state::{Digest, ReadError, Reader, meta::Meta, read::pool::PooledConnection},
 };
 
 /// Pause between two looks whether a long check must end.
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The state as it was when this was made. While it lives the write-ahead log grows.
 pub struct Pinned {
-    lent: Lent,
+    lent: PooledConnection,
     index: u64,
 }
 
@@ -57,7 +57,7 @@ impl Reader {
     /// # Errors
     /// See [`ReadError`].
     pub fn pin(&self) -> Result<Pinned, ReadError> {
-        let lent = self.lend()?;
+        let lent = self.acquire()?;
         let begin = |connection: &Connection| {
             // Ends with the connection: it is not given back in a transaction.
             connection.execute_batch("BEGIN DEFERRED")?;

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Result, Row, params};
 
 use super::reader::page;
 use crate::state::{
-    ConversationInfo, ConversationRow, ReadError, Reader, With,
+    ConversationInfo, ConversationRow, Counterpart, ReadError, Reader,
     column::{bound, count, number, number_or_none, sought},
     sent::{sent, sent_up_to},
 };
@@ -180,7 +180,7 @@ fn conversation(row: &Row<'_>) -> Result<ConversationRow> {
         read: Sequence(number(row, 2)?),
     };
     let with = match number_or_none(row, 9)?.map(AccountId) {
-        Some(account) => With::Peer {
+        Some(account) => Counterpart::Peer {
             account,
             name: row.get(6)?,
             progress: Progress {
@@ -188,7 +188,7 @@ fn conversation(row: &Row<'_>) -> Result<ConversationRow> {
                 read: Sequence(number_or_none(row, 8)?.unwrap_or(0)),
             },
         },
-        None => With::Room {
+        None => Counterpart::Room {
             name: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
             topic: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
         },

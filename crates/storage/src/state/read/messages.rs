@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::reader::page;
 use crate::state::{
-    Delivery, HistoryFrom, HistoryPage, MessageRow, ReactionRow, ReadError, Reader, To,
+    Delivery, Destination, HistoryFrom, HistoryPage, MessageRow, ReactionRow, ReadError, Reader,
     column::{bound, count, number, number_or_none, sought},
 };
 
@@ -126,7 +126,7 @@ impl Reader {
                 let row = at_position(c, account, *position)?;
                 found.extend(row.filter(|row| row.text.is_some()));
             }
-            adorn(c, account, found.iter_mut())?;
+            add_mentions_and_reactions(c, account, found.iter_mut())?;
             Ok(found)
         })
     }
@@ -142,7 +142,7 @@ impl Reader {
     ) -> std::result::Result<Option<MessageRow>, ReadError> {
         self.read(|c| {
             let mut found = named(c, account, message)?;
-            adorn(c, account, found.iter_mut())?;
+            add_mentions_and_reactions(c, account, found.iter_mut())?;
             Ok(found)
         })
     }
@@ -156,12 +156,12 @@ impl Reader {
         &self,
         name: MessageRef,
     ) -> std::result::Result<Option<MessageRow>, ReadError> {
-        let nobody = AccountId(0);
+        let no_account = AccountId(0);
         self.read(|c| {
             let mut statement = c.prepare_cached(FOR_ALL)?;
-            let key = [nobody.0, name.conversation.0, name.sequence.0].map(sought);
+            let key = [no_account.0, name.conversation.0, name.sequence.0].map(sought);
             let mut found = statement.query_row(key, message).optional()?;
-            adorn(c, nobody, found.iter_mut())?;
+            add_mentions_and_reactions(c, no_account, found.iter_mut())?;
             Ok(found)
         })
     }
@@ -206,7 +206,7 @@ fn history(
         }
     }
     let is_whole = rows.len() == limit || bytes >= PAGE_BYTES_MAX;
-    adorn(connection, account, rows.iter_mut())?;
+    add_mentions_and_reactions(connection, account, rows.iter_mut())?;
     let is_full = cut(&mut rows) || is_whole;
     let is_up = matches!(from, HistoryFrom::After(_));
     if !is_up {
@@ -268,7 +268,7 @@ pub(crate) fn named(
 }
 
 /// Adds mentions and reactions, as `account` sees them, to messages that have none yet.
-pub(crate) fn adorn<'m>(
+pub(crate) fn add_mentions_and_reactions<'m>(
     connection: &Connection,
     account: AccountId,
     messages: impl Iterator<Item = &'m mut MessageRow>,
@@ -347,11 +347,11 @@ fn message(row: &Row<'_>) -> Result<MessageRow> {
     })
 }
 
-fn recipient(row: &Row<'_>, sequence: u64, by: AccountId) -> Result<To> {
+fn recipient(row: &Row<'_>, sequence: u64, by: AccountId) -> Result<Destination> {
     let Some(account) = number_or_none(row, 11)?.map(AccountId) else {
         let name: Option<String> = row.get(10)?;
         let name = name.unwrap_or_default();
-        return Ok(To::Room { name });
+        return Ok(Destination::Room { name });
     };
     let has = |far: Option<u64>| far.is_some_and(|far| far >= sequence);
     let (delivered, read) = (number_or_none(row, 13)?, number_or_none(row, 14)?);
@@ -362,7 +362,7 @@ fn recipient(row: &Row<'_>, sequence: u64, by: AccountId) -> Result<To> {
     } else {
         Delivery::Queued
     };
-    Ok(To::Peer {
+    Ok(Destination::Peer {
         account,
         name: row.get(12)?,
         delivery,

@@ -4,9 +4,9 @@
 //! Nothing here changes a row. Writing, integrity and snapshots use it; it knows none of them.
 
 pub(crate) mod allowances;
-pub(crate) mod company;
 pub(crate) mod conversations;
 pub(crate) mod dates;
+pub(crate) mod direct_peers;
 pub(crate) mod index;
 pub(crate) mod messages;
 pub(crate) mod nodes;

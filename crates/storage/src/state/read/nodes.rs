@@ -13,7 +13,7 @@ use crate::state::{
 
 impl Reader {
     /// Returns what the log says of nodes: the retired numbers, the preferred leader, and the
-    /// authority that peers believe.
+    /// authority that peers trust.
     ///
     /// # Errors
     /// See [`ReadError`].

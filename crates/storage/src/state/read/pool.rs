@@ -20,7 +20,7 @@ use crate::{
 
 /// State behind the mutex.
 #[derive(Default)]
-struct Shelf {
+struct Inner {
     idle: Vec<Connection>,
     lent: usize,
     mode: Mode,
@@ -38,7 +38,7 @@ enum Mode {
 pub(crate) struct Pool {
     path: PathBuf,
     options: Options,
-    shelf: Mutex<Shelf>,
+    inner: Mutex<Inner>,
     changed: Condvar,
     /// What was found to be damaged first.
     damage: OnceLock<String>,
@@ -47,7 +47,7 @@ pub(crate) struct Pool {
 }
 
 /// A connection until it is dropped.
-pub(crate) struct Lent {
+pub(crate) struct PooledConnection {
     pool: Arc<Pool>,
     connection: Option<Connection>,
 }
@@ -57,39 +57,39 @@ impl Pool {
         Self {
             path,
             options,
-            shelf: Mutex::default(),
+            inner: Mutex::default(),
             changed: Condvar::new(),
             damage: OnceLock::new(),
             failure: OnceLock::new(),
         }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         // Each change under the lock is one assignment, so a panic elsewhere leaves it whole.
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lends a connection, opening one if none is idle.
-    pub(crate) fn lend(self: &Arc<Self>) -> Result<Lent, ReadError> {
-        let must_wait = |shelf: &mut Shelf| match shelf.mode {
-            Mode::Open => shelf.lent >= self.options.readers_max.max(1),
+    pub(crate) fn acquire(self: &Arc<Self>) -> Result<PooledConnection, ReadError> {
+        let must_wait = |inner: &mut Inner| match inner.mode {
+            Mode::Open => inner.lent >= self.options.readers_max.max(1),
             Mode::Paused => true,
             Mode::Closed => false,
         };
         let waited =
             self.changed
-                .wait_timeout_while(self.shelf(), self.options.reader_wait, must_wait);
-        let (mut shelf, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
-        if shelf.mode == Mode::Closed {
+                .wait_timeout_while(self.inner(), self.options.reader_wait, must_wait);
+        let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        if inner.mode == Mode::Closed {
             return Err(ReadError::Closed);
         }
         if outcome.timed_out() {
             return Err(ReadError::Busy);
         }
-        shelf.lent += 1;
-        let idle = shelf.idle.pop();
-        drop(shelf);
-        let mut lent = Lent {
+        inner.lent += 1;
+        let idle = inner.idle.pop();
+        drop(inner);
+        let mut lent = PooledConnection {
             pool: self.clone(),
             connection: idle,
         };
@@ -103,16 +103,16 @@ impl Pool {
     /// Waits until no read runs, and closes all connections. Returns `false` if reads did not end
     /// within `wait`; then reading goes on.
     pub(crate) fn pause(&self, wait: Duration) -> bool {
-        let mut shelf = self.shelf();
-        shelf.mode = Mode::Paused;
+        let mut inner = self.inner();
+        inner.mode = Mode::Paused;
         let waited = self
             .changed
-            .wait_timeout_while(shelf, wait, |shelf| shelf.lent > 0);
-        let (mut shelf, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
-        shelf.idle.clear();
+            .wait_timeout_while(inner, wait, |inner| inner.lent > 0);
+        let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        inner.idle.clear();
         if outcome.timed_out() {
-            shelf.mode = Mode::Open;
-            drop(shelf);
+            inner.mode = Mode::Open;
+            drop(inner);
             self.changed.notify_all();
             return false;
         }
@@ -121,16 +121,16 @@ impl Pool {
 
     /// Lets readers in again.
     pub(crate) fn resume(&self) {
-        self.shelf().mode = Mode::Open;
+        self.inner().mode = Mode::Open;
         self.changed.notify_all();
     }
 
     /// Ends reading for good.
     pub(crate) fn close(&self) {
-        let mut shelf = self.shelf();
-        shelf.mode = Mode::Closed;
-        shelf.idle.clear();
-        drop(shelf);
+        let mut inner = self.inner();
+        inner.mode = Mode::Closed;
+        inner.idle.clear();
+        drop(inner);
         self.changed.notify_all();
     }
 
@@ -196,17 +196,17 @@ impl Pool {
 
     /// Returns whether long reads should end early because the file is being replaced.
     pub(crate) fn is_wanted_back(&self) -> bool {
-        self.shelf().mode != Mode::Open
+        self.inner().mode != Mode::Open
     }
 }
 
-impl Lent {
+impl PooledConnection {
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 }
 
-impl Deref for Lent {
+impl Deref for PooledConnection {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -216,19 +216,19 @@ impl Deref for Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
-        let mut shelf = self.pool.shelf();
-        shelf.lent -= 1;
+        let mut inner = self.pool.inner();
+        inner.lent -= 1;
         // A connection in a transaction was left by a panic or an error: it is closed instead.
         let reusable = self.connection.take().filter(|back| back.is_autocommit());
-        if shelf.mode == Mode::Open {
-            shelf.idle.extend(reusable);
+        if inner.mode == Mode::Open {
+            inner.idle.extend(reusable);
         } else {
             // Closed before any waiting thread learns that it is back.
             drop(reusable);
         }
-        drop(shelf);
+        drop(inner);
         self.pool.changed.notify_all();
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{
     Connection, OptionalExtension as _, Result, Row, Transaction, TransactionBehavior, params,
 };
 
-use super::pool::{Lent, Pool};
+use super::pool::{Pool, PooledConnection};
 use crate::state::{
     AccountRow, AccountsPage, Applied, ReadError,
     column::{account_role, count, number, number_or_none, sought},
@@ -52,8 +52,8 @@ impl Reader {
         Self { pool }
     }
 
-    pub(crate) fn lend(&self) -> std::result::Result<Lent, ReadError> {
-        self.pool.lend()
+    pub(crate) fn acquire(&self) -> std::result::Result<PooledConnection, ReadError> {
+        self.pool.acquire()
     }
 
     /// Runs `ask` in one read transaction.
@@ -61,7 +61,7 @@ impl Reader {
         &self,
         ask: impl FnOnce(&Connection) -> Result<T>,
     ) -> std::result::Result<T, ReadError> {
-        let lent = self.lend()?;
+        let lent = self.acquire()?;
         let begin = || Transaction::new_unchecked(&lent, TransactionBehavior::Deferred);
         let answered = begin().and_then(|transaction| {
             let answer = ask(&transaction)?;
@@ -101,16 +101,20 @@ impl Reader {
     }
 
     /// Returns the first account whose name looks like this (see
-    /// [`conclave_core::AccountName::look`]).
+    /// [`conclave_core::AccountName::skeleton`]).
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn account_by_look(
+    pub fn account_by_skeleton(
         &self,
-        look: &str,
+        skeleton: &str,
     ) -> std::result::Result<Option<AccountRow>, ReadError> {
-        let sql = select_accounts!("FROM accounts a WHERE a.look = ?1 ORDER BY a.id LIMIT 1");
-        self.read(|c| c.prepare_cached(sql)?.query_row([look], account).optional())
+        let sql = select_accounts!("FROM accounts a WHERE a.skeleton = ?1 ORDER BY a.id LIMIT 1");
+        self.read(|c| {
+            c.prepare_cached(sql)?
+                .query_row([skeleton], account)
+                .optional()
+        })
     }
 
     /// Returns the account with this number.

@@ -11,11 +11,11 @@ use conclave_core::{
 use rusqlite::{Connection, Error, OptionalExtension as _, Result, Row};
 
 use super::{
-    messages::{adorn, at_position, named},
+    messages::{add_mentions_and_reactions, at_position, named},
     reader::{account_now, mark, page},
 };
 use crate::state::{
-    Happened, MessageRow, ReadError, Reader, RoomChange, StreamItem, StreamPage,
+    MessageRow, ReadError, Reader, RoomChange, StreamEvent, StreamItem, StreamPage,
     change_kind::Kind,
     column::{bound, count, member_role_of, number, number_or_none, sought},
 };
@@ -114,7 +114,7 @@ fn stream(
         }
         page.scanned_to = Position(at);
         let position = page.scanned_to;
-        if let Some(Happened::Sent(row) | Happened::Edited(row)) = &what {
+        if let Some(StreamEvent::Sent(row) | StreamEvent::Edited(row)) = &what {
             bytes += row.bytes();
         }
         page.items
@@ -163,7 +163,7 @@ struct Seat {
 
 struct Advance {
     at: u64,
-    what: Happened,
+    what: StreamEvent,
 }
 
 /// What one account may see, as it is in this transaction.
@@ -205,7 +205,7 @@ impl<'c> View<'c> {
                 if at <= after.0 {
                     continue;
                 }
-                let what = Happened::Advanced {
+                let what = StreamEvent::Advanced {
                     conversation: ConversationId(conversation),
                     account: AccountId(who),
                     progress: Progress {
@@ -226,15 +226,15 @@ impl<'c> View<'c> {
         seat.is_some_and(|seat| seat.since <= at)
     }
 
-    fn message(&self, at: u64, conversation: u64) -> Result<Option<Happened>> {
+    fn message(&self, at: u64, conversation: u64) -> Result<Option<StreamEvent>> {
         if !self.is_seen(conversation, at) {
             return Ok(None);
         }
         let row = at_position(self.connection, self.account, Position(at))?;
-        Ok(row.map(Happened::Sent))
+        Ok(row.map(StreamEvent::Sent))
     }
 
-    fn change(&self, change: Change) -> Result<Option<Happened>> {
+    fn change(&self, change: Change) -> Result<Option<StreamEvent>> {
         let is_for_it = match change.account {
             Some(account) => account == self.account.0,
             None => {
@@ -248,7 +248,7 @@ impl<'c> View<'c> {
         }
         if change.kind == Kind::AccountChanged {
             let now = account_now(self.connection, self.account)?;
-            return Ok(now.map(Happened::AccountChanged));
+            return Ok(now.map(StreamEvent::AccountChanged));
         }
         match change.sequence {
             Some(sequence) => self.change_of_message(change, Sequence(sequence)),
@@ -256,24 +256,24 @@ impl<'c> View<'c> {
         }
     }
 
-    fn change_of_message(&self, change: Change, sequence: Sequence) -> Result<Option<Happened>> {
+    fn change_of_message(&self, change: Change, sequence: Sequence) -> Result<Option<StreamEvent>> {
         let message = MessageRef {
             conversation: ConversationId(needed(4, change.conversation)?),
             sequence,
         };
         if change.kind == Kind::Hidden {
-            return Ok(Some(Happened::Hidden(message)));
+            return Ok(Some(StreamEvent::Hidden(message)));
         }
         // What the account has hidden stays hidden, whatever happens to it.
         let Some(row) = named(self.connection, self.account, message)? else {
             return Ok(None);
         };
         Ok(match change.kind {
-            Kind::Edited => Some(Happened::Edited(row)),
-            Kind::Deleted => Some(Happened::Deleted(message)),
+            Kind::Edited => Some(StreamEvent::Edited(row)),
+            Kind::Deleted => Some(StreamEvent::Deleted(message)),
             Kind::ReactionAdded | Kind::ReactionRemoved => {
                 let account = AccountId(needed(5, change.subject)?);
-                Some(Happened::Reaction {
+                Some(StreamEvent::Reaction {
                     message,
                     account,
                     name: self.name_of(account)?,
@@ -285,7 +285,7 @@ impl<'c> View<'c> {
         })
     }
 
-    fn change_of_conversation(&self, change: Change) -> Result<Option<Happened>> {
+    fn change_of_conversation(&self, change: Change) -> Result<Option<StreamEvent>> {
         let conversation = ConversationId(needed(2, change.conversation)?);
         let room_name = || self.room_name_of(conversation);
         let account = || needed(5, change.subject).map(AccountId);
@@ -294,18 +294,18 @@ impl<'c> View<'c> {
             Kind::Opened => {
                 let peer = self.seats.get(&conversation.0).and_then(|seat| seat.peer);
                 let name = peer.map(|peer| self.name_of(AccountId(peer))).transpose()?;
-                Happened::Opened {
+                StreamEvent::Opened {
                     conversation,
                     peer_name: name.flatten(),
                 }
             }
-            Kind::Joined => Happened::Room(RoomChange::Joined {
+            Kind::Joined => StreamEvent::Room(RoomChange::Joined {
                 conversation,
                 room_name: room_name()?,
                 account: account()?,
                 name: self.name_of(account()?)?,
             }),
-            Kind::Left => Happened::Room(RoomChange::Left {
+            Kind::Left => StreamEvent::Room(RoomChange::Left {
                 conversation,
                 room_name: room_name()?,
                 account: account()?,
@@ -314,17 +314,17 @@ impl<'c> View<'c> {
             }),
             Kind::RoleChanged => {
                 let value = change.value.as_deref().and_then(|role| role.parse().ok());
-                Happened::Room(RoomChange::RoleChanged {
+                StreamEvent::Room(RoomChange::RoleChanged {
                     conversation,
                     account: account()?,
                     role: member_role_of(7, value.unwrap_or(-1))?,
                 })
             }
-            Kind::TopicChanged => Happened::Room(RoomChange::TopicChanged {
+            Kind::TopicChanged => StreamEvent::Room(RoomChange::TopicChanged {
                 conversation,
                 topic: change.value.unwrap_or_default(),
             }),
-            Kind::Invited => Happened::Room(RoomChange::Invited {
+            Kind::Invited => StreamEvent::Room(RoomChange::Invited {
                 conversation,
                 room_name: room_name()?,
                 by: by()?,
@@ -349,7 +349,7 @@ impl<'c> View<'c> {
 
     /// Adds to the messages of a page what many have in common.
     fn finish(&self, page: &mut StreamPage) -> Result<()> {
-        adorn(
+        add_mentions_and_reactions(
             self.connection,
             self.account,
             page.items.iter_mut().filter_map(message_of),
@@ -378,7 +378,7 @@ fn cut(page: &mut StreamPage) {
 
 fn message_of(item: &mut StreamItem) -> Option<&mut MessageRow> {
     match &mut item.what {
-        Happened::Sent(row) | Happened::Edited(row) => Some(row),
+        StreamEvent::Sent(row) | StreamEvent::Edited(row) => Some(row),
         _ => None,
     }
 }

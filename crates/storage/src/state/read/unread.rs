@@ -17,7 +17,7 @@ use conclave_core::{
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::{
-    messages::{adorn, at_position, cut},
+    messages::{add_mentions_and_reactions, at_position, cut},
     reader::page,
 };
 use crate::state::{
@@ -91,7 +91,7 @@ impl Reader {
 
 fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<Vec<MessageRow>> {
     let mut places = behind(connection, account)?;
-    let first = |(at, place): (usize, &Place)| Reverse((place.first, at));
+    let first = |(at, place): (usize, &ConversationCursor)| Reverse((place.first, at));
     let mut next: BinaryHeap<_> = places.iter().enumerate().map(first).collect();
     let mut found = Vec::new();
     let mut bytes = 0;
@@ -110,13 +110,13 @@ fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<V
             next.push(Reverse((position, at)));
         }
     }
-    adorn(connection, account, found.iter_mut())?;
+    add_mentions_and_reactions(connection, account, found.iter_mut())?;
     cut(&mut found);
     Ok(found)
 }
 
 /// How far one conversation was looked through.
-struct Place {
+struct ConversationCursor {
     conversation: u64,
     /// Where the first message is that may be unread.
     first: u64,
@@ -130,10 +130,10 @@ struct Place {
     is_at_end: bool,
 }
 
-fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
+fn behind(connection: &Connection, account: AccountId) -> Result<Vec<ConversationCursor>> {
     let mut statement = connection.prepare_cached(BEHIND)?;
     let place = |row: &Row<'_>| {
-        Ok(Place {
+        Ok(ConversationCursor {
             conversation: number(row, 0)?,
             first: number(row, 2)?,
             is_looked_at: false,
@@ -148,7 +148,7 @@ fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
     places.collect()
 }
 
-impl Place {
+impl ConversationCursor {
     /// Returns the position of the next unread message.
     fn take(&mut self, connection: &Connection, account: AccountId) -> Result<Option<u64>> {
         self.is_looked_at = true;

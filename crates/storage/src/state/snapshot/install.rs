@@ -192,7 +192,7 @@ fn verify(snapshot: &Path) -> Result<(), InstallError> {
         .map_err(InstallError::Damaged)?
         .digest;
     if seal != Some(found) {
-        return Err(refused("its rows are not those that were sealed"));
+        return Err(refused("its rows do not match its digest"));
     }
     Ok(())
 }

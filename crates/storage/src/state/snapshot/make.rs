@@ -77,7 +77,7 @@ impl Reader {
 
     fn write_snapshot(&self, file: &Path, draft: &Path) -> Result<SnapshotFile, SnapshotError> {
         remove_if_there(draft)?;
-        let lent = self.lend()?;
+        let lent = self.acquire()?;
         let pinned = Transaction::new_unchecked(&lent, TransactionBehavior::Deferred)?;
         let applied = meta::load_applied(&pinned)?;
         check_room(&pinned, file)?;
@@ -124,7 +124,7 @@ fn has_room(bytes: u64, free: u64) -> Result<(), SnapshotError> {
 /// Lowers the priority of this thread alone, which ends with its snapshot.
 fn give_way() {
     if let Err(error) = rustix::process::nice(GIVE_WAY) {
-        tracing::debug!(%error, "a snapshot is made at full priority");
+        tracing::debug!(%error, "failed to lower the priority of the snapshot thread");
     }
 }
 
@@ -154,7 +154,7 @@ fn copy(source: &Connection, draft: &Path, pool: &Pool) -> Result<Connection, Sn
 /// Leaves time to others; nothing depends on how long that is.
 #[expect(
     clippy::disallowed_methods,
-    reason = "it runs on a thread of its own, which nobody waits for in a hurry"
+    reason = "it runs on a thread of its own, and no caller waits for it"
 )]
 fn rest() {
     thread::sleep(REST);
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_leaves_room_for_the_log_or_is_not_begun() {
+    fn a_snapshot_is_begun_only_if_it_leaves_space_for_the_log() {
         assert!(has_room(100, 100 + ROOM_BYTES).is_ok());
         let refused = has_room(100, 99 + ROOM_BYTES).unwrap_err();
         assert!(refused.to_string().contains("no room"), "{refused}");

@@ -121,14 +121,22 @@ impl Writer {
         at: Timestamp,
     ) -> Result<(), ApplyError> {
         let sql = "INSERT INTO accounts
-                (id, name, key, look, password_hash, password_version, created_at, role,
+                (id, name, key, skeleton, password_hash, password_version, created_at, role,
                     display_name, suspended)
             VALUES (?1, ?2, ?3, ?7, ?4, 1, ?5, ?6, '', 0)";
         let key = name.key();
         let (id, since) = (stored(account.0), stored(at.0));
         let number = account_role_number(role);
-        let look = name.look();
-        let row = params![id, name.as_str(), key, password_hash, since, number, look];
+        let skeleton = name.skeleton();
+        let row = params![
+            id,
+            name.as_str(),
+            key,
+            password_hash,
+            since,
+            number,
+            skeleton
+        ];
         self.change_one(sql, row)?;
         self.meta.account_last = account;
         self.meta.accounts += 1;

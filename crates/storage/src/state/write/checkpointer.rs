@@ -33,12 +33,12 @@ type Failure = Option<rusqlite::Error>;
 
 /// What the thread and the writer share; one of them has it at a time.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct CheckpointState {
     failure: Failure,
     files: Option<Files>,
 }
 
-impl Gate {
+impl CheckpointState {
     /// Takes why the thread failed, if it did.
     pub(crate) fn take_failure(&mut self) -> Failure {
         self.failure.take()
@@ -59,7 +59,7 @@ struct Files {
 
 /// The thread and the gate that it goes through.
 pub(crate) struct Checkpointer {
-    gate: Arc<Mutex<Gate>>,
+    gate: Arc<Mutex<CheckpointState>>,
     /// Dropped to stop the thread.
     stop: Option<mpsc::SyncSender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -71,7 +71,7 @@ impl Checkpointer {
         path: PathBuf,
         failed: impl Fn(Fault, String) + Send + 'static,
     ) -> io::Result<Self> {
-        let gate = Arc::new(Mutex::new(Gate::default()));
+        let gate = Arc::new(Mutex::new(CheckpointState::default()));
         let (stop, stopped) = mpsc::sync_channel(0);
         let through = gate.clone();
         let thread = thread::Builder::new()
@@ -85,7 +85,7 @@ impl Checkpointer {
     }
 
     /// Keeps it from running for as long as the guard lives; waits until it is not.
-    pub(crate) fn alone(&self) -> MutexGuard<'_, Gate> {
+    pub(crate) fn alone(&self) -> MutexGuard<'_, CheckpointState> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,7 +110,7 @@ impl Drop for Checkpointer {
 
 fn run(
     path: &Path,
-    gate: &Mutex<Gate>,
+    gate: &Mutex<CheckpointState>,
     stopped: &mpsc::Receiver<()>,
     failed: &dyn Fn(Fault, String),
 ) {
@@ -168,7 +168,7 @@ fn step(path: &Path, files: &mut Option<Files>, marked: &mut Option<u64>) -> rus
         }
         match mark::note(path, index) {
             Ok(()) => *marked = applied,
-            Err(error) => tracing::warn!(%error, "how far the database is was not noted"),
+            Err(error) => tracing::warn!(%error, "failed to record the position of the database"),
         }
     }
     Ok(())
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_that_cannot_be_opened_is_tried_again_and_is_no_failed_disk() {
+    fn a_database_that_cannot_be_opened_is_retried() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.db");
         let (mut files, mut marked) = (None, None);

@@ -28,7 +28,7 @@ impl Writer {
             .query_map([count(NODES_MAX)], |row| number(row, 0))?
             .collect::<rusqlite::Result<_>>()?;
         for gone in known.difference(nodes) {
-            // It may have got what is about to be believed: another authority is wanted.
+            // It may have got what is about to be trusted: another authority is wanted.
             if let Some(next) = &mut self.meta.authority.next {
                 *next = AuthorityId::WANTED;
             }
@@ -90,7 +90,7 @@ impl Writer {
                 let sql = "INSERT INTO retired_nodes (node) VALUES (?1)";
                 self.change_one(sql, [stored(node.0)])
             }
-            ClusterEvent::AuthorityExchanged {
+            ClusterEvent::AuthorityRotated {
                 generation,
                 authority,
                 is_final,

@@ -187,7 +187,7 @@ impl State {
         };
         // Without it a damage may show later, and nothing else depends on it.
         if let Err(error) = mark::note(&self.path, last.index) {
-            tracing::warn!(%error, "how far the database is was not noted");
+            tracing::warn!(%error, "failed to record the position of the database");
         }
     }
 }
@@ -268,7 +268,7 @@ impl Writer {
                 if !self.connection.is_autocommit()
                     && let Err(error) = self.connection.execute_batch("ROLLBACK")
                 {
-                    tracing::error!(%error, "the failed transaction was not rolled back");
+                    tracing::error!(%error, "failed to roll back a transaction");
                 }
                 Err(error)
             }

@@ -115,7 +115,7 @@ impl<R: BufRead> Lines<R> {
         CommandError::new(
             EXIT_USAGE,
             format!(
-                "line {}: {what}; it and what follows are not sent",
+                "line {}: {what}; this and all following lines were not sent",
                 self.number
             ),
             "convert the text (iconv -t UTF-8) or split the line, and send the rest",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_a_message_and_empty_ones_are_none() {
+    fn each_line_is_a_message_and_empty_lines_are_skipped() {
         let seen = lines(b"one\r\n\n  two \nthree");
         let expected = [(1, "one"), (3, "  two "), (4, "three")];
         let expected = expected.map(|(number, text)| Ok((number, text.to_owned())));
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_line_that_is_not_utf_8_is_named() {
         let seen = lines(b"good\n\xff\xfe\nmore\n");
-        let error = "line 2: it is not UTF-8; it and what follows are not sent";
+        let error = "line 2: it is not UTF-8; this and all following lines were not sent";
         assert_eq!(seen, [Ok((1, "good".to_owned())), Err(error.to_owned())]);
     }
 
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_is_everything_without_the_last_line_break() {
+    fn the_whole_input_is_one_message_without_its_last_line_break() {
         let read = |input: &[u8]| whole("x", input).map_err(|error| error.to_string());
         assert_eq!(read(b"a\n\nb\r\n"), Ok("a\n\nb".to_owned()));
         assert_eq!(read(b"\n"), Ok(String::new()));

@@ -23,7 +23,7 @@ const PASTE_GAP: Duration = Duration::from_millis(100);
 /// Maximum bytes of one paste: 64 times the longest message.
 const PASTE_BYTES_MAX: usize = 64 * TEXT_BYTES_MAX;
 /// Name of this source in errors.
-const SOURCE: &str = "what was pasted";
+const SOURCE: &str = "the pasted text";
 
 /// A terminal that is stdin.
 pub(super) struct Terminal {
@@ -126,7 +126,7 @@ impl Terminal {
 
     fn ask(&mut self, count: usize) -> Result<Answer, CommandError> {
         let question = format!(
-            "{count} lines came together: send them as [o]ne message, as {count} messages (e for \
+            "{count} lines were pasted: send them as [o]ne message, as {count} messages (e for \
              each), or [n]ot at all? "
         );
         let mut stderr = io::stderr();
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_one_of_three_and_the_rest_of_a_paste_is_none() {
+    fn the_prompt_accepts_three_answers_and_ignores_pasted_lines() {
         assert_eq!(answer("o\n"), Some(Answer::AsOne));
         assert_eq!(answer(" Each\r\n"), Some(Answer::Each));
         for not in ["n\n", "\n", "", "NO\n"] {

@@ -33,9 +33,9 @@ impl Lookup for Writer {
         }
     }
 
-    fn account_by_look(&self, look: &str) -> Result<Option<AccountId>, Broken> {
-        let sql = "SELECT id FROM accounts WHERE look = ?1 ORDER BY id LIMIT 1";
-        self.one(sql, [look], |row| number(row, 0).map(AccountId))
+    fn account_by_skeleton(&self, skeleton: &str) -> Result<Option<AccountId>, Broken> {
+        let sql = "SELECT id FROM accounts WHERE skeleton = ?1 ORDER BY id LIMIT 1";
+        self.one(sql, [skeleton], |row| number(row, 0).map(AccountId))
     }
 
     fn accounts(&self) -> Result<u64, Broken> {

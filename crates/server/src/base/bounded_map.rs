@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 /// Entries by caller: an account or an address.
-pub(crate) struct Kept<K, V> {
+pub(crate) struct BoundedMap<K, V> {
     of: BTreeMap<K, V>,
     max: usize,
 }
 
-impl<K: Ord, V> Kept<K, V> {
+impl<K: Ord, V> BoundedMap<K, V> {
     /// Makes an empty map for at most `max` entries.
     pub(crate) fn new(max: usize) -> Self {
         let of = BTreeMap::new();
@@ -48,8 +48,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_the_bound_those_go_that_are_not_needed_and_no_others() {
-        let mut kept = Kept::new(3);
+    fn at_the_bound_only_unneeded_entries_are_evicted() {
+        let mut kept = BoundedMap::new(3);
         let is_needed = |value: &u32| *value > 0;
         for key in 1..=3 {
             *kept.entry(key, is_needed, || 0).unwrap() = key - 1;

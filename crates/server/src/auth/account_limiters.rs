@@ -30,7 +30,7 @@ use conclave_wire::Problem;
 use tokio::time::Instant;
 
 use crate::{
-    base::{kept::Kept, pace::Pace},
+    base::{bounded_map::BoundedMap, rate_limiter::RateLimiter},
     protocol::problems::millis,
 };
 
@@ -84,48 +84,48 @@ const REFUSAL_EVERY: Duration = Duration::from_millis(50);
 
 /// What this node knows of one account.
 #[derive(Default)]
-pub(crate) struct OfAccount {
+pub(crate) struct AccountLimiter {
     under_way: AtomicUsize,
     /// Buckets on this node's clock. Their totals are not used.
     buckets: Mutex<Allowance>,
     /// Time until which the log refuses each kind of spending, as it has said.
     refused: Mutex<[Option<Instant>; SPENDS]>,
-    paces: Mutex<[Pace; PACED]>,
-    refusals: Mutex<Pace>,
+    paces: Mutex<[RateLimiter; PACED]>,
+    refusals: Mutex<RateLimiter>,
 }
 
 /// A command of an account under way, until dropped.
-pub(crate) struct Place(Arc<OfAccount>);
+pub(crate) struct CommandPermit(Arc<AccountLimiter>);
 
-impl Drop for Place {
+impl Drop for CommandPermit {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// All accounts, and their limits.
-pub(crate) struct Fair {
-    accounts: Mutex<Kept<AccountId, Arc<OfAccount>>>,
+pub(crate) struct AccountLimiters {
+    accounts: Mutex<BoundedMap<AccountId, Arc<AccountLimiter>>>,
     limits: RwLock<AccountLimits>,
     started: Instant,
 }
 
-impl Default for Fair {
+impl Default for AccountLimiters {
     fn default() -> Self {
         Self {
-            accounts: Mutex::new(Kept::new(KEPT_MAX)),
+            accounts: Mutex::new(BoundedMap::new(KEPT_MAX)),
             limits: RwLock::default(),
             started: Instant::now(),
         }
     }
 }
 
-impl Fair {
+impl AccountLimiters {
     /// Returns what is known of an account.
-    pub(crate) fn of(&self, account: AccountId) -> Arc<OfAccount> {
+    pub(crate) fn of(&self, account: AccountId) -> Arc<AccountLimiter> {
         let mut accounts = lock(&self.accounts);
         // A session or a call under way holds a reference.
-        let is_needed = |of: &Arc<OfAccount>| Arc::strong_count(of) > 1;
+        let is_needed = |of: &Arc<AccountLimiter>| Arc::strong_count(of) > 1;
         let kept = accounts.entry(account, is_needed, Arc::default);
         // Without a place in the map, the account counts only as long as a reference is held.
         kept.cloned().unwrap_or_default()
@@ -138,7 +138,7 @@ impl Fair {
     }
 
     /// Refuses what the log would refuse, as far as this node can know.
-    pub(crate) fn check_rate(&self, of: &OfAccount, price: &Price) -> Result<(), Problem> {
+    pub(crate) fn check_rate(&self, of: &AccountLimiter, price: &Price) -> Result<(), Problem> {
         of.check_refused(price)?;
         let limits = *self.limits.read().unwrap_or_else(PoisonError::into_inner);
         // Any clock that runs evenly will do: a bucket is full until the first spending.
@@ -148,7 +148,7 @@ impl Fair {
     }
 }
 
-impl OfAccount {
+impl AccountLimiter {
     /// Records that the log has refused what the account asked for.
     pub(crate) fn note_refused(&self, price: &Price, rejection: &Rejection) {
         let Rejection::RateLimited { what, wait_ms } = rejection else {
@@ -210,17 +210,17 @@ impl OfAccount {
 
     /// Takes a place for one more command, if the account may have one; `free` places are left for
     /// all accounts.
-    pub(crate) fn admit(self: &Arc<Self>, free: usize) -> Result<Place, Problem> {
+    pub(crate) fn admit(self: &Arc<Self>, free: usize) -> Result<CommandPermit, Problem> {
         let most = (free / 2).clamp(1, COMMANDS_OF_ONE_MAX);
         if self.under_way.fetch_add(1, Ordering::Relaxed) >= most {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             return Err(Problem::Busy);
         }
-        Ok(Place(self.clone()))
+        Ok(CommandPermit(self.clone()))
     }
 }
 
-fn check_pace(pace: &Pace, paced: Paced) -> Result<(), Rejection> {
+fn check_pace(pace: &RateLimiter, paced: Paced) -> Result<(), Rejection> {
     let (at_once, every) = paced.rate();
     let wait = pace.ahead(every * (at_once - 1));
     match wait.is_zero() {
@@ -229,7 +229,7 @@ fn check_pace(pace: &Pace, paced: Paced) -> Result<(), Rejection> {
     }
 }
 
-fn count_pace(pace: &mut Pace, paced: Paced) {
+fn count_pace(pace: &mut RateLimiter, paced: Paced) {
     let (at_once, every) = paced.rate();
     pace.spend(every, every * (at_once + 1));
 }
@@ -265,9 +265,12 @@ mod tests {
     }
 
     #[test]
-    fn an_account_leaves_room_for_others() {
-        let fair = Fair::default();
-        let (greedy, modest) = (fair.of(AccountId(1)), fair.of(AccountId(2)));
+    fn a_greedy_account_leaves_room_for_other_accounts() {
+        let account_limiters = AccountLimiters::default();
+        let (greedy, modest) = (
+            account_limiters.of(AccountId(1)),
+            account_limiters.of(AccountId(2)),
+        );
         let (all, mut held) = (100, Vec::new());
         while let Ok(place) = greedy.admit(all - held.len()) {
             held.push(place);
@@ -275,18 +278,18 @@ mod tests {
         assert!((30..=50).contains(&held.len()), "{}", held.len());
         assert!(modest.admit(all - held.len()).is_ok());
         // An account that has nothing under way gets the last place.
-        assert!(fair.of(AccountId(3)).admit(1).is_ok());
+        assert!(account_limiters.of(AccountId(3)).admit(1).is_ok());
         held.pop();
         assert!(greedy.admit(all - held.len()).is_ok());
     }
 
     #[test]
-    fn what_the_log_would_refuse_is_refused_before_it_is_proposed() {
-        let fair = Fair::default();
-        let of = fair.of(AccountId(1));
+    fn commands_over_their_rate_are_refused_before_proposal() {
+        let account_limiters = AccountLimiters::default();
+        let of = account_limiters.of(AccountId(1));
         let mut taken = 0;
         let refused = loop {
-            match fair.check_rate(&of, &react()) {
+            match account_limiters.check_rate(&of, &react()) {
                 Ok(()) => taken += 1,
                 Err(refused) => break refused,
             }
@@ -294,30 +297,34 @@ mod tests {
         let (_, burst) = AccountLimits::default().rate(Spend::Reactions);
         assert!(taken >= burst, "{taken}");
         assert!(matches!(refused, Problem::RateLimited { .. }));
-        assert!(fair.check_rate(&fair.of(AccountId(2)), &react()).is_ok());
+        assert!(
+            account_limiters
+                .check_rate(&account_limiters.of(AccountId(2)), &react())
+                .is_ok()
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_log_has_refused_is_refused_here_until_it_would_not_be() {
-        let fair = Fair::default();
-        let of = fair.of(AccountId(1));
+    async fn a_rate_refusal_of_the_log_is_repeated_locally_until_it_ends() {
+        let account_limiters = AccountLimiters::default();
+        let of = account_limiters.of(AccountId(1));
         let (what, wait_ms) = (Spend::Reactions.words().to_owned(), 300);
         of.note_refused(&react(), &Rejection::RateLimited { what, wait_ms });
-        let refused = fair.check_rate(&of, &react());
+        let refused = account_limiters.check_rate(&of, &react());
         assert!(matches!(
             refused,
             Err(Problem::RateLimited { wait_ms: 300, .. })
         ));
         let other = [None, None];
-        assert!(fair.check_rate(&of, &other).is_ok());
+        assert!(account_limiters.check_rate(&of, &other).is_ok());
         tokio::time::advance(Duration::from_millis(300)).await;
-        assert!(fair.check_rate(&of, &react()).is_ok());
+        assert!(account_limiters.check_rate(&of, &react()).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_log_ins_with_the_right_password_count() {
-        let fair = Fair::default();
-        let of = fair.of(AccountId(1));
+    async fn only_successful_logins_count_towards_the_rate() {
+        let account_limiters = AccountLimiters::default();
+        let of = account_limiters.of(AccountId(1));
         let (at_once, every) = Paced::LogIn.rate();
         for _ in 0..at_once {
             // Checked twice as often as the password is right.
@@ -327,38 +334,48 @@ mod tests {
         }
         assert!(of.check(Paced::LogIn).is_err());
         assert!(of.check(Paced::Stream).is_ok());
-        assert!(fair.of(AccountId(2)).check(Paced::LogIn).is_ok());
+        assert!(
+            account_limiters
+                .of(AccountId(2))
+                .check(Paced::LogIn)
+                .is_ok()
+        );
         tokio::time::advance(every).await;
         assert!(of.check(Paced::LogIn).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn streams_that_begin_all_the_time_begin_at_a_pace() {
-        let fair = Fair::default();
-        let of = fair.of(AccountId(1));
+    async fn stream_starts_of_an_account_are_paced() {
+        let account_limiters = AccountLimiters::default();
+        let of = account_limiters.of(AccountId(1));
         let (at_once, every) = Paced::Stream.rate();
         let begun = |tries: u32| {
             let begun = (0..tries).filter(|_| of.check_and_count(Paced::Stream).is_ok());
             begun.count()
         };
         assert_eq!(begun(10 * at_once), at_once as usize);
-        assert!(fair.of(AccountId(2)).check(Paced::Stream).is_ok());
+        assert!(
+            account_limiters
+                .of(AccountId(2))
+                .check(Paced::Stream)
+                .is_ok()
+        );
         // What was refused was not counted.
         tokio::time::advance(every * 3).await;
         assert_eq!(begun(10 * at_once), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_refused_all_the_time_waits_longer_than_it_is_asked_to() {
-        let fair = Fair::default();
-        let of = fair.of(AccountId(1));
+    async fn repeated_refusals_lengthen_the_wait_of_their_account() {
+        let account_limiters = AccountLimiters::default();
+        let of = account_limiters.of(AccountId(1));
         let (wait, most) = (Duration::from_millis(60), Duration::from_secs(1));
         for _ in 0..REFUSALS_AT_ONCE {
             assert_eq!(of.hold(wait, most), wait);
         }
         (0..1000).for_each(|_| assert!(of.hold(wait, most) >= wait));
         assert_eq!(of.hold(wait, most), most);
-        assert_eq!(fair.of(AccountId(2)).hold(wait, most), wait);
+        assert_eq!(account_limiters.of(AccountId(2)).hold(wait, most), wait);
         // However many there were, they are forgotten as soon as that.
         tokio::time::advance(REFUSAL_EVERY * REFUSALS_AT_ONCE + most).await;
         assert_eq!(of.hold(wait, most), wait);

@@ -53,7 +53,7 @@ pub(super) struct Changes {
     pub(super) skew: Option<(i64, bool)>,
 }
 
-pub(super) struct Known {
+pub(super) struct ClockState {
     /// The times of the state.
     applied: Now,
     /// Log time, less the time since the start. `None` before it is known.
@@ -67,7 +67,7 @@ pub(super) struct Known {
     is_skewed: bool,
 }
 
-impl Known {
+impl ClockState {
     pub(super) fn new(applied: Now) -> Self {
         Self {
             applied,

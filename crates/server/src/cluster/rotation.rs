@@ -1,4 +1,4 @@
-//! Exchanges the secret of the cluster while it runs, so that the secret or the certificates on a
+//! Rotates the secret of the cluster while it runs, so that the secret or the certificates on a
 //! removed machine, or in a copy of a directory, prove nothing any more.
 //!
 //! 1. The log says that another authority of the peers is wanted. The leader makes the secret that
@@ -7,22 +7,22 @@
 //! 2. The leader sends it to every member: the secret to voters, certificates to all others. They
 //!    store it beside their present one and trust both authorities. The leader sends it and members
 //!    never fetch it: a client with a stolen certificate gets nothing.
-//! 3. When all members have it they make their connections anew, and the log ends the exchange:
+//! 3. When all members have it they make their connections anew, and the log ends the rotation:
 //!    every node goes on with the new authority alone, also a node that was down by then.
 //!
 //! A member that is removed meanwhile may have got the secret: then the log wants another one.
 //!
-//! A new leader continues the exchange; a leader without the secret that was announced makes and
+//! A new leader continues the rotation; a leader without the secret that was announced makes and
 //! announces another one. Always true: no member is left behind, because the log ends nothing
 //! before all members have on disk what they need.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use conclave_core::{AuthorityId, OnceId, lookup::PeerAuthority};
-use conclave_replica::{Lane, Member, Place, Role};
+use conclave_replica::{Lane, Member, NodeMembership, Role};
 use conclave_wire::{
     Problem, Reason,
-    peer::{self, prepare_exchange_request::Means},
+    peer::{self, prepare_rotation_request::Means},
     request,
 };
 use futures::future::join_all;
@@ -31,8 +31,8 @@ use tokio::time::sleep;
 use crate::{
     base::{deadline::Deadline, random},
     context::{
-        exchange_state::{forget, install, store},
-        shared::Shared,
+        node_context::NodeContext,
+        rotation_state::{forget, install, store},
     },
     identity::secret::ClusterSecret,
     peer::transport::GrpcPeer,
@@ -46,15 +46,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const PREPARE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the members may take to confirm what the log says.
 const BARRIER_LIMIT: Duration = Duration::from_secs(1);
-/// How long the log may take to announce an authority, or to end the exchange.
+/// How long the log may take to announce an authority, or to end the rotation.
 const PROPOSE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Takes this node's steps of an exchange, for as long as it runs.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+/// Takes this node's steps of a rotation, for as long as it runs.
+pub(crate) async fn keep(shared: Arc<NodeContext>) {
     loop {
         sleep(LOOK_EVERY).await;
         let (tls, known) = (&shared.security.tls, shared.peer_authority());
-        let is_idle = known.next.is_none() && known.generation <= tls.exchanges();
+        let is_idle = known.next.is_none() && known.generation <= tls.rotations();
         if is_idle && tls.prepared().is_none() {
             continue;
         }
@@ -63,23 +63,23 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             Err(problem) => Err(problem.to_string()),
         };
         if let Err(why) = done
-            && shared.exchange.told.is_news(why.clone())
+            && shared.rotation.logged.should_log(why.clone())
         {
-            tracing::warn!(reason = %why, "the exchange of the secret waits");
+            tracing::warn!(reason = %why, "the rotation of the secret waits");
         }
     }
 }
 
-impl Shared {
+impl NodeContext {
     async fn authority_now(&self) -> Result<PeerAuthority, Problem> {
         Ok(self.read(|reader| reader.nodes()).await?.authority)
     }
 
     /// Follows the log: continues with what was prepared, or removes it.
     async fn settle(&self) -> Result<(), Problem> {
-        let _turn = self.exchange.settling.lock().await;
+        let _turn = self.rotation.settling.lock().await;
         let (tls, known) = (&self.security.tls, self.authority_now().await?);
-        let has_ended = known.generation > tls.exchanges();
+        let has_ended = known.generation > tls.rotations();
         let Some(prepared) = tls.prepared() else {
             return match has_ended {
                 true => Err(problems::refused(
@@ -93,8 +93,8 @@ impl Shared {
         if has_ended {
             self.on_disk(install).await?;
             tls.go_on_with_next();
-            let exchanges = known.generation;
-            tracing::info!(exchanges, "the secret of the cluster was exchanged");
+            let rotations = known.generation;
+            tracing::info!(rotations, "the secret of the cluster was rotated");
             return Ok(());
         }
         // Only after a barrier does this node know whether another authority was announced since.
@@ -102,7 +102,7 @@ impl Shared {
             let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
             confirmed.map_err(|error| problems::of_read(&error))?;
             let known = self.authority_now().await?;
-            if known.next != Some(prepared) && known.generation <= tls.exchanges() {
+            if known.next != Some(prepared) && known.generation <= tls.rotations() {
                 self.on_disk(forget).await?;
                 tls.forget_next();
             }
@@ -134,14 +134,14 @@ impl Shared {
     /// Prepares this node at the request of the leader.
     pub(crate) async fn prepare_here(
         &self,
-        request: peer::PrepareExchangeRequest,
-    ) -> Result<peer::PrepareExchangeResponse, Problem> {
-        let invalid = |why: &str| problems::refused(Reason::ExchangeInvalid, why);
+        request: peer::PrepareRotationRequest,
+    ) -> Result<peer::PrepareRotationResponse, Problem> {
+        let invalid = |why: &str| problems::refused(Reason::RotationInvalid, why);
         let id = AuthorityId::try_from(&request.authority_sha256[..]);
         let id = id.map_err(|_| invalid("an authority is named by 32 bytes"))?;
         let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
         confirmed.map_err(|error| problems::of_read(&error))?;
-        let _turn = self.exchange.settling.lock().await;
+        let _turn = self.rotation.settling.lock().await;
         if self.authority_now().await?.next != Some(id) {
             return Err(invalid("the log has not announced this authority"));
         }
@@ -159,37 +159,37 @@ impl Shared {
                     Next::Issued(issued.map_err(|error| invalid(&error.to_string()))?)
                 }
                 // Certificates for a machine that is to vote say so; other certificates do not.
-                None if self.identity.wish().is_some() && !self.votes() => {
-                    return Err(invalid("this node has not got its place yet"));
+                None if self.identity.pending_role().is_some() && !self.votes() => {
+                    return Err(invalid("this node has not joined yet"));
                 }
                 None => {
-                    return Ok(peer::PrepareExchangeResponse {
+                    return Ok(peer::PrepareRotationResponse {
                         prepared: false,
                         public_key: key.public().into(),
                     });
                 }
             };
-            let is_next = next.generation() == tls.exchanges() + 1;
+            let is_next = next.generation() == tls.rotations() + 1;
             if next.authority_id() != id || next.cluster_id() != tls.cluster_id() || !is_next {
                 return Err(invalid("it is not of the authority that was announced"));
             }
             self.prepare(next).await?;
-            tracing::info!("this node is prepared for another secret of the cluster");
+            tracing::info!("prepared for the next secret of the cluster");
         }
         if request.connect_anew {
             tls.connect_anew();
         }
-        Ok(peer::PrepareExchangeResponse {
+        Ok(peer::PrepareRotationResponse {
             prepared: true,
-            ..peer::PrepareExchangeResponse::default()
+            ..peer::PrepareRotationResponse::default()
         })
     }
 
     fn votes(&self) -> bool {
-        self.replica.place_of(self.identity.node) == Place::Voter
+        self.replica.membership_of(self.identity.node) == NodeMembership::Voter
     }
 
-    /// Takes the next steps of an exchange, if this node leads.
+    /// Takes the next steps of a rotation, if this node leads.
     async fn drive(&self) -> Result<(), String> {
         let leads = self.replica.status().role == Role::Leader;
         if !leads || self.peer_authority().next.is_none() {
@@ -210,9 +210,9 @@ impl Shared {
             _ => self.announce_another().await?,
         };
         self.prepare_others(&next, false).await?;
-        let _adding = self.exchange.adding.lock().await;
+        let _adding = self.rotation.adding.lock().await;
         if !self.replica.status().members_settled {
-            return Err("the membership changes".to_owned());
+            return Err("the membership is being changed".to_owned());
         }
         self.security.tls.connect_anew();
         self.prepare_others(&next, true).await?;
@@ -224,10 +224,10 @@ impl Shared {
     /// Makes another secret and has the log announce it.
     async fn announce_another(&self) -> Result<ClusterSecret, String> {
         let secret = self.secret();
-        let secret = secret.ok_or("the leader has not got the key of the authority yet")?;
-        let next = secret.exchange().map_err(|error| error.to_string())?;
+        let secret = secret.ok_or("the leader does not have the key of the authority yet")?;
+        let next = secret.rotate().map_err(|error| error.to_string())?;
         // Without this lock `settle` would remove the secret before the log has announced it.
-        let _turn = self.exchange.settling.lock().await;
+        let _turn = self.rotation.settling.lock().await;
         let prepared = self.prepare(Next::Secret(next.clone())).await;
         prepared.map_err(|problem| problem.to_string())?;
         let announced = self.step(&next, false).await;
@@ -238,7 +238,7 @@ impl Shared {
     async fn step(&self, next: &ClusterSecret, is_final: bool) -> Result<(), Problem> {
         let id = OnceId(random::bytes()?);
         let (generation, authority) = (next.generation(), next.authority_id());
-        let command = request::exchange_authority(id, generation, authority, is_final);
+        let command = request::rotate_authority(id, generation, authority, is_final);
         let deadline = Deadline::after(PROPOSE_LIMIT);
         self.propose(command, deadline).await.map(drop)
     }
@@ -268,13 +268,13 @@ impl Shared {
     ) -> Result<(), String> {
         let peer = self.transport.grpc_peer(node, member, Lane::Calls);
         let id = next.authority_id();
-        let asked = peer.prepare_exchange(id, None, connect_anew).await?;
+        let asked = peer.prepare_rotation(id, None, connect_anew).await?;
         if asked.prepared {
             return Ok(());
         }
-        let means = match self.replica.place_of(node) {
-            Place::Voter => Means::ClusterSecret(next.to_bytes().into()),
-            Place::Learner | Place::Unknown => {
+        let means = match self.replica.membership_of(node) {
+            NodeMembership::Voter => Means::ClusterSecret(next.to_bytes().into()),
+            NodeMembership::Learner | NodeMembership::Unknown => {
                 let key = PublicKey::from_bytes(&asked.public_key).ok_or("it has no key")?;
                 let of = PeerNames {
                     node,
@@ -282,11 +282,11 @@ impl Shared {
                 };
                 let tls = &self.security.tls;
                 let signed = tls.sign_next_for(&key, of, &member.client_address);
-                let signed = signed.ok_or("the exchange was begun anew")?;
+                let signed = signed.ok_or("the rotation was begun anew")?;
                 Means::Certificates(signed.map_err(|error| error.to_string())?.to_wire())
             }
         };
-        let given = peer.prepare_exchange(id, Some(means), connect_anew).await?;
+        let given = peer.prepare_rotation(id, Some(means), connect_anew).await?;
         match given.prepared {
             true => Ok(()),
             false => Err("it is not prepared".to_owned()),
@@ -295,20 +295,20 @@ impl Shared {
 }
 
 impl GrpcPeer {
-    async fn prepare_exchange(
+    async fn prepare_rotation(
         &self,
         id: AuthorityId,
         means: Option<Means>,
         connect_anew: bool,
-    ) -> Result<peer::PrepareExchangeResponse, String> {
-        let request = peer::PrepareExchangeRequest {
+    ) -> Result<peer::PrepareRotationResponse, String> {
+        let request = peer::PrepareRotationRequest {
             envelope: Some(self.envelope()),
             authority_sha256: id.0.to_vec().into(),
             means,
             connect_anew,
         };
         let prepared = self.call(PREPARE_LIMIT, |mut service| async move {
-            service.prepare_exchange(request).await
+            service.prepare_rotation(request).await
         });
         prepared.await.map_err(|error| error.to_string())
     }

@@ -11,23 +11,23 @@ use crate::Outgoing;
 /// Approximate bytes that a message costs beside its text.
 const MESSAGE_EXTRA_BYTES: usize = 256;
 
-/// The room that a message takes in the outbox until it is dropped.
+/// Share of the outbox that a message takes until this is dropped.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Reservation {
     pub(super) _message: OwnedSemaphorePermit,
     pub(super) _bytes: OwnedSemaphorePermit,
 }
 
 /// Takes the room of a message that is there already; `None` if the bounds were greater when the
 /// message came.
-pub(super) fn room_now(
+pub(super) fn reserve_now(
     messages: &Arc<Semaphore>,
     bytes: &Arc<Semaphore>,
     text: &Outgoing,
-) -> Option<Room> {
+) -> Option<Reservation> {
     let message = Arc::clone(messages).try_acquire_owned().ok()?;
     let bytes = Arc::clone(bytes).try_acquire_many_owned(cost(text)).ok()?;
-    Some(Room {
+    Some(Reservation {
         _message: message,
         _bytes: bytes,
     })

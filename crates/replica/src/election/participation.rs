@@ -10,11 +10,11 @@ use crate::PeerError;
 
 /// Whether a replica takes part.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct Participation {
     admitted: AtomicBool,
 }
 
-impl Part {
+impl Participation {
     pub(crate) fn new(admitted: bool) -> Self {
         Self {
             admitted: AtomicBool::new(admitted),

@@ -188,7 +188,7 @@ mod tests {
     };
 
     #[test]
-    fn what_follows_from_each_failure() {
+    fn each_failure_has_its_retry_decision() {
         let refused = |rejection: Rejection| RetryDecision::Refused {
             reason: Reason::from(&rejection),
             sentence: rejection.to_string(),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_another_program_is_a_lost_request() {
+    fn a_status_of_a_proxy_counts_as_a_lost_request() {
         let failure = Failure::from_status(&Status::unavailable("proxy"));
         assert!(matches!(failure, Failure::Lost(_)), "{failure:?}");
         let failure = Failure::from_status(&Status::cancelled("Timeout expired"));

@@ -12,14 +12,14 @@ const BEHIND: Duration = Duration::from_millis(20);
 
 /// A rate in bytes per second.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     /// Rate; 0: no limit.
     bytes_per_second: u64,
     /// Time at which the next bytes may go.
     due: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(super) fn new(bytes_per_second: u64) -> Self {
         Self {
             bytes_per_second,
@@ -58,8 +58,8 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn several_transfers_share_one_pace_and_0_is_no_limit() {
-        let (pace, began) = (Pace::new(1000), Instant::now());
+    async fn all_transfers_share_one_rate_limit_and_0_is_unlimited() {
+        let (pace, began) = (RateLimiter::new(1000), Instant::now());
         let transfer = async || {
             for _ in 0..50 {
                 pace.take(100).await;
@@ -70,16 +70,16 @@ mod tests {
         let elapsed = began.elapsed();
         assert!(elapsed >= Duration::from_millis(9800), "{elapsed:?}");
         assert!(elapsed <= Duration::from_millis(10_000), "{elapsed:?}");
-        let (free, began) = (Pace::new(0), Instant::now());
+        let (free, began) = (RateLimiter::new(0), Instant::now());
         free.take(usize::MAX).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[test]
     fn a_slow_pace_goes_in_small_steps() {
-        assert_eq!(Pace::new(0).step(10, 100), 100);
-        assert_eq!(Pace::new(400).step(10, 100), 50);
-        assert_eq!(Pace::new(1).step(10, 100), 10);
-        assert_eq!(Pace::new(u64::MAX).step(10, 100), 100);
+        assert_eq!(RateLimiter::new(0).step(10, 100), 100);
+        assert_eq!(RateLimiter::new(400).step(10, 100), 50);
+        assert_eq!(RateLimiter::new(1).step(10, 100), 10);
+        assert_eq!(RateLimiter::new(u64::MAX).step(10, 100), 100);
     }
 }

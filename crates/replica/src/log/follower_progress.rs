@@ -13,7 +13,7 @@ const FORGET: Duration = Duration::from_secs(3);
 
 /// The progress of the followers of one leader. Their number is bounded by the membership.
 #[derive(Debug, Default)]
-pub(crate) struct Following {
+pub(crate) struct FollowerProgress {
     followers: BTreeMap<u64, Follower>,
 }
 
@@ -23,7 +23,7 @@ struct Follower {
     moved_at: Instant,
 }
 
-impl Following {
+impl FollowerProgress {
     /// Notes up to which entry every follower has the log; returns the least of those that are
     /// still advancing. What comes after it is still needed.
     pub(crate) fn needed_after(
@@ -49,25 +49,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_is_needed_by_whoever_comes_further_and_not_by_who_is_away() {
-        let (mut following, now) = (Following::default(), Instant::now());
-        assert_eq!(following.needed_after([], now), None, "nobody follows");
+    fn the_log_is_kept_for_advancing_but_not_absent_followers() {
+        let (mut follower_progress, now) = (FollowerProgress::default(), Instant::now());
+        assert_eq!(
+            follower_progress.needed_after([], now),
+            None,
+            "no node follows"
+        );
         let both = [(2, 900), (3, 10)];
-        assert_eq!(following.needed_after(both, now), Some(10));
+        assert_eq!(follower_progress.needed_after(both, now), Some(10));
         let later = now + FORGET / 2;
-        assert_eq!(following.needed_after([(2, 950), (3, 20)], later), Some(20));
+        assert_eq!(
+            follower_progress.needed_after([(2, 950), (3, 20)], later),
+            Some(20)
+        );
         let later = now + FORGET;
-        assert_eq!(following.needed_after([(2, 960), (3, 20)], later), Some(20));
+        assert_eq!(
+            follower_progress.needed_after([(2, 960), (3, 20)], later),
+            Some(20)
+        );
         let later = now + FORGET / 2 + FORGET;
         assert_eq!(
-            following.needed_after([(2, 990), (3, 20)], later),
+            follower_progress.needed_after([(2, 990), (3, 20)], later),
             Some(990)
         );
         assert_eq!(
-            following.needed_after([(2, 990), (3, 21)], later),
+            follower_progress.needed_after([(2, 990), (3, 21)], later),
             Some(21),
             "it is back"
         );
-        assert_eq!(following.needed_after([(2, 990)], later), Some(990));
+        assert_eq!(follower_progress.needed_after([(2, 990)], later), Some(990));
     }
 }

@@ -14,7 +14,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::{
-    context::shared::Shared,
+    context::node_context::NodeContext,
     live::{
         hub::Audience,
         presence::{Changed, Presence, TOLD_MAX},
@@ -80,12 +80,12 @@ impl Typist {
 
 /// Sends to this node's subscribers and to all other nodes that an account is writing, unless that
 /// was sent a moment ago.
-pub(crate) fn tell_typing(shared: &Arc<Shared>, typist: Typist) {
+pub(crate) fn tell_typing(shared: &Arc<NodeContext>, typist: Typist) {
     let typing = &shared.live.typing;
     if typist.audience.is_none() || !typing.admit(typist.conversation, typist.account) {
         return;
     }
-    let moment = peer::Typing {
+    let news = peer::Typing {
         conversation_id: typist.conversation.0,
         account_id: typist.account.0,
     };
@@ -93,11 +93,11 @@ pub(crate) fn tell_typing(shared: &Arc<Shared>, typist: Typist) {
     let shared = shared.clone();
     // At most four of these tasks for each typist in two seconds, and each ends within its limit.
     tokio::spawn(async move {
-        tell_peers(&shared, &peer::share_moment_request::Moment::Typing(moment)).await;
+        tell_peers(&shared, &peer::gossip_request::News::Typing(news)).await;
     });
 }
 
-fn hear_typist(shared: &Shared, typist: Typist) {
+fn hear_typist(shared: &NodeContext, typist: Typist) {
     let Some(audience) = typist.audience else {
         return;
     };
@@ -115,21 +115,17 @@ fn hear_typist(shared: &Shared, typist: Typist) {
 }
 
 /// Receives a message from another node.
-pub(crate) async fn hear(
-    shared: &Arc<Shared>,
-    node: u64,
-    moment: peer::share_moment_request::Moment,
-) {
-    use peer::share_moment_request::Moment;
-    match moment {
-        Moment::Presences(presences) => {
+pub(crate) async fn hear(shared: &Arc<NodeContext>, node: u64, news: peer::gossip_request::News) {
+    use peer::gossip_request::News;
+    match news {
+        News::Presences(presences) => {
             let of = |ids: Vec<u64>, state| ids.into_iter().map(move |id| (AccountId(id), state));
             let away = of(presences.away, Presence::Away);
             let all = away.chain(of(presences.online, Presence::Online));
             let live = &shared.live;
             live.presences.heard(node, all.take(TOLD_MAX).collect());
         }
-        Moment::Typing(typing) => {
+        News::Typing(typing) => {
             let (conversation, account) = (
                 ConversationId(typing.conversation_id),
                 AccountId(typing.account_id),
@@ -145,7 +141,7 @@ pub(crate) async fn hear(
 
 /// Sends this node's presence to the other nodes, and changes of presence to the subscribers here;
 /// runs until it is aborted.
-pub(crate) async fn share(shared: Arc<Shared>) {
+pub(crate) async fn share(shared: Arc<NodeContext>) {
     let mut told_at = Instant::now();
     loop {
         let dirty = shared.live.presences.dirty.notified();
@@ -165,25 +161,25 @@ pub(crate) async fn share(shared: Arc<Shared>) {
                 online: of(Presence::Online),
                 away: of(Presence::Away),
             };
-            let moment = peer::share_moment_request::Moment::Presences(presences);
-            tell_peers(&shared, &moment).await;
+            let news = peer::gossip_request::News::Presences(presences);
+            tell_peers(&shared, &news).await;
         };
         tokio::join!(peers, tell_listeners(&shared, changed));
     }
 }
 
-async fn tell_peers(shared: &Shared, moment: &peer::share_moment_request::Moment) {
+async fn tell_peers(shared: &NodeContext, news: &peer::gossip_request::News) {
     let others = shared.other_members().into_iter();
     join_all(others.map(|(node, member)| async move {
         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
         // A peer that does not answer is recorded where it is called.
-        let _ = peer.share(moment.clone(), HEAR_LIMIT).await;
+        let _ = peer.gossip(news.clone(), HEAR_LIMIT).await;
     }))
     .await;
 }
 
 /// Sends changed presence to the accounts that have a direct conversation with the changed account.
-async fn tell_listeners(shared: &Arc<Shared>, changed: Vec<Changed>) {
+async fn tell_listeners(shared: &Arc<NodeContext>, changed: Vec<Changed>) {
     for one in changed {
         let hub = shared.live.hub.clone();
         let find = move |reader: &Reader| {

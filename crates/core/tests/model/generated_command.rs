@@ -2,8 +2,8 @@
 
 use conclave_core::{
     AccessOperation, AccountName, AccountOperation, AccountRole, AdminOperation, AuthorityId,
-    ClusterOperation, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
+    ClusterOperation, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MemberRole, MessageOperation, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
     Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionLabel, ThrottleKey,
     TokenHash, Topic, WebhookId,
 };
@@ -30,7 +30,7 @@ pub(crate) enum What {
     OfferSetup,
     Admit(u8),
     Retire(u64),
-    Exchange(u64, u8, bool),
+    Rotate(u64, u8, bool),
     /// Posts through the webhook whose secret is this many requests old.
     Post(u64),
     Logout,
@@ -54,7 +54,7 @@ pub(crate) enum What {
         for_everyone: bool,
     },
     /// Makes a request about a room, by its name.
-    Room(usize, RoomWish),
+    Room(usize, RoomCommand),
     Govern(Government),
     /// Makes an operator's request with one of a few credentials.
     Operate(u8, Operate),
@@ -65,7 +65,7 @@ pub(crate) enum What {
 
 /// A request about a room.
 #[derive(Clone, Debug)]
-pub(crate) enum RoomWish {
+pub(crate) enum RoomCommand {
     Create(bool),
     Join,
     Leave,
@@ -116,7 +116,7 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
         1 => (0u8..4).prop_map(What::Admit),
         1 => (1u64..9).prop_map(What::Retire),
         2 => (1u64..3, 0u8..2, any::<bool>())
-            .prop_map(|(generation, which, last)| What::Exchange(generation, which, last)),
+            .prop_map(|(generation, which, last)| What::Rotate(generation, which, last)),
         2 => (0u64..4).prop_map(What::Post),
     ];
     let own = prop_oneof![
@@ -131,9 +131,9 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
         16 => outside,
         7 => own,
         34 => about_messages(),
-        26 => (0..ROOMS.len(), of_a_room()).prop_map(|(room, wish)| What::Room(room, wish)),
+        26 => (0..ROOMS.len(), of_a_room()).prop_map(|(room, command)| What::Room(room, command)),
         5 => government().prop_map(What::Govern),
-        6 => (0u8..3, operate()).prop_map(|(credential, wish)| What::Operate(credential, wish)),
+        6 => (0u8..3, operate()).prop_map(|(by, command)| What::Operate(by, command)),
         1 => (1u64..4).prop_map(What::DeleteWebhook),
         misplaced => any::<bool>().prop_map(What::Misplaced),
     ]
@@ -163,7 +163,7 @@ fn about_messages() -> impl Strategy<Value = What> {
     ]
 }
 
-fn of_a_room() -> impl Strategy<Value = RoomWish> {
+fn of_a_room() -> impl Strategy<Value = RoomCommand> {
     let role = prop::sample::select(vec![
         MemberRole::Member,
         MemberRole::Moderator,
@@ -171,14 +171,14 @@ fn of_a_room() -> impl Strategy<Value = RoomWish> {
     ]);
     let who = || 0..NAMES.len() + PROGRAMS.len();
     prop_oneof![
-        3 => any::<bool>().prop_map(RoomWish::Create),
-        8 => Just(RoomWish::Join),
-        2 => Just(RoomWish::Leave),
-        4 => who().prop_map(RoomWish::Invite),
-        2 => who().prop_map(RoomWish::Kick),
-        1 => Just(RoomWish::Topic),
-        3 => (who(), role).prop_map(|(who, role)| RoomWish::Role(who, role)),
-        3 => (0..PROGRAMS.len()).prop_map(RoomWish::Webhook),
+        3 => any::<bool>().prop_map(RoomCommand::Create),
+        8 => Just(RoomCommand::Join),
+        2 => Just(RoomCommand::Leave),
+        4 => who().prop_map(RoomCommand::Invite),
+        2 => who().prop_map(RoomCommand::Kick),
+        1 => Just(RoomCommand::Topic),
+        3 => (who(), role).prop_map(|(who, role)| RoomCommand::Role(who, role)),
+        3 => (0..PROGRAMS.len()).prop_map(RoomCommand::Webhook),
     ]
 }
 
@@ -224,7 +224,7 @@ impl What {
             | Self::OfferSetup
             | Self::Admit(_)
             | Self::Retire(_)
-            | Self::Exchange(..)
+            | Self::Rotate(..)
             | Self::Operate(..)
             | Self::Post(_) => false,
             Self::Misplaced(inside) => *inside,
@@ -248,17 +248,17 @@ impl What {
             }),
             Self::OfferSetup => Operation::Access(AccessOperation::OfferSetup { token: SETUP }),
             Self::Admit(which) => Operation::Cluster(ClusterOperation::AdmitNode {
-                pass: match which {
-                    3 => Pass::Secret { voter: true },
-                    which => Pass::Token(TokenHash([150 + which; 32])),
+                credential: match which {
+                    3 => JoinCredential::Secret { voter: true },
+                    which => JoinCredential::Token(TokenHash([150 + which; 32])),
                 },
                 known_last: NodeId(u64::from(*which)),
             }),
             Self::Retire(node) => Operation::Cluster(ClusterOperation::RetireNode {
                 node: NodeId(*node),
             }),
-            Self::Exchange(generation, which, is_final) => {
-                Operation::Cluster(ClusterOperation::ExchangeAuthority {
+            Self::Rotate(generation, which, is_final) => {
+                Operation::Cluster(ClusterOperation::RotateAuthority {
                     generation: *generation,
                     authority: AuthorityId([*which; 32]),
                     is_final: *is_final,
@@ -283,15 +283,15 @@ impl What {
                 display_name: DisplayName::default(),
             }),
             Self::Block(which, blocked) => Operation::Account(AccountOperation::SetBlock {
-                name: somebody(*which),
+                name: any_account_name(*which),
                 blocked: *blocked,
             }),
             Self::EndSession(back) => Operation::Account(AccountOperation::EndSession {
                 session: clients.session(*back),
             }),
-            Self::Room(room, wish) => wish.operation(room_name(*room)),
-            Self::Govern(wish) => wish.operation(clients),
-            Self::Operate(credential, wish) => wish.operation(*credential),
+            Self::Room(room, command) => command.operation(room_name(*room)),
+            Self::Govern(command) => command.operation(clients),
+            Self::Operate(credential, command) => command.operation(*credential),
             Self::DeleteWebhook(webhook) => Operation::Room(RoomOperation::DeleteWebhook {
                 webhook: WebhookId(*webhook),
             }),
@@ -310,7 +310,7 @@ impl What {
             })
         };
         match self {
-            Self::Send(which) => send(Recipient::Account(somebody(*which)), None),
+            Self::Send(which) => send(Recipient::Account(any_account_name(*which)), None),
             Self::SendIn(conversation, reply) => {
                 let to = Recipient::Conversation(clients.conversation(*conversation));
                 send(to, Some(*reply).filter(|reply| *reply > 2))
@@ -355,7 +355,7 @@ impl What {
     }
 }
 
-impl RoomWish {
+impl RoomCommand {
     fn operation(&self, name: RoomName) -> Operation {
         match self {
             Self::Create(public) => Operation::Room(RoomOperation::CreateRoom {
@@ -367,11 +367,11 @@ impl RoomWish {
             Self::Leave => Operation::Room(RoomOperation::LeaveRoom { name }),
             Self::Invite(who) => Operation::Room(RoomOperation::InviteToRoom {
                 name,
-                account: somebody(*who),
+                account: any_account_name(*who),
             }),
             Self::Kick(who) => Operation::Room(RoomOperation::KickFromRoom {
                 name,
-                account: somebody(*who),
+                account: any_account_name(*who),
             }),
             Self::Topic => Operation::Room(RoomOperation::SetTopic {
                 name,
@@ -379,7 +379,7 @@ impl RoomWish {
             }),
             Self::Role(who, role) => Operation::Room(RoomOperation::SetMemberRole {
                 name,
-                account: somebody(*who),
+                account: any_account_name(*who),
                 role: *role,
             }),
             Self::Webhook(which) => Operation::Room(RoomOperation::CreateWebhook {
@@ -395,21 +395,21 @@ impl Government {
     fn operation(&self, clients: &Clients) -> Operation {
         match self {
             Self::Role(who, role) => Operation::Admin(AdminOperation::SetAccountRole {
-                name: somebody(*who),
+                name: any_account_name(*who),
                 role: *role,
             }),
             Self::Remove(who) => Operation::Admin(AdminOperation::RemoveAccount {
-                name: somebody(*who),
+                name: any_account_name(*who),
             }),
             Self::Suspend(who, suspended) => Operation::Admin(AdminOperation::SetSuspended {
-                name: somebody(*who),
+                name: any_account_name(*who),
                 suspended: *suspended,
             }),
             Self::EndSessions(who) => Operation::Admin(AdminOperation::EndSessions {
-                name: somebody(*who),
+                name: any_account_name(*who),
             }),
             Self::ResetPassword(who) => Operation::Admin(AdminOperation::ResetPassword {
-                name: somebody(*who),
+                name: any_account_name(*who),
                 password_hash: "$argon2id$reset".to_owned(),
             }),
             Self::Bot(which) => Operation::Admin(AdminOperation::CreateBot {
@@ -472,7 +472,7 @@ fn operator(which: usize) -> OperatorName {
 /// Creates an account, mostly with the grant that is open to every caller.
 fn create(clients: &Clients, which: usize, grant: u64) -> Operation {
     Operation::Access(AccessOperation::CreateAccount {
-        name: somebody(which),
+        name: any_account_name(which),
         password_hash: "$argon2id$".to_owned(),
         grant: match grant {
             0..=2 => Grant::Setup(SETUP),
@@ -485,11 +485,11 @@ fn create(clients: &Clients, which: usize, grant: u64) -> Operation {
 
 fn text(clients: &Clients) -> MessageText {
     let number = clients.number();
-    let whom = NAMES[number as usize % NAMES.len()];
-    MessageText::new(format!("message {number} for @{whom}")).expect("it is short")
+    let name = NAMES[number as usize % NAMES.len()];
+    MessageText::new(format!("message {number} for @{name}")).expect("it is short")
 }
 
-fn somebody(which: usize) -> AccountName {
+fn any_account_name(which: usize) -> AccountName {
     let all = NAMES.iter().chain(&PROGRAMS);
     let name = all.cycle().nth(which).expect("a cycle does not end");
     AccountName::new(*name).expect("it is a name")

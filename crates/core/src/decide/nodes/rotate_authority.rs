@@ -1,29 +1,29 @@
-//! Exchanges the key of the authority that peers believe, in two steps.
+//! Rotates the key of the authority that peers trust, in two steps.
 //!
 //! Always true: the last step belongs to the authority that was announced last; so a leader that
 //! was deposed in between finishes nothing that its successor has begun anew. The last step ends
-//! all tokens from before: they name an authority that peers do not believe any more.
+//! all tokens from before: they name an authority that peers do not trust any more.
 
 use crate::{
     Accepted, AuthorityId, ClusterEvent, Event, Lookup, Timestamp,
     decide::ruling::Ruling,
-    limits::{EXCHANGES_MAX, JOIN_TOKENS_MAX},
+    limits::{JOIN_TOKENS_MAX, ROTATIONS_MAX},
 };
 
-pub(crate) fn exchange_authority(
+pub(crate) fn rotate_authority(
     lookup: &impl Lookup,
     generation: u64,
     authority: AuthorityId,
     is_final: bool,
 ) -> Ruling {
     let known = lookup.authority()?;
-    // A cluster may have been made with a secret that was exchanged before, for another one.
-    let is_next = (known.generation + 1..=EXCHANGES_MAX).contains(&generation);
+    // A cluster may have been made with a secret that was rotated before, for another one.
+    let is_next = (known.generation + 1..=ROTATIONS_MAX).contains(&generation);
     let is_announced = known.next == Some(authority);
     if !is_next || is_announced != is_final {
         return Ok((Accepted::Done, Vec::new()));
     }
-    let mut events = vec![Event::Cluster(ClusterEvent::AuthorityExchanged {
+    let mut events = vec![Event::Cluster(ClusterEvent::AuthorityRotated {
         generation,
         authority,
         is_final,

@@ -1,9 +1,9 @@
-//! Changes what a node proves and trusts while the secret of the cluster is exchanged.
+//! Changes what a node proves and trusts while the secret of the cluster is rotated.
 //!
 //! A node that is prepared has certificates of two authorities and trusts both. It presents the
 //! newer one where the other side says that it trusts it (TLS 1.3 has a field for that on both
 //! sides), so nodes that are prepared and nodes that are not can connect to each other. Always
-//! true: after the exchange has ended here, a certificate of the previous authority proves nothing,
+//! true: after the rotation has ended here, a certificate of the previous authority proves nothing,
 //! also on connections that were made with it.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering};
@@ -11,12 +11,12 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 use conclave_core::AuthorityId;
 
 use super::{
-    Belief, IssueError, Issued, Keeper, PeerNames, PublicKey, Root, Signed, Tls, answers, asks,
-    authority,
+    IssueError, Issued, KeyHolder, PeerNames, PublicKey, Root, Signed, Tls, TrustState,
+    accept_config, authority, client_config,
 };
 use crate::identity::secret::ClusterSecret;
 
-/// What a node gets before an exchange ends.
+/// What a node gets before a rotation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The secret, for a voter.
@@ -42,7 +42,7 @@ impl Next {
         }
     }
 
-    /// Returns the number of exchanges including this one.
+    /// Returns the number of rotations including this one.
     pub(crate) fn generation(&self) -> u64 {
         match self {
             Self::Secret(secret) => secret.generation(),
@@ -61,28 +61,31 @@ impl Issued {
 }
 
 impl Tls {
-    /// Returns how often the secret was exchanged, as far as this node has taken part.
-    pub(crate) fn exchanges(&self) -> u64 {
-        self.belief().root.generation
+    /// Returns how often the secret was rotated, as far as this node has taken part.
+    pub(crate) fn rotations(&self) -> u64 {
+        self.trust_state().root.generation
     }
 
     /// Returns the authority that this node is prepared for.
     pub(crate) fn prepared(&self) -> Option<AuthorityId> {
-        let (root, _) = self.belief().next?;
+        let (root, _) = self.trust_state().next?;
         Some(authority::id_of(&root.certificate))
     }
 
     /// Returns the secret that this node is prepared for, if it has got it.
     pub(crate) fn next_secret(&self) -> Option<ClusterSecret> {
-        let (_, keeper) = self.belief().next?;
-        Some(keeper?.secret.clone())
+        let (_, key_holder) = self.trust_state().next?;
+        Some(key_holder?.secret.clone())
     }
 
     /// Returns whether a certificate that this authority has signed is trusted.
-    pub(crate) fn believes(&self, generation: u64) -> bool {
-        let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
-        let next = belief.next.as_ref();
-        generation == belief.root.generation
+    pub(crate) fn trusts(&self, generation: u64) -> bool {
+        let trust_state = self
+            .trust_state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let next = trust_state.next.as_ref();
+        generation == trust_state.root.generation
             || next.is_some_and(|(root, _)| root.generation == generation)
     }
 
@@ -93,31 +96,31 @@ impl Tls {
     pub(crate) fn prepare(&self, next: &Next) -> Result<(), IssueError> {
         let next = match next {
             Next::Secret(secret) => {
-                let keeper = Keeper::of(secret.clone());
-                self.certificates.make_next(&keeper.authority)?;
-                (keeper.root(), Some(Arc::new(keeper)))
+                let key_holder = KeyHolder::of(secret.clone());
+                self.certificates.make_next(&key_holder.authority)?;
+                (key_holder.root(), Some(Arc::new(key_holder)))
             }
             Next::Issued(issued) => {
                 self.certificates.set_next(Some(issued.certificates()?));
                 (issued.root(), None)
             }
         };
-        self.change(|belief| belief.next = Some(next));
+        self.change(|trust_state| trust_state.next = Some(next));
         Ok(())
     }
 
-    /// Returns to the present authority alone, because the exchange was begun again.
+    /// Returns to the present authority alone, because the rotation was begun again.
     pub(crate) fn forget_next(&self) {
         self.certificates.set_next(None);
-        self.change(|belief| belief.next = None);
+        self.change(|trust_state| trust_state.next = None);
     }
 
     /// Trusts the next authority alone, if this node is prepared.
     pub(crate) fn go_on_with_next(&self) {
         self.certificates.go_on_with_next();
-        self.change(|belief| {
-            if let Some((root, keeper)) = belief.next.take() {
-                (belief.root, belief.keeper) = (root, keeper);
+        self.change(|trust_state| {
+            if let Some((root, key_holder)) = trust_state.next.take() {
+                (trust_state.root, trust_state.key_holder) = (root, key_holder);
             }
         });
     }
@@ -135,24 +138,30 @@ impl Tls {
         of: PeerNames,
         client_address: &str,
     ) -> Option<Result<Signed, IssueError>> {
-        let (_, keeper) = self.belief().next?;
-        Some(self.sign_by(&*keeper?, key, of, client_address))
+        let (_, key_holder) = self.trust_state().next?;
+        Some(self.sign_by(&*key_holder?, key, of, client_address))
     }
 
     /// Changes what this node proves and trusts; connections are made again.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Belief)) {
-        let mut belief = self.belief.write().unwrap_or_else(PoisonError::into_inner);
-        change(&mut belief);
-        let roots = belief.roots();
-        let asking = asks(&roots, &self.certificates);
-        *self.asks.write().unwrap_or_else(PoisonError::into_inner) = asking;
-        let answering = answers(roots, &self.certificates);
+    pub(super) fn change(&self, change: impl FnOnce(&mut TrustState)) {
+        let mut trust_state = self
+            .trust_state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(&mut trust_state);
+        let roots = trust_state.roots();
+        let asking = client_config(&roots, &self.certificates);
+        *self
+            .client_config
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = asking;
+        let answering = accept_config(roots, &self.certificates);
         let mut place = self
-            .answers_peers
+            .accept_peers
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *place = answering;
-        drop((place, belief));
+        drop((place, trust_state));
         self.connect_anew();
     }
 }

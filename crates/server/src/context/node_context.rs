@@ -21,14 +21,14 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::Codes, passwords::Passwords, read_turns::ReadTurns, registration::Registration,
-        sessions::Sessions, throttle::Gate,
+        codes::WrongCodes, passwords::Passwords, read_turns::ReadTurns, registration::Registration,
+        sessions::Sessions, throttle::AttemptGate,
     },
-    base::told::Told,
-    connections::Places,
+    base::log_once::LogOnce,
+    connections::ConnectionSlots,
     context::{
-        check_state::Checks, exchange_state::Exchange, operator_calls::Operators,
-        roll_call_state::RollCall, space::Space,
+        check_state::Checks, operator_calls::Operators, roll_call_state::RollCall,
+        rotation_state::Rotation, space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,
@@ -41,14 +41,14 @@ use crate::{
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 
 /// State that all services of a node share.
-pub(crate) struct Shared {
+pub(crate) struct NodeContext {
     pub(crate) identity: Identity,
     /// What this node proves to other nodes, and how it connects to them.
     pub(crate) security: Security,
     /// Whether the operator gives this node the cluster's secret, as a voter or not.
     pub(crate) secret_is_given: bool,
-    /// State of the exchange of the secret while the cluster runs.
-    pub(crate) exchange: Exchange,
+    /// State of the rotation of the secret while the cluster runs.
+    pub(crate) rotation: Rotation,
     /// Permits for machines that are joining.
     pub(crate) joins: Semaphore,
     /// Rows of the nodes as they were last read.
@@ -57,14 +57,14 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<GrpcTransport>,
     pub(crate) sessions: Sessions,
     pub(crate) passwords: Passwords,
-    pub(crate) gate: Gate,
+    pub(crate) gate: AttemptGate,
     /// Wrong codes of each address.
-    pub(crate) codes: Codes,
+    pub(crate) codes: WrongCodes,
     pub(crate) registration: Registration,
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
-    pub(crate) client_places: Arc<Places>,
-    pub(crate) peer_places: Arc<Places>,
+    pub(crate) client_slots: Arc<ConnectionSlots>,
+    pub(crate) peer_slots: Arc<ConnectionSlots>,
     /// Turns of each account among the reads.
     pub(crate) turns: ReadTurns,
     /// Turns of searches, separate from the reads because searches may take long.
@@ -81,13 +81,13 @@ pub(crate) struct Shared {
     pub(crate) checks: Checks,
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log names each only once.
-    pub(crate) refused: Told,
+    pub(crate) refused: LogOnce,
     /// What the node remembers of callers that ask for operator calls.
     pub(crate) operators: Operators,
     /// Callers that were refused, and why.
-    pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
+    pub(crate) callers_refused: LogOnce<(Option<IpAddr>, String)>,
     pub(crate) members: BTreeMap<u64, Member>,
-    /// What the node knows of the lives and the addresses of the other nodes.
+    /// What the node knows of the incarnations and the addresses of the other nodes.
     pub(crate) roll: Arc<RollCall>,
     pub(crate) own: Member,
     pub(crate) durable: bool,
@@ -101,7 +101,7 @@ pub(crate) struct Shared {
 /// This machine's clock: the only place where time enters.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-impl Shared {
+impl NodeContext {
     /// Returns the present time as the log counts it, with which expiry times are compared.
     pub(crate) fn log_time(&self) -> Timestamp {
         self.replica.now().log_time
@@ -207,15 +207,15 @@ impl Shared {
             clock_ms: self.replica.own_clock().0,
             clock_skew_ms: clock.skew_ms,
             clock_is_off: clock.is_skewed,
-            life_word: self.roll.life().word,
+            incarnation_word: self.roll.incarnation().word,
             waits: !self.replica.is_admitted(),
             unreached: self.roll.is_unreached(),
-            has_authority_key: self.security.tls.is_keeper(),
+            has_authority_key: self.security.tls.is_key_holder(),
             transfers: self.snapshots.transfers().to_wire(),
             free_bytes: self.space.free(),
             low_space: self.space.is_low(),
             refuses_growth: self.space.refuses(),
-            exchanges: self.security.tls.exchanges(),
+            rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security
                 .tls

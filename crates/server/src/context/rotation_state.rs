@@ -1,4 +1,4 @@
-//! What a node keeps of an exchange of the secret (`exchange.rs`): what it was prepared with, on
+//! What a node keeps of a rotation of the secret (`rotation.rs`): what it was prepared with, on
 //! disk, and the locks that serialize its steps.
 //!
 //! Always true: after an interruption at any point, the next start finds what the node was prepared
@@ -9,7 +9,7 @@ use std::{io, path::Path};
 use tokio::sync::Mutex;
 
 use crate::{
-    base::told::Told,
+    base::log_once::LogOnce,
     files::{
         checksummed::{self, ChecksumError},
         durable,
@@ -18,21 +18,21 @@ use crate::{
     tls::{Issued, Next, Tls},
 };
 
-/// File that holds the secret until the exchange ends.
+/// File that holds the secret until the rotation ends.
 const SECRET_FILE: &str = "secret.next";
 /// File that holds the certificates, on a node without a vote.
 const CERTIFICATES_FILE: &str = "certificates.next.json";
 
-/// Locks that serialize the steps of an exchange.
+/// Locks that serialize the steps of a rotation.
 #[derive(Default)]
-pub(crate) struct Exchange {
+pub(crate) struct Rotation {
     /// Serializes changes of what this node proves and trusts.
     pub(crate) settling: Mutex<()>,
-    /// Serializes adding a member with the end of an exchange, because a member that is added must
+    /// Serializes adding a member with the end of a rotation, because a member that is added must
     /// be prepared.
     pub(crate) adding: Mutex<()>,
     /// Reasons for waiting that the log already shows.
-    pub(crate) told: Told<String>,
+    pub(crate) logged: LogOnce<String>,
 }
 
 /// Resumes, after a start, with what this node was prepared with before.
@@ -41,7 +41,7 @@ pub(crate) fn resume(directory: &Path, tls: &Tls) -> io::Result<()> {
         return Ok(());
     };
     // The node installed it right before it ended.
-    if next.generation() != tls.exchanges() + 1 {
+    if next.generation() != tls.rotations() + 1 {
         return forget(directory);
     }
     tls.prepare(&next).map_err(io::Error::other)
@@ -55,7 +55,7 @@ fn load(directory: &Path) -> io::Result<Option<Next>> {
         }
         Ok(None) => {}
         Err(ChecksumError::Io(error)) => return Err(error),
-        Err(error) => tracing::warn!(%error, file = SECRET_FILE, "a file is of no use"),
+        Err(error) => tracing::warn!(%error, file = SECRET_FILE, "ignoring an unreadable file"),
     }
     let issued = Issued::load_from(directory, CERTIFICATES_FILE)?;
     Ok(issued.map(Next::Issued))
@@ -85,7 +85,11 @@ pub(crate) fn install(directory: &Path) -> io::Result<()> {
             issued.store(directory)?;
             ClusterSecret::forget(directory)?;
         }
-        None => return Err(io::Error::other("what this node was prepared with is lost")),
+        None => {
+            return Err(io::Error::other(
+                "the prepared secret or certificates are lost",
+            ));
+        }
     }
     forget(directory)
 }
@@ -93,44 +97,44 @@ pub(crate) fn install(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::{Holder, LIFETIME, NodeKey, PeerNames, PublicKey};
+    use crate::tls::{CertificateSubject, LIFETIME, NodeKey, PeerNames, PublicKey};
 
     fn tls(secret: &ClusterSecret) -> Tls {
-        Tls::new(secret, Holder::at(Some(1), &[]), LIFETIME).unwrap()
+        Tls::new(secret, CertificateSubject::at(Some(1), &[]), LIFETIME).unwrap()
     }
 
-    fn issued_by(keeper: &Tls, directory: &Path) -> Issued {
+    fn issued_by(key_holder: &Tls, directory: &Path) -> Issued {
         let key = NodeKey::load_or_make(directory).unwrap();
         let public = PublicKey::from_bytes(&key.public()).unwrap();
         let of = PeerNames {
             node: 4,
             ..PeerNames::default()
         };
-        let signed = keeper.sign_for(&public, of, "h:1").unwrap().unwrap();
+        let signed = key_holder.sign_for(&public, of, "h:1").unwrap().unwrap();
         Issued::new(&key, &signed.to_wire()).unwrap()
     }
 
     #[test]
-    fn a_node_that_ends_at_any_point_finds_what_it_was_prepared_for() {
+    fn a_prepared_rotation_survives_a_crash_at_any_point() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         let first = ClusterSecret::generate().unwrap();
-        let second = first.exchange().unwrap();
+        let second = first.rotate().unwrap();
         first.store(directory).unwrap();
         let next = Next::Secret(second.clone());
         store(directory, &next).unwrap();
         let started = tls(&first);
         resume(directory, &started).unwrap();
         assert_eq!(started.prepared(), Some(second.authority_id()));
-        assert!(started.believes(0) && started.believes(1) && !started.believes(2));
+        assert!(started.trusts(0) && started.trusts(1) && !started.trusts(2));
         // The node ends before it removes the obsolete file.
         second.store(directory).unwrap();
         let started = tls(&ClusterSecret::load(directory).unwrap().unwrap());
         resume(directory, &started).unwrap();
-        assert_eq!((started.prepared(), started.exchanges()), (None, 1));
-        assert!(!started.believes(0) && load(directory).unwrap().is_none());
+        assert_eq!((started.prepared(), started.rotations()), (None, 1));
+        assert!(!started.trusts(0) && load(directory).unwrap().is_none());
 
-        store(directory, &Next::Secret(second.exchange().unwrap())).unwrap();
+        store(directory, &Next::Secret(second.rotate().unwrap())).unwrap();
         install(directory).unwrap();
         let third = ClusterSecret::load(directory).unwrap().unwrap();
         assert_eq!((third.generation(), load(directory).unwrap()), (2, None));
@@ -138,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn certificates_take_the_place_of_a_secret_where_a_node_does_not_vote() {
+    fn a_non_voter_stores_certificates_instead_of_the_secret() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         let first = ClusterSecret::generate().unwrap();
         first.store(directory).unwrap();
-        let keeper = tls(&first.exchange().unwrap());
-        let issued = issued_by(&keeper, directory);
+        let key_holder = tls(&first.rotate().unwrap());
+        let issued = issued_by(&key_holder, directory);
         assert_eq!(
             (issued.generation, &issued.cluster_id),
             (1, &first.cluster_id())
@@ -152,11 +156,11 @@ mod tests {
         let node = tls(&first);
         store(directory, &Next::Issued(issued.clone())).unwrap();
         resume(directory, &node).unwrap();
-        assert!(node.is_keeper() && node.next_secret().is_none());
+        assert!(node.is_key_holder() && node.next_secret().is_none());
         install(directory).unwrap();
         node.go_on_with_next();
-        assert!(!node.is_keeper() && node.exchanges() == 1 && node.prepared().is_none());
-        assert_eq!(node.authority_id(), keeper.authority_id());
+        assert!(!node.is_key_holder() && node.rotations() == 1 && node.prepared().is_none());
+        assert_eq!(node.authority_id(), key_holder.authority_id());
         assert_eq!(node.fingerprint(), tls(&first).fingerprint());
         assert_eq!(ClusterSecret::load(directory).unwrap(), None);
         assert_eq!(Issued::load(directory).unwrap(), Some(issued));

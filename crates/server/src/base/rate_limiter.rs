@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 /// Time at which all use is paid back (the generic cell rate algorithm).
 #[derive(Debug, Default)]
-pub(crate) struct Pace(Option<Instant>);
+pub(crate) struct RateLimiter(Option<Instant>);
 
-impl Pace {
+impl RateLimiter {
     /// Counts a use that is paid back after `cost`; all uses together are paid back after `most` at
     /// the latest, so that a flood is forgotten that long after its end.
     pub(crate) fn spend(&mut self, cost: Duration, most: Duration) {
@@ -37,9 +37,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_used_is_paid_back_and_rest_does_not_add_up() {
+    async fn used_time_is_repaid_and_idle_time_does_not_accumulate() {
         let second = Duration::from_secs(1);
-        let mut pace = Pace::default();
+        let mut pace = RateLimiter::default();
         tokio::time::advance(60 * second).await;
         assert_eq!(pace.ahead(Duration::ZERO), Duration::ZERO);
         pace.spend(3 * second, 60 * second);

@@ -21,11 +21,11 @@ const FILE: &str = "installed.mark";
 
 /// Where the note of a node is.
 #[derive(Clone, Debug)]
-pub(crate) struct Installed {
+pub(crate) struct InstallMarker {
     directory: PathBuf,
 }
 
-impl Installed {
+impl InstallMarker {
     /// Returns the note in this directory of a node.
     pub(crate) fn new(directory: &Path) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Installed {
         }
         tracing::info!(
             log_index = applied.index,
-            "the log goes on after a snapshot that was installed"
+            "the log continues after the installed snapshot"
         );
         let (done, told) = mpsc::sync_channel(1);
         log.purge(
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_a_snapshot_has_overtaken_goes_on_after_it_and_a_short_one_stays_short() {
+    fn a_short_log_continues_only_after_the_snapshot_installed() {
         let directory = tempfile::tempdir().unwrap();
         let open = || SegmentLog::open(&directory.path().join("log"), Options::default()).unwrap();
         let log = open();
@@ -114,7 +114,7 @@ mod tests {
             .unwrap();
         written.recv().unwrap();
 
-        let installed = Installed::new(directory.path());
+        let installed = InstallMarker::new(directory.path());
         let last = |log: &SegmentLog| log.state().last.map(|last| last.index);
         // No snapshot was installed: this log has lost something.
         installed.tell(&log, Some(id(2, 9))).unwrap();

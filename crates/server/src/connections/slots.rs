@@ -25,8 +25,8 @@ use super::{
 /// Number of the oldest connections of an address that are considered for displacement.
 const LOOKED_AT: usize = 64;
 
-/// Places of a port; see the head of this file.
-pub(crate) struct Places {
+/// Connection slots of a port; see the head of this file.
+pub(crate) struct ConnectionSlots {
     capacity: Capacity,
     /// Maximum number of bytes that may wait for all connections together.
     held_max: u64,
@@ -43,8 +43,8 @@ struct Inner {
     /// All open connections, including those that are about to close.
     open: BTreeMap<u64, Arc<Connection>>,
     /// Connections whose caller is not known and that are not about to close.
-    strangers: BTreeMap<Address, BTreeSet<u64>>,
-    strangers_count: usize,
+    unauthenticated: BTreeMap<Address, BTreeSet<u64>>,
+    unauthenticated_count: usize,
     members: BTreeSet<Address>,
 }
 
@@ -53,8 +53,8 @@ struct Inner {
 pub(crate) struct Counts {
     pub(crate) open: u64,
     pub(crate) open_max: u64,
-    pub(crate) strangers: u64,
-    pub(crate) strangers_max: u64,
+    pub(crate) unauthenticated: u64,
+    pub(crate) unauthenticated_max: u64,
     pub(crate) taken: u64,
     pub(crate) held_bytes: u64,
     pub(crate) held_bytes_max: u64,
@@ -62,22 +62,22 @@ pub(crate) struct Counts {
     pub(crate) cut: Vec<(&'static str, u64)>,
 }
 
-/// A place; released when dropped.
-pub(crate) struct Place {
-    places: Arc<Places>,
+/// A connection slot; released when dropped.
+pub(crate) struct ConnectionSlot {
+    places: Arc<ConnectionSlots>,
     pub(crate) connection: Arc<Connection>,
 }
 
 /// Result of looking for a place for a newcomer.
 enum Found {
-    Place(Arc<Connection>),
+    Slot(Arc<Connection>),
     /// A place is free after a connection has closed.
     Soon,
     /// All places are taken by callers with calls under way.
     None,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(crate) fn new(capacity: Capacity, held_max: u64) -> Arc<Self> {
         Arc::new(Self {
             capacity,
@@ -96,13 +96,13 @@ impl Places {
     }
 
     /// Waits for a place, if there can be one; returns `None` if the newcomer is refused.
-    pub(crate) async fn take(self: &Arc<Self>, from: SocketAddr) -> Option<Place> {
+    pub(crate) async fn take(self: &Arc<Self>, from: SocketAddr) -> Option<ConnectionSlot> {
         loop {
             let freed = self.freed.notified();
             match self.find(from) {
-                Found::Place(connection) => {
+                Found::Slot(connection) => {
                     self.taken.fetch_add(1, Ordering::Relaxed);
-                    return Some(Place {
+                    return Some(ConnectionSlot {
                         places: self.clone(),
                         connection,
                     });
@@ -120,15 +120,15 @@ impl Places {
         let mut inner = self.lock();
         let address = Address::of(from.ip());
         let most = match inner.members.contains(&address) {
-            true => self.capacity.strangers,
-            false => self.capacity.strangers - self.capacity.kept,
+            true => self.capacity.unauthenticated,
+            false => self.capacity.unauthenticated - self.capacity.kept,
         };
         let competing = match inner.members.contains(&address) {
-            true => inner.strangers_count,
+            true => inner.unauthenticated_count,
             // Connections of members count for themselves.
-            false => inner.strangers_of_others(),
+            false => inner.unauthenticated_of_others(),
         };
-        if competing >= most && !inner.displace_stranger(address) {
+        if competing >= most && !inner.displace_unauthenticated(address) {
             // All candidates wait for their turn to begin a handshake, which comes at a limited
             // rate.
             return Found::Soon;
@@ -136,7 +136,7 @@ impl Places {
         if inner.open.len() >= self.capacity.all {
             let leaving = inner.open.len() - inner.staying();
             let displaced =
-                leaving > 0 || inner.displace_stranger(address) || inner.displace_idle();
+                leaving > 0 || inner.displace_unauthenticated(address) || inner.displace_idle();
             return match displaced {
                 true => Found::Soon,
                 false => Found::None,
@@ -146,15 +146,19 @@ impl Places {
         let number = inner.number_last;
         let connection = Arc::new(Connection::new(number, from, self.held.clone()));
         inner.open.insert(number, connection.clone());
-        inner.strangers.entry(address).or_default().insert(number);
-        inner.strangers_count += 1;
-        Found::Place(connection)
+        inner
+            .unauthenticated
+            .entry(address)
+            .or_default()
+            .insert(number);
+        inner.unauthenticated_count += 1;
+        Found::Slot(connection)
     }
 
     /// Records that the caller of a connection is known now.
     pub(crate) fn know(&self, connection: &Connection) {
         if connection.know() {
-            self.lock().forget_stranger(connection);
+            self.lock().forget_unauthenticated(connection);
             // A newcomer that waits for a place of an unknown caller can have this one.
             self.freed.notify_one();
         }
@@ -187,8 +191,8 @@ impl Places {
         Counts {
             open: count(inner.open.len()),
             open_max: count(self.capacity.all),
-            strangers: count(inner.strangers_count),
-            strangers_max: count(self.capacity.strangers),
+            unauthenticated: count(inner.unauthenticated_count),
+            unauthenticated_max: count(self.capacity.unauthenticated),
             taken: self.taken.load(Ordering::Relaxed),
             held_bytes: u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(0),
             held_bytes_max: self.held_max,
@@ -208,42 +212,45 @@ impl Inner {
     /// Returns the number of connections that are not about to close.
     fn staying(&self) -> usize {
         let known = self.open.values().filter(|open| open.is_known());
-        self.strangers_count + known.filter(|open| !open.is_cut()).count()
+        self.unauthenticated_count + known.filter(|open| !open.is_cut()).count()
     }
 
-    fn strangers_of_others(&self) -> usize {
-        let of_members = self.members.iter().filter_map(|at| self.strangers.get(at));
-        self.strangers_count - of_members.map(BTreeSet::len).sum::<usize>()
+    fn unauthenticated_of_others(&self) -> usize {
+        let of_members = self
+            .members
+            .iter()
+            .filter_map(|at| self.unauthenticated.get(at));
+        self.unauthenticated_count - of_members.map(BTreeSet::len).sum::<usize>()
     }
 
-    fn forget_stranger(&mut self, connection: &Connection) {
-        if let Some(of) = self.strangers.get_mut(&connection.address)
+    fn forget_unauthenticated(&mut self, connection: &Connection) {
+        if let Some(of) = self.unauthenticated.get_mut(&connection.address)
             && of.remove(&connection.number)
         {
-            self.strangers_count -= 1;
+            self.unauthenticated_count -= 1;
             if of.is_empty() {
-                self.strangers.remove(&connection.address);
+                self.unauthenticated.remove(&connection.address);
             }
         }
     }
 
     /// Cuts a connection of an unknown caller to make room for a newcomer; returns whether there
     /// was one.
-    fn displace_stranger(&mut self, newcomer: Address) -> bool {
+    fn displace_unauthenticated(&mut self, newcomer: Address) -> bool {
         let for_member = self.members.contains(&newcomer);
-        let candidates = self.strangers.iter().filter(|(address, _)| {
+        let candidates = self.unauthenticated.iter().filter(|(address, _)| {
             // Only a member displaces members.
             for_member || !self.members.contains(address)
         });
         let mut by_size: Vec<_> = candidates.map(|(at, of)| (of.len(), *at)).collect();
         by_size.sort_unstable_by(|one, other| other.cmp(one));
         for (_, address) in by_size {
-            let oldest = self.strangers[&address].iter().take(LOOKED_AT);
+            let oldest = self.unauthenticated[&address].iter().take(LOOKED_AT);
             let oldest = oldest.filter_map(|number| self.open.get(number));
             let first = oldest.min_by_key(|open| open.stage());
             let can_go = first.filter(|open| open.stage() != Stage::Waiting).cloned();
             if let Some(goes) = can_go {
-                self.forget_stranger(&goes);
+                self.forget_unauthenticated(&goes);
                 goes.cut(Cut::Displaced);
                 return true;
             }
@@ -265,16 +272,16 @@ impl Inner {
     }
 }
 
-impl Place {
-    pub(crate) fn places(&self) -> &Arc<Places> {
+impl ConnectionSlot {
+    pub(crate) fn places(&self) -> &Arc<ConnectionSlots> {
         &self.places
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut inner = self.places.lock();
-        inner.forget_stranger(&self.connection);
+        inner.forget_unauthenticated(&self.connection);
         inner.open.remove(&self.connection.number);
         drop(inner);
         self.places.freed.notify_one();
@@ -285,25 +292,25 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn places(all: usize, strangers: usize, kept: usize) -> Arc<Places> {
+    fn places(all: usize, unauthenticated: usize, kept: usize) -> Arc<ConnectionSlots> {
         let capacity = Capacity {
             all,
-            strangers,
+            unauthenticated,
             kept,
         };
-        Places::new(capacity, 200)
+        ConnectionSlots::new(capacity, 200)
     }
 
     fn from(host: u8) -> SocketAddr {
         ([10, 0, 0, host], 1).into()
     }
 
-    async fn take(places: &Arc<Places>, host: u8) -> Place {
+    async fn take(places: &Arc<ConnectionSlots>, host: u8) -> ConnectionSlot {
         places.take(from(host)).await.expect("there is a place")
     }
 
     #[tokio::test]
-    async fn a_flood_displaces_itself_and_an_honest_newcomer_keeps_his_place() {
+    async fn a_flood_displaces_itself_but_no_honest_newcomer() {
         let places = places(100, 8, 0);
         let mut flood = Vec::new();
         for _ in 0..8 {
@@ -316,11 +323,11 @@ mod tests {
             flood.push(take(&places, 66).await);
         }
         assert!(!honest.connection.is_cut());
-        assert_eq!(places.counts().strangers, 8);
+        assert_eq!(places.counts().unauthenticated, 8);
     }
 
     #[tokio::test]
-    async fn what_has_sent_nothing_goes_before_what_has() {
+    async fn silent_connections_are_displaced_before_active_connections() {
         let places = places(100, 4, 0);
         let spoke = take(&places, 1).await;
         spoke.connection.enter(Stage::Idle);
@@ -336,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_displaces_a_member_whose_places_are_kept() {
+    async fn reserved_connections_of_a_member_are_never_displaced() {
         let places = places(100, 8, 4);
         places.keep_for([from(1).ip()]);
         let member = [take(&places, 1).await, take(&places, 1).await];
@@ -346,11 +353,11 @@ mod tests {
         }
         assert!(member.iter().all(|member| !member.connection.is_cut()));
         let counts = places.counts();
-        assert_eq!(counts.strangers, 4 + 2, "{counts:?}");
+        assert_eq!(counts.unauthenticated, 4 + 2, "{counts:?}");
     }
 
     #[tokio::test]
-    async fn known_callers_at_work_are_never_displaced_and_idle_ones_are() {
+    async fn known_callers_are_displaced_only_when_idle() {
         let places = places(4, 4, 0);
         let mut known = Vec::new();
         for _ in 0..4 {
@@ -372,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_connection_that_holds_most_goes_when_memory_runs_out() {
+    async fn the_connection_holding_most_is_cut_when_memory_runs_out() {
         let places = places(100, 8, 0);
         let held = [take(&places, 1).await, take(&places, 2).await];
         held[0].connection.hold(10, false);

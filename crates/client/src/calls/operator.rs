@@ -128,11 +128,11 @@ impl Client {
         self.ask(request).await
     }
 
-    /// Begins an exchange of the cluster's secret, and returns its progress. Repeating the request
+    /// Begins a rotation of the cluster's secret, and returns its progress. Repeating the request
     /// is safe: the exchange with this number is begun once.
     ///
     /// # Errors
-    /// [`CallError`]; `NOT_AN_OPERATOR`, `MEMBERS_UNREACHABLE`, `EXCHANGE_INVALID`.
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `MEMBERS_UNREACHABLE`, `ROTATION_INVALID`.
     pub async fn rotate_secret(
         &self,
         request: v1::RotateSecretRequest,

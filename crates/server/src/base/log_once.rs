@@ -17,27 +17,27 @@ const LINES_MAX: usize = 256;
 
 /// What the log has named, and when.
 #[derive(Debug)]
-pub(crate) struct Told<K = u64>(Mutex<BTreeMap<K, Instant>>);
+pub(crate) struct LogOnce<K = u64>(Mutex<BTreeMap<K, Instant>>);
 
-impl<K> Default for Told<K> {
+impl<K> Default for LogOnce<K> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Ord> Told<K> {
+impl<K: Ord> LogOnce<K> {
     /// Returns whether the log has not named this key for a while, and records that it does so now.
-    pub(crate) fn is_news(&self, who: K) -> bool {
+    pub(crate) fn should_log(&self, key: K) -> bool {
         let now = Instant::now();
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= LINES_MAX {
-            told.retain(|_, at| now.duration_since(*at) < KNOWN);
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() >= LINES_MAX {
+            logged.retain(|_, at| now.duration_since(*at) < KNOWN);
         }
         let is_known = |at: &Instant| now.duration_since(*at) < KNOWN;
-        if told.get(&who).is_some_and(is_known) || told.len() >= LINES_MAX {
+        if logged.get(&key).is_some_and(is_known) || logged.len() >= LINES_MAX {
             return false;
         }
-        told.insert(who, now);
+        logged.insert(key, now);
         true
     }
 }
@@ -47,17 +47,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_is_told_once_in_a_while() {
-        let told = Told::default();
-        assert!(told.is_news(1) && told.is_news(2));
-        assert!(!told.is_news(1) && !told.is_news(2));
+    async fn each_key_is_logged_once_per_interval() {
+        let logged = LogOnce::default();
+        assert!(logged.should_log(1) && logged.should_log(2));
+        assert!(!logged.should_log(1) && !logged.should_log(2));
         tokio::time::advance(KNOWN).await;
-        assert!(told.is_news(1));
+        assert!(logged.should_log(1));
         let others = 10..10 + 2 * LINES_MAX as u64;
-        let lines = others.filter(|other| told.is_news(*other)).count();
+        let lines = others.filter(|other| logged.should_log(*other)).count();
         assert_eq!(lines, LINES_MAX - 1);
         tokio::time::advance(KNOWN).await;
-        assert!(told.is_news(10_000));
-        assert_eq!(told.0.lock().unwrap().len(), 1);
+        assert!(logged.should_log(10_000));
+        assert_eq!(logged.0.lock().unwrap().len(), 1);
     }
 }

@@ -18,7 +18,7 @@ use rustls::{
 
 /// Hosts and certificates of the nodes that the application has named.
 #[derive(Debug, Default)]
-pub(crate) struct Vouched {
+pub(crate) struct TrustedHosts {
     hosts: Mutex<BTreeSet<String>>,
     certificates: Mutex<Vec<CertificateDer<'static>>>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Vouched {
 /// now and then.
 const CERTIFICATES_MAX: usize = 16;
 
-impl Vouched {
+impl TrustedHosts {
     /// Records that the application has named this `host:port`.
     pub(crate) fn name(&self, address: &str) {
         if let Some((host, _)) = address.rsplit_once(':') {
@@ -84,27 +84,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_learned_node_is_asked_only_where_a_named_one_has_a_certificate_for() {
+    fn learned_nodes_must_be_covered_by_a_named_nodes_certificate() {
         let key = rcgen::KeyPair::generate().unwrap();
         let names = ["chat.example", "*.nodes.example", "10.0.0.7"].map(str::to_owned);
         let wanted = rcgen::CertificateParams::new(names).unwrap();
         let certificate = wanted.self_signed(&key).unwrap().der().clone();
-        let vouched = Vouched::default();
-        vouched.name("chat.example:7400");
+        let trusted_hosts = TrustedHosts::default();
+        trusted_hosts.name("chat.example:7400");
         assert!(
-            vouched.covers("CHAT.example:7401"),
+            trusted_hosts.covers("CHAT.example:7401"),
             "another port of the same"
         );
         let elsewhere = ["a.nodes.example:1", "10.0.0.7:1"];
         for address in elsewhere {
             assert!(
-                !vouched.covers(address),
+                !trusted_hosts.covers(address),
                 "{address} before a certificate was seen"
             );
         }
-        vouched.note(Some(&[certificate]));
+        trusted_hosts.note(Some(&[certificate]));
         for address in elsewhere {
-            assert!(vouched.covers(address), "{address}");
+            assert!(trusted_hosts.covers(address), "{address}");
         }
         for address in [
             "evil.example:1",
@@ -113,14 +113,17 @@ mod tests {
             "",
             "x",
         ] {
-            assert!(!vouched.covers(address), "{address}");
+            assert!(!trusted_hosts.covers(address), "{address}");
         }
         for _ in 0..2 * CERTIFICATES_MAX {
             let own = rcgen::KeyPair::generate().unwrap();
             let other = rcgen::CertificateParams::new(vec!["other.example".to_owned()]);
             let other = other.unwrap().self_signed(&own).unwrap();
-            vouched.note(Some(&[other.der().clone()]));
+            trusted_hosts.note(Some(&[other.der().clone()]));
         }
-        assert_eq!(vouched.certificates.lock().unwrap().len(), CERTIFICATES_MAX);
+        assert_eq!(
+            trusted_hosts.certificates.lock().unwrap().len(),
+            CERTIFICATES_MAX
+        );
     }
 }
