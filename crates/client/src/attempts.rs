@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     CallError, RequestKey, nodes::Node, numbers::TakenNumber, random, retry_decision::Failure,
-    rpc::Kind,
+    rpc::Kind, trust::Distrust,
 };
 
 /// The first wait between two attempts; each further one is twice as long.
@@ -49,6 +49,7 @@ pub(crate) struct Attempts {
     /// greatest number.
     pub(crate) number_refused: Option<(Reason, u64)>,
     pub(crate) last: String,
+    distrust: Option<Distrust>,
 }
 
 impl Attempts {
@@ -63,6 +64,7 @@ impl Attempts {
             maybe_done: false,
             number_refused: None,
             last: "there was no time to try".to_owned(),
+            distrust: None,
         }
     }
 
@@ -94,6 +96,7 @@ impl Attempts {
     pub(crate) fn note(&mut self, failure: &Failure, had_time: bool) {
         if had_time || self.count == 1 || !matches!(failure, Failure::Silent) {
             self.last = failure.to_string();
+            self.distrust = failure.distrust();
         }
     }
 
@@ -129,6 +132,7 @@ impl Attempts {
         }
         CallError::NotDone {
             sentence: self.last.clone(),
+            distrust: self.distrust,
             attempts: self.count,
             waited: self.started.elapsed(),
             nodes: self.nodes.clone(),

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use conclave_wire::Reason;
 
+use crate::trust::Distrust;
+
 /// Names one request of a session: the same key on a retry means the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestKey {
@@ -46,6 +48,8 @@ pub enum CallError {
     NotDone {
         /// Cause of the last attempt's failure.
         sentence: String,
+        /// Why the certificate of the node was not accepted, if that is the cause.
+        distrust: Option<Distrust>,
         /// Number of attempts.
         attempts: u32,
         /// Time since the call began.

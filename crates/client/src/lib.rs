@@ -105,8 +105,7 @@ pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,
 };
 pub use trust::{
-    ANOTHER_AUTHORITY, Authority, FetchError, NOT_PROVEN, NOT_VALID_NOW, NoAuthority, NoRoots,
-    Roots, fetch_authority, is_loopback,
+    Authority, Distrust, FetchError, NoAuthority, NoRoots, Roots, fetch_authority, is_loopback,
 };
 
 /// Freshness of the answer to a read.

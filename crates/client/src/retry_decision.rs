@@ -3,12 +3,12 @@
 //! Always true: a failure counts as "certainly not done" only if the request never left this
 //! machine or a node says that it refused it before executing it.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, io, time::Duration};
 
 use conclave_wire::{Problem, Reason};
 use tonic::{Code, ConnectError, Status};
 
-use crate::rpc::Kind;
+use crate::{rpc::Kind, trust::Distrust};
 
 /// Wait before a cluster without space is asked again: its nodes check the space every second.
 const NO_SPACE_WAIT: Duration = Duration::from_secs(1);
@@ -19,7 +19,11 @@ pub(crate) enum Failure {
     /// A node reports a problem.
     Problem(Problem),
     /// The connection failed: the request was never sent.
-    NotConnected(String),
+    NotConnected {
+        cause: String,
+        /// `Some`: the node was reached and its certificate was not accepted.
+        distrust: Option<Distrust>,
+    },
     /// The connection broke, or a program that is no node answered.
     Lost(String),
     /// The node did not answer in time.
@@ -58,7 +62,7 @@ impl Failure {
         let mut cause = status.source();
         while let Some(error) = cause {
             if error.is::<ConnectError>() {
-                return Self::NotConnected(innermost(error));
+                return Self::not_connected(error);
             }
             cause = error.source();
         }
@@ -68,6 +72,24 @@ impl Failure {
             return Self::Silent;
         }
         Self::Lost(status.message().to_owned())
+    }
+
+    fn not_connected(error: &(dyn Error + 'static)) -> Self {
+        let error = innermost(error);
+        // What is inside an error of I/O is not its source.
+        let inside = error.downcast_ref().and_then(io::Error::get_ref);
+        Self::NotConnected {
+            cause: error.to_string(),
+            distrust: inside.and_then(|inside| inside.downcast_ref()).copied(),
+        }
+    }
+
+    /// Returns why the certificate of the node was not accepted, if that is the failure.
+    pub(crate) fn distrust(&self) -> Option<Distrust> {
+        match self {
+            Self::NotConnected { distrust, .. } => *distrust,
+            Self::Problem(_) | Self::Lost(_) | Self::Silent => None,
+        }
     }
 
     /// Returns the reason and the session's greatest number, if this request's number is wrong.
@@ -87,7 +109,7 @@ impl Failure {
     pub(crate) fn next(self, kind: Kind, maybe_done: bool) -> RetryDecision {
         let problem = match self {
             Self::Problem(problem) => problem,
-            Self::NotConnected(_) => return elsewhere(false, true),
+            Self::NotConnected { .. } => return elsewhere(false, true),
             Self::Lost(_) | Self::Silent => return elsewhere(true, true),
         };
         match problem {
@@ -144,7 +166,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Problem(problem) => problem.fmt(f),
-            Self::NotConnected(cause) => write!(f, "cannot connect: {cause}"),
+            Self::NotConnected { cause, .. } => write!(f, "cannot connect: {cause}"),
             Self::Lost(cause) => write!(f, "the connection was lost: {cause}"),
             Self::Silent => f.write_str("the node did not answer in time"),
         }
@@ -156,12 +178,11 @@ fn elsewhere(maybe_done: bool, wait: bool) -> RetryDecision {
 }
 
 /// Returns the innermost cause, the only one that is specific: "connection refused".
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut error = error;
+fn innermost<'e>(mut error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    error
 }
 
 #[cfg(test)]
@@ -277,7 +298,10 @@ mod tests {
             (problem(Problem::CutOff), Kind::Read, false, at_once()),
             (Failure::Lost("reset".into()), Kind::Numbered, false, DOUBT),
             (
-                Failure::NotConnected("refused".into()),
+                Failure::NotConnected {
+                    cause: "refused".into(),
+                    distrust: None,
+                },
                 Kind::Numbered,
                 false,
                 DOOR,

@@ -274,11 +274,11 @@ async fn connect(
 ) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
     let stream = reach(&uri).await?;
     let (name, foreign) = match name {
-        Some(name) => (name, ANOTHER_AUTHORITY),
+        Some(name) => (name, Distrust::AnotherAuthority),
         None => {
             let host = uri.host().and_then(name_of_host);
             let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
-            (host.ok_or_else(invalid)?, NOT_PROVEN)
+            (host.ok_or_else(invalid)?, Distrust::NotProven)
         }
     };
     let shaken = connector.connect(name, stream).await;
@@ -301,10 +301,10 @@ async fn reach_at(address: &str) -> io::Result<TcpStream> {
     reach(&uri).await
 }
 
-/// Puts a failed handshake into words; `foreign` is the sentence for a peer that is not of the
+/// Puts a failed handshake into words; `foreign` is the reason for a peer that is not of the
 /// cluster.
-fn in_words(error: io::Error, foreign: &'static str) -> io::Error {
-    let sentence = match tls_error(&error) {
+fn in_words(error: io::Error, foreign: Distrust) -> io::Error {
+    let distrust = match tls_error(&error) {
         Some(TlsError::InvalidCertificate(
             CertificateError::UnknownIssuer
             | CertificateError::BadSignature
@@ -316,22 +316,29 @@ fn in_words(error: io::Error, foreign: &'static str) -> io::Error {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. },
-        )) => NOT_VALID_NOW,
-        Some(TlsError::InvalidMessage(_)) => "the node does not speak TLS any more",
+        )) => Distrust::NotValidNow,
+        Some(TlsError::InvalidMessage(_)) => {
+            let sentence = "the node does not speak TLS any more";
+            return io::Error::new(io::ErrorKind::InvalidData, sentence);
+        }
         Some(_) | None => return error,
     };
-    io::Error::new(io::ErrorKind::InvalidData, sentence)
+    io::Error::new(io::ErrorKind::InvalidData, distrust)
 }
 
-/// Sentence for a peer that is not of the known cluster.
-pub const ANOTHER_AUTHORITY: &str =
-    "the cluster presents another certificate authority than the one that is known";
-/// Sentence for a node whose certificate has expired, or is not valid yet.
-pub const NOT_VALID_NOW: &str =
-    "the certificate of the node is not valid now, if the clock of this machine is right";
-/// Sentence for a peer for which the given authorities do not vouch.
-pub const NOT_PROVEN: &str =
-    "the node has no certificate for its name by one of the given authorities";
+/// The reason why the certificate of a node is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// Another authority than that of the known cluster has signed it.
+    #[error("the cluster presents another certificate authority than the one that is known")]
+    AnotherAuthority,
+    /// It has expired, or is not valid yet.
+    #[error("the certificate of the node is not valid now, if the clock of this machine is right")]
+    NotValidNow,
+    /// None of the given authorities has signed it for the name of the node.
+    #[error("the node has no certificate for its name by one of the given authorities")]
+    NotProven,
+}
 
 #[cfg(test)]
 mod tests {

@@ -79,7 +79,7 @@ impl Client {
         match self.attempt(&node, request, limit).await {
             Ok(answer) => Ok(answer),
             Err(failure) => {
-                attempts.last = failure.to_string();
+                attempts.note(&failure, true);
                 Err(match failure.next(Kind::Read, false) {
                     RetryDecision::Refused { reason, sentence } => {
                         CallError::Refused { reason, sentence }

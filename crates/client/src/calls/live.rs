@@ -58,7 +58,7 @@ impl Client {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        attempts.last = failure.to_string();
+        attempts.note(&failure, true);
         Err(match failure.next(R::KIND, false) {
             RetryDecision::Refused { reason, sentence } => CallError::Refused { reason, sentence },
             RetryDecision::LogIn { sentence } => CallError::SessionExpired {

@@ -136,6 +136,7 @@ impl Events {
                 None => {
                     self.ended = Some(CallError::NotDone {
                         sentence: "the runtime of the stream has ended".to_owned(),
+                        distrust: None,
                         attempts: 0,
                         waited: Duration::ZERO,
                         nodes: Vec::new(),

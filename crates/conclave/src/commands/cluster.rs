@@ -10,7 +10,7 @@ mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use conclave_client::{ANOTHER_AUTHORITY, CallError, NOT_PROVEN, NOT_VALID_NOW, v1};
+use conclave_client::{CallError, v1};
 use serde_json::{Value, json};
 
 use catching_up::{Transfer, transfers};
@@ -116,9 +116,7 @@ fn untrusted(
         .iter()
         .filter_map(|(_, answer)| answer.as_ref().err());
     let of_trust = |error: &&CallError| match error {
-        CallError::NotDone { sentence, .. } => [ANOTHER_AUTHORITY, NOT_PROVEN, NOT_VALID_NOW]
-            .iter()
-            .any(|known| sentence.contains(known)),
+        CallError::NotDone { distrust, .. } => distrust.is_some(),
         _ => false,
     };
     errors.into_iter().find(of_trust).map(CommandError::from)
@@ -374,6 +372,8 @@ fn port(port: &v1::PortStatus) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use conclave_client::Distrust;
+
     use super::*;
 
     fn status(up: u32, quorum: bool, tolerates: u32) -> v1::GetClusterStatusResponse {
@@ -403,6 +403,7 @@ mod tests {
     fn the_status_with_the_most_reachable_voters_is_shown() {
         let unreachable = CallError::NotDone {
             sentence: String::new(),
+            distrust: None,
             attempts: 1,
             waited: std::time::Duration::ZERO,
             nodes: Vec::new(),
@@ -419,15 +420,16 @@ mod tests {
 
     #[test]
     fn an_expired_certificate_is_not_reported_as_a_down_node() {
-        let not_done = |sentence: &str| CallError::NotDone {
-            sentence: sentence.to_owned(),
+        let not_done = |distrust: Option<Distrust>| CallError::NotDone {
+            sentence: "cannot connect".to_owned(),
+            distrust,
             attempts: 1,
             waited: std::time::Duration::ZERO,
             nodes: vec!["a:1".to_owned()],
         };
         let answer = |error| ("a:1".to_owned(), Err(error));
-        let expired = format!("cannot connect: {NOT_VALID_NOW}");
-        let answers = vec![answer(not_done("refused")), answer(not_done(&expired))];
+        let expired = Some(Distrust::NotValidNow);
+        let answers = vec![answer(not_done(None)), answer(not_done(expired))];
         let told = untrusted(&answers).unwrap().to_string();
         assert!(told.contains("not valid now"), "{told}");
         assert!(untrusted(&answers[..1]).is_none());
