@@ -39,6 +39,7 @@
 //! process.
 
 mod child;
+mod error;
 mod ports;
 mod start;
 
@@ -53,9 +54,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_client::{
-    Authority, BuildError, Builder, CallError, Client, Fingerprint, OperatorCredential, v1,
-};
+use conclave_client::{Authority, Builder, CallError, Client, Fingerprint, OperatorCredential, v1};
 use conclave_server::{ClusterSecret, OPERATOR_FILE};
 use futures::future::join_all;
 use tokio::{
@@ -64,6 +63,8 @@ use tokio::{
 };
 
 use child::{Node, Phase};
+pub use error::ClusterError;
+use error::{file, process};
 pub use ports::{NODES_MAX, Ports};
 
 /// Longest time until a process listens: it reads its log first, which may be large.
@@ -108,62 +109,6 @@ pub enum Bootstrap {
     /// The initial members find each other: none listens before all have started for the first
     /// time.
     Discovery,
-}
-
-/// A local cluster cannot do what the caller asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// A process cannot be started, stopped or waited for.
-    #[error("node {node}: cannot {act} its process: {source}")]
-    Process {
-        /// Number of the node.
-        node: u64,
-        /// What was tried.
-        act: &'static str,
-        /// Reason of the system.
-        source: io::Error,
-    },
-    /// A file or directory cannot be used.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Path of the file.
-        path: PathBuf,
-        /// Reason of the system.
-        source: io::Error,
-    },
-    /// A node ended before it listened.
-    #[error("node {node} exited during its start: {reason}")]
-    Ended {
-        /// Number of the node.
-        node: u64,
-        /// The error that the node has printed.
-        reason: String,
-    },
-    /// A node did not listen in time.
-    #[error("node {node} did not listen within {} s", limit.as_secs())]
-    Silent {
-        /// Number of the node.
-        node: u64,
-        /// Time that the node had.
-        limit: Duration,
-    },
-    /// The cluster did not serve in time.
-    #[error("the cluster was not ready within {} s: {last}", limit.as_secs())]
-    NotReady {
-        /// Time that the cluster had.
-        limit: Duration,
-        /// What was missing at the last look.
-        last: String,
-    },
-    /// No ports are left for a throw-away cluster.
-    #[error("no {nodes} pairs of free ports were found")]
-    NoPorts {
-        /// Number of nodes that need ports.
-        nodes: u64,
-    },
-    /// An address of the cluster is invalid.
-    #[error(transparent)]
-    Client(#[from] BuildError),
 }
 
 /// A cluster of child processes. Nodes are numbered from 1.
@@ -507,13 +452,4 @@ fn authority(directory: &Path) -> Result<Authority, ClusterError> {
     let damaged = || file(&path)(io::Error::from(io::ErrorKind::InvalidData));
     let secret = ClusterSecret::from_text(&text).map_err(|_| damaged())?;
     Authority::from_der(secret.authority()).map_err(|_| damaged())
-}
-
-fn process(node: u64, act: &'static str) -> impl FnOnce(io::Error) -> ClusterError {
-    move |source| ClusterError::Process { node, act, source }
-}
-
-fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError {
-    let path = path.to_owned();
-    move |source| ClusterError::File { path, source }
 }

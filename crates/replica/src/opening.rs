@@ -1,4 +1,4 @@
-//! Opens what a replica needs beside the engine, and ends it again if the engine does not start.
+//! Opens what a replica needs beside the engine, and closes it again if the engine does not start.
 //!
 //! Always true: after a failed start no file is open any more, and damage that was found meanwhile
 //! is the reason that is given.
@@ -6,50 +6,132 @@
 use std::{sync::Arc, thread};
 
 use conclave_storage::{
-    log::{LogStore as _, SegmentLog},
+    log::{self, LogStore as _, SegmentLog},
     search::Search,
-    state::{Reader, State},
+    state::{self, Reader, State},
 };
-use tokio::task::spawn_blocking;
+use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
-    Config, StartError,
-    apply::StateMachine,
-    health::damage::{disk_failure, found},
+    Codec, Config, Listener, StartError,
+    apply::{Observers, StateMachine},
+    clocks::Clocks,
+    health::damage::{disk_failure, found, log_has_all},
+    log::store::Log,
+    snapshot::{install_marker::InstallMarker, offer, store::SnapshotStore},
 };
 
+/// The open parts of a replica whose engine does not run yet.
+pub(crate) struct Opened {
+    pub(crate) log: Arc<SegmentLog>,
+    /// The engine's view of the log.
+    pub(crate) log_view: Log,
+    pub(crate) reader: Reader,
+    /// Index of the last entry that is in the database.
+    pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) store: SnapshotStore,
+    pub(crate) search: Search,
+    pub(crate) clocks: Clocks,
+    pub(crate) machine: StateMachine,
+    /// The thread that applies entries.
+    pub(crate) writer: thread::JoinHandle<()>,
+}
+
+impl Opened {
+    /// Opens log and state, and starts the state machine over them. `listener` hears what is
+    /// applied from now on.
+    pub(crate) fn open(
+        config: &Config,
+        codec: &Arc<dyn Codec>,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Self, StartError> {
+        let (log, state) = open_pair(config)?;
+        let reader = state.reader();
+        let last = state.applied().last.map_or(0, |last| last.index);
+        let (applied_tx, applied) = watch::channel(last);
+        let snapshots = offer::directory(&config.data);
+        offer::clean_directory(&snapshots)?;
+        let store = SnapshotStore::new(&snapshots);
+        let search = start_search(config, &log, &reader)?;
+        let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
+        let observers = Observers {
+            applied: applied_tx,
+            listener,
+            search: search.clone(),
+            clocks: clocks.clone(),
+        };
+        let log_view = Log::new(log.clone(), codec.clone());
+        let synced = log_view.synced();
+        let installed = InstallMarker::new(&config.data);
+        let (machine, writer) = StateMachine::start(
+            state,
+            codec.clone(),
+            store.clone(),
+            observers,
+            synced,
+            installed,
+        )?;
+        Ok(Self {
+            log,
+            log_view,
+            reader,
+            applied,
+            store,
+            search,
+            clocks,
+            machine,
+            writer,
+        })
+    }
+
+    /// Ends what was started, so that nothing has the files open any more, and returns the reason:
+    /// the damage that was found meanwhile, or else `error`.
+    pub(crate) async fn close(self, error: StartError) -> StartError {
+        let Self {
+            log,
+            reader,
+            machine,
+            writer,
+            ..
+        } = self;
+        let found = found(&log, &reader).map(StartError::Damaged);
+        let found = found.or_else(|| disk_failure(&log, &reader).map(StartError::Disk));
+        machine.stop();
+        let joined = spawn_blocking(move || {
+            log.close();
+            writer.join()
+        });
+        if !matches!(joined.await, Ok(Ok(()))) {
+            tracing::error!("a thread of the replica has panicked");
+        }
+        found.unwrap_or(error)
+    }
+}
+
+/// Opens log and state, which must belong together.
+fn open_pair(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
+    let options = log::Options {
+        sync: config.sync,
+        ..log::Options::default()
+    };
+    let log = SegmentLog::open(&config.data.join("log"), options)?;
+    let state = State::open(&config.data, state::Options::default());
+    let state = state.map_err(|source| StartError::State {
+        source,
+        log_has_all: log_has_all(&log),
+    })?;
+    InstallMarker::new(&config.data).tell(&log, state.applied().last)?;
+    check_pair(&log, &state)?;
+    Ok((Arc::new(log), state))
+}
+
 /// Starts the search, which reads the state.
-pub(crate) fn start_search(
-    config: &Config,
-    log: &SegmentLog,
-    reader: &Reader,
-) -> Result<Search, StartError> {
+fn start_search(config: &Config, log: &SegmentLog, reader: &Reader) -> Result<Search, StartError> {
     let started = Search::start(&config.data, reader.clone());
     started.map_err(|error| match found(log, reader) {
         Some(damage) => StartError::Damaged(damage),
         None => error.into(),
     })
-}
-
-/// Ends what was started, so that nothing has the files open any more, and returns the reason: the
-/// damage that was found meanwhile, or else `error`.
-pub(crate) async fn ended(
-    error: StartError,
-    (machine, writer): (StateMachine, thread::JoinHandle<()>),
-    log: Arc<SegmentLog>,
-    reader: &Reader,
-) -> StartError {
-    let found = found(&log, reader).map(StartError::Damaged);
-    let found = found.or_else(|| disk_failure(&log, reader).map(StartError::Disk));
-    machine.stop();
-    let joined = spawn_blocking(move || {
-        log.close();
-        writer.join()
-    });
-    if !matches!(joined.await, Ok(Ok(()))) {
-        tracing::error!("a thread of the replica has panicked");
-    }
-    found.unwrap_or(error)
 }
 
 /// Checks that log and state, each of which is sound, belong together.

@@ -1,7 +1,9 @@
-//! The handle: starts a replica, gives it work, returns its status, stops it.
+//! The handle: starts a replica, gives it work, stops it.
+//!
+//! What is opened before the engine starts, and closed again if that fails, is in `opening.rs`;
+//! what a replica reports of itself in `health/observe.rs`.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
@@ -9,12 +11,12 @@ use std::{
 
 use conclave_core::Command;
 use conclave_storage::{
-    log::{self, LogStore, SegmentLog},
+    log::{LogStore as _, SegmentLog},
     search::Search,
-    state::{self, Reader, State},
+    state::Reader,
 };
 use futures::future::join_all;
-use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver as _};
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -22,32 +24,25 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Listener, Member, NodeMembership, Outcome, ProposeError, ReadError, Role,
-    StartError, Status, Transport,
-    apply::{Observers, Raft, StateMachine},
+    Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, StartError, Transport,
+    apply::{Raft, StateMachine},
     clocks::{Clocks, rounds::Others},
-    convert::members_out,
     election::{
         campaign::{self, Campaigner},
         contact::Contact,
         participation::Participation,
     },
     engine::start_engine,
-    health::damage::log_has_all,
-    log::{retention::Retention, store::Log},
+    log::retention::Retention,
     membership::finisher::Finisher,
     network::Network,
-    opening::{check_pair, ended, start_search},
+    opening::Opened,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
-    snapshot::{install_marker::InstallMarker, offer, store::SnapshotStore},
 };
 
 /// Pause before a command or a read is tried again while no leader is known.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-
-/// How often the leader looks whether the transfer of leadership has happened.
-const TRANSFER_POLL: Duration = Duration::from_millis(10);
 
 /// One voter of the cluster. Cheap to clone; all clones are the same replica.
 #[derive(Clone)]
@@ -66,8 +61,8 @@ pub(crate) struct Inner {
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
     campaign: campaign::Handle,
-    leader: watch::Receiver<Option<u64>>,
-    applied: watch::Receiver<u64>,
+    pub(crate) leader: watch::Receiver<Option<u64>>,
+    pub(crate) applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
     pub(crate) contact: Contact,
     /// The reason why this replica's state is not that of a majority, if it is not.
@@ -84,10 +79,6 @@ impl Replica {
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "the parts of a replica, each made once"
-    )]
     pub async fn start(
         config: Config,
         codec: Arc<dyn Codec>,
@@ -97,45 +88,41 @@ impl Replica {
         if !config.members.contains_key(&config.node) {
             return Err(StartError::NotAMember { node: config.node });
         }
-        let (log, state) = open(&config)?;
-        let reader = state.reader();
-        let last = state.applied().last.map_or(0, |last| last.index);
-        let (applied_tx, applied) = watch::channel(last);
-        let snapshots = offer::directory(&config.data);
-        offer::clean_directory(&snapshots)?;
-        let store = SnapshotStore::new(&snapshots);
-        let search = start_search(&config, &log, &reader)?;
-        let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
-        let observers = Observers {
-            applied: applied_tx,
-            listener,
-            search: search.clone(),
-            clocks: clocks.clone(),
-        };
-        let log_view = Log::new(log.clone(), codec.clone());
-        let synced = log_view.synced();
-        let installed = InstallMarker::new(&config.data);
-        let (machine, writer) = StateMachine::start(
-            state,
-            codec.clone(),
-            store.clone(),
-            observers,
-            synced,
-            installed,
-        )?;
-
+        let opened = Opened::open(&config, &codec, listener)?;
         let network = Network {
             node: config.node,
             transport: transport.clone(),
             codec: codec.clone(),
             members: config.members.clone(),
-            store: store.clone(),
+            store: opened.store.clone(),
         };
-        let raft = match start_engine(&config, network, &log_view, &machine).await {
+        let started = start_engine(&config, network, &opened.log_view, &opened.machine);
+        let raft = match started.await {
             Ok(raft) => raft,
-            Err(error) => return Err(ended(error, (machine, writer), log, &reader).await),
+            Err(error) => return Err(opened.close(error).await),
         };
+        Ok(Self::with_engine(config, codec, transport, opened, raft))
+    }
 
+    /// Starts the tasks around the engine and puts the replica together.
+    fn with_engine(
+        config: Config,
+        codec: Arc<dyn Codec>,
+        transport: Arc<dyn Transport>,
+        opened: Opened,
+        raft: Raft,
+    ) -> Self {
+        let Opened {
+            log,
+            log_view,
+            reader,
+            applied,
+            store,
+            search,
+            clocks,
+            machine,
+            writer,
+        } = opened;
         let (leader_tx, leader) = watch::channel(None);
         let member_of = member_lookup(&raft, &config);
         let proposer = Proposer {
@@ -192,9 +179,9 @@ impl Replica {
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),
         };
-        Ok(Self {
+        Self {
             inner: Arc::new(inner),
-        })
+        }
     }
 
     /// Gets a command through: on any node, whatever happens to leaders meanwhile, until `limit`
@@ -343,74 +330,6 @@ impl Replica {
         self.inner.leader.clone()
     }
 
-    /// Returns where a member is reached: by this node's configuration, else by the log.
-    #[must_use]
-    pub fn member(&self, node: u64) -> Option<Member> {
-        let known = self.inner.config.members.get(&node).cloned();
-        known.or_else(|| self.status().members.nodes.get(&node).cloned())
-    }
-
-    /// Returns what this replica knows of a node, without copying anything.
-    #[must_use]
-    pub fn membership_of(&self, node: u64) -> NodeMembership {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let membership = metrics.membership_config.membership();
-        if membership
-            .get_joint_config()
-            .iter()
-            .any(|set| set.contains(&node))
-        {
-            NodeMembership::Voter
-        } else if membership.get_node(&node).is_some() {
-            NodeMembership::Learner
-        } else {
-            let config = &self.inner.config;
-            let is_new = membership.get_joint_config().iter().all(BTreeSet::is_empty);
-            // Initial members vote before the log says so.
-            match is_new && config.bootstrap && config.members.contains_key(&node) {
-                true => NodeMembership::Voter,
-                false => NodeMembership::Unknown,
-            }
-        }
-    }
-
-    /// Returns the status of this replica.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let role = match (&metrics.running_state, metrics.state) {
-            (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
-            (_, ServerState::Leader) => Role::Leader,
-            (_, ServerState::Follower) => Role::Follower,
-            (_, ServerState::Candidate) => Role::Candidate,
-            (_, ServerState::Learner) => Role::Learner,
-        };
-        let applied_index = *self.inner.applied.borrow();
-        let set_at = metrics.membership_config.log_id().as_ref();
-        let mut members = members_out(metrics.membership_config.membership());
-        if members.nodes.is_empty() && self.inner.config.bootstrap {
-            // It is not bootstrapped before it takes part.
-            members.nodes = self.inner.config.members.clone();
-            members.voters = vec![members.nodes.keys().copied().collect()];
-        }
-        Status {
-            role,
-            term: metrics.current_term,
-            log_index_last: metrics.last_log_index.unwrap_or(0),
-            purged_index: metrics.purged.as_ref().map_or(0, |id| id.index()),
-            commit_index: metrics
-                .cluster_committed
-                .as_ref()
-                .map_or(0, |id| id.index()),
-            applied_index,
-            leader: metrics.current_leader,
-            members,
-            members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
-        }
-    }
-
     /// Notes that the connection from another node has broken. If that one leads, this node
     /// campaigns as soon as its lease has run out, and not only after an election timeout.
     pub fn connection_lost(&self, node: u64) {
@@ -423,74 +342,9 @@ impl Replica {
         self.inner.campaign.stand_back(stands_back);
     }
 
-    /// Transfers leadership, if this node has it, to the follower with the most of the log. Returns
-    /// whether another node leads when `limit` has passed.
-    pub async fn step_down(&self, limit: Duration) -> bool {
-        self.step_down_for(None, limit).await
-    }
-
     /// Returns this replica's number.
     pub(crate) fn node(&self) -> u64 {
         self.inner.config.node
-    }
-
-    /// Transfers leadership likewise, to node `to` if there is one.
-    pub(crate) async fn step_down_for(&self, to: Option<u64>, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        let node = self.inner.config.node;
-        let mut asked = None;
-        loop {
-            if self
-                .inner
-                .leader
-                .borrow()
-                .is_some_and(|leader| leader != node)
-            {
-                return true;
-            }
-            if Instant::now() >= deadline {
-                return false;
-            }
-            if let Some(successor) = to.or_else(|| self.most_caught_up_follower()) {
-                if asked.replace(successor) != Some(successor) {
-                    tracing::info!(node, peer = successor, "transferring leadership");
-                }
-                if self
-                    .inner
-                    .raft
-                    .trigger()
-                    .transfer_leader(successor)
-                    .await
-                    .is_err()
-                {
-                    return false;
-                }
-            }
-            let mut leader = self.inner.leader.clone();
-            let gone = leader.wait_for(|leader| leader.is_some_and(|leader| leader != node));
-            let patience = (Instant::now() + 20 * TRANSFER_POLL).min(deadline);
-            let _ = timeout_at(patience, gone).await;
-        }
-    }
-
-    /// Returns the voter with the most of the log among those that answer.
-    fn most_caught_up_follower(&self) -> Option<u64> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
-        let replication = metrics.replication.as_ref()?;
-        let others = replication
-            .iter()
-            .filter(|(node, _)| **node != self.inner.config.node && voters.contains(node));
-        // A dead follower of an idle leader has the whole log, too.
-        let lease = Duration::from_millis(self.inner.config.timers.election_max_ms);
-        let answers = |node: u64| {
-            let heard = metrics.heartbeat.as_ref().and_then(|of| of.get(&node));
-            heard.is_some_and(|heard| heard.as_ref().is_some_and(|at| at.elapsed() < lease))
-        };
-        others
-            .max_by_key(|(node, matched)| (answers(**node), matched.as_ref().map(|id| id.index())))
-            .map(|(id, _)| *id)
     }
 
     /// Stops taking part. What was acknowledged is on disk; the outcome of what is under way is
@@ -535,22 +389,6 @@ async fn pause_before_retry(
         () = sleep_until(again) => Ok(()),
         changed = leader.changed() => changed,
     }
-}
-
-fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
-    let options = log::Options {
-        sync: config.sync,
-        ..log::Options::default()
-    };
-    let log = SegmentLog::open(&config.data.join("log"), options)?;
-    let state = State::open(&config.data, state::Options::default());
-    let state = state.map_err(|source| StartError::State {
-        source,
-        log_has_all: log_has_all(&log),
-    })?;
-    InstallMarker::new(&config.data).tell(&log, state.applied().last)?;
-    check_pair(&log, &state)?;
-    Ok((Arc::new(log), state))
 }
 
 fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Member> + Send + Sync> {

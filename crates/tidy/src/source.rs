@@ -6,7 +6,7 @@ use crate::{Problem, numbered};
 pub const COLUMNS_MAX: usize = 100;
 
 /// Lines of a file, tests included, unless its header says why it is long.
-pub const LINES_MAX: usize = 600;
+pub const LINES_MAX: usize = 500;
 
 /// Finds files that do not open with their promise.
 pub fn header(path: &str, text: &str) -> Vec<Problem> {
@@ -60,7 +60,7 @@ pub fn length(path: &str, text: &str) -> Vec<Problem> {
     vec![Problem::new(
         path,
         lines,
-        "a file has at most 600 lines",
+        "a file has at most 500 lines",
         "split it by command or invariant, or say in the header: long because …",
     )]
 }

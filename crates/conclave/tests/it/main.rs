@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod bad_requests;
 mod bad_start;
 mod canary;
 mod chat;
@@ -14,6 +15,7 @@ mod clocks_set;
 mod command;
 mod damage;
 mod damage_edges;
+mod desk;
 mod edges;
 mod failed_disk;
 mod foreign;

@@ -42,6 +42,7 @@
 //! Always true: a request that is not well-formed never reaches the rules; it is refused `at the
 //! door`, as a node does before it proposes.
 
+mod line;
 mod parse;
 mod print;
 
@@ -52,7 +53,7 @@ use conclave_core::{
     ConversationId, Decision, Event, Kind, Lookup, Operation, Origin, Remember, SessionId,
     Timestamp,
 };
-use parse::Fault;
+use line::Fault;
 
 use crate::support::Memory;
 
@@ -114,15 +115,15 @@ impl World {
         let (word, rest) = lines[0].split_once(' ').unwrap_or((lines[0], ""));
         match word {
             "at" => {
-                self.clock = parse::time(rest)?;
+                self.clock = line::time(rest)?;
                 self.date = self.clock;
             }
-            "date" => self.date = parse::time(rest)?,
+            "date" => self.date = line::time(rest)?,
             "crowd" => {
                 let (count, what) = rest.split_once(' ').unwrap_or((rest, "accounts"));
                 let known = CROWDS.into_iter().find(|known| *known == what);
                 let known = known.ok_or(format!("{what} are not pretended"))?;
-                self.state.pretended.insert(known, parse::number(count)?);
+                self.state.pretended.insert(known, line::number(count)?);
             }
             "chief" => {
                 self.quietly("setup its-token")?;
@@ -138,11 +139,11 @@ impl World {
             "quietly" => self.quietly(rest)?,
             "repeat" => {
                 let (times, line) = rest.split_once(' ').ok_or("repeat what?")?;
-                let times: u64 = parse::number(times)?;
+                let times: u64 = line::number(times)?;
                 let each = |n: u64| line.replace("{}", &n.to_string());
                 return (1..=times).map(|n| self.entry(&[&each(n)])).collect();
             }
-            "show" => return Ok(self.show(ConversationId(parse::number(rest)?))),
+            "show" => return Ok(self.show(ConversationId(line::number(rest)?))),
             "memory" => {
                 let (session, outside) = self.state.answers_remembered();
                 return Ok(format!(

@@ -1,5 +1,7 @@
-//! Elections: whether this node takes part in them, and when it asks for one early.
+//! Elections: whether this node takes part in them, when it asks for one early, and how it
+//! transfers leadership.
 
 pub(crate) mod campaign;
 pub(crate) mod contact;
 pub(crate) mod participation;
+mod transfer;

@@ -1,17 +1,88 @@
-//! The replica's reports to the node around it: its times, its contact with a leader, how far it is
-//! behind, and where it keeps snapshots.
+//! The replica's reports to the node around it: its status and its members, its times, its contact
+//! with a leader, how far it is behind, and where it keeps snapshots.
 //!
 //! Always true: a node that is cut off counts from the last time that a leader spoke to it, or, if
 //! it takes itself for the leader, from the last time that a majority answered it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use conclave_core::{Now, Timestamp};
-use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
+use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver as _};
 
-use crate::{ClockStatus, Replica, snapshot::offer};
+use crate::{
+    ClockStatus, Member, NodeMembership, Replica, Role, Status, convert::members_out,
+    snapshot::offer,
+};
 
 impl Replica {
+    /// Returns where a member is reached: by this node's configuration, else by the log.
+    #[must_use]
+    pub fn member(&self, node: u64) -> Option<Member> {
+        let known = self.inner.config.members.get(&node).cloned();
+        known.or_else(|| self.status().members.nodes.get(&node).cloned())
+    }
+
+    /// Returns what this replica knows of a node, without copying anything.
+    #[must_use]
+    pub fn membership_of(&self, node: u64) -> NodeMembership {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        if membership
+            .get_joint_config()
+            .iter()
+            .any(|set| set.contains(&node))
+        {
+            NodeMembership::Voter
+        } else if membership.get_node(&node).is_some() {
+            NodeMembership::Learner
+        } else {
+            let config = &self.inner.config;
+            let is_new = membership.get_joint_config().iter().all(BTreeSet::is_empty);
+            // Initial members vote before the log says so.
+            match is_new && config.bootstrap && config.members.contains_key(&node) {
+                true => NodeMembership::Voter,
+                false => NodeMembership::Unknown,
+            }
+        }
+    }
+
+    /// Returns the status of this replica.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let role = match (&metrics.running_state, metrics.state) {
+            (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
+            (_, ServerState::Leader) => Role::Leader,
+            (_, ServerState::Follower) => Role::Follower,
+            (_, ServerState::Candidate) => Role::Candidate,
+            (_, ServerState::Learner) => Role::Learner,
+        };
+        let applied_index = *self.inner.applied.borrow();
+        let set_at = metrics.membership_config.log_id().as_ref();
+        let mut members = members_out(metrics.membership_config.membership());
+        if members.nodes.is_empty() && self.inner.config.bootstrap {
+            // It is not bootstrapped before it takes part.
+            members.nodes = self.inner.config.members.clone();
+            members.voters = vec![members.nodes.keys().copied().collect()];
+        }
+        Status {
+            role,
+            term: metrics.current_term,
+            log_index_last: metrics.last_log_index.unwrap_or(0),
+            purged_index: metrics.purged.as_ref().map_or(0, |id| id.index()),
+            commit_index: metrics
+                .cluster_committed
+                .as_ref()
+                .map_or(0, |id| id.index()),
+            applied_index,
+            leader: metrics.current_leader,
+            members,
+            members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
+        }
+    }
+
     /// Returns how much time has passed and which date it is, as far as this node knows. A state
     /// that was applied later than that is never behind it by more than the way of an entry.
     #[must_use]

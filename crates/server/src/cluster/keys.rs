@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::{
     context::node_context::NodeContext,
     identity::secret::{ClusterSecret, no_key},
-    peer::transport::{GrpcPeer, Service},
+    peer::lane::{GrpcPeer, Service},
     protocol::problems,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
 };

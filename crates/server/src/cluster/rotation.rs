@@ -35,7 +35,7 @@ use crate::{
         rotation_state::{forget, install, store},
     },
     identity::secret::ClusterSecret,
-    peer::transport::GrpcPeer,
+    peer::lane::GrpcPeer,
     protocol::problems,
     tls::{Issued, Next, NodeKey, PeerNames, PublicKey},
 };

@@ -2,10 +2,12 @@
 //! webhooks are served.
 //!
 //! A connection passes four stages: a place, the handshake, the first bytes of HTTP (`serve.rs`),
-//! and for each request the decision by its headers (`gate.rs`). No call of gRPC is answered here:
-//! the listeners of `node` pass the services to it. Only `node` uses it.
+//! and for each request the decision by its headers (`gate.rs`). `drive.rs` ends a connection that
+//! is idle or stalled. No call of gRPC is answered here: the listeners of `node` pass the services
+//! to it. Only `node` uses it.
 
 pub(crate) mod classify;
+mod drive;
 pub(crate) mod gate;
 pub(crate) mod refusals;
 pub(crate) mod serve;

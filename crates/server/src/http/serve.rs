@@ -1,4 +1,6 @@
-//! Accepts connections and serves HTTP on them.
+//! Accepts connections, takes each through its stages, and answers its requests.
+//!
+//! It decides nothing about a request (`gate.rs`) and does not drive HTTP itself (`drive.rs`).
 //!
 //! Always true: a connection ends when its place is given to another, when its caller is slow, or
 //! when its caller reads nothing; the listener ends only with the node.
@@ -17,13 +19,13 @@ use hyper::{
     server::conn::{http1, http2},
     service::Service,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tonic::service::Routes;
 use tower::ServiceExt as _;
@@ -31,16 +33,17 @@ use tower::ServiceExt as _;
 use crate::{
     base::{deadline::Deadline, log_once::LogOnce},
     connections::{
-        bodies::{AnswerBody, ByteCounters, CallGuard, PROGRESS, Progress, RequestBody},
+        bodies::{AnswerBody, ByteCounters, CallGuard, RequestBody},
         descriptors,
         io::MeteredIo,
         limits::Limits,
-        meter::{Connection, Cut, Stage},
+        meter::{Cut, Stage},
         slots::{ConnectionSlot, ConnectionSlots},
         turns::Turns,
     },
     http::{
         classify::{self, Asked},
+        drive::{CLOSE_LIMIT, drive, ended, http1_of, http2_of},
         gate::Gate,
         refusals::Refusals,
         webhooks,
@@ -52,27 +55,6 @@ use crate::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause after a connection could not be accepted: the missing resource becomes free by itself.
 const TAKE_AGAIN: Duration = Duration::from_millis(50);
-/// Interval of keep-alive pings on an idle connection, and how long the answer may take.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
-/// Pause between two looks at a connection that is served.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long a connection may take to close in order.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// Window of requests on the client port: a request is short.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 512 * 1024;
-/// Maximum number of bytes of responses that wait inside of HTTP/2 for one stream of a client.
-const SEND_BUFFER: usize = 128 * 1024;
-/// Maximum size of the headers of one request, in bytes.
-const HEADERS_MAX: u32 = 16 * 1024;
-/// Number of streams that this node resets for errors of the caller before it closes the
-/// connection.
-const ERRORS_MAX: usize = 128;
-/// Maximum size of a header of HTTP/1.1, in bytes.
-const HTTP1_BUFFER: usize = 16 * 1024;
-/// Maximum number of streams of one peer connection: every call has one.
-const PEER_STREAMS: u32 = 1024;
 
 /// One port, and how it accepts callers.
 pub(crate) struct PortConfig {
@@ -170,13 +152,6 @@ impl Drop for OnDrop {
     }
 }
 
-/// Waits until the listener is to end; for ever if nothing ends it.
-async fn ended(end: &mut watch::Receiver<bool>) {
-    if end.wait_for(|end| *end).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Serves one connection, from its first byte to its last.
 async fn one(
     shared: Arc<PortState>,
@@ -249,7 +224,7 @@ async fn through(
     }));
     let io = TokioIo::new(io);
     if speaks_http2 {
-        let served = http2_of(shared).serve_connection(io, service);
+        let served = http2_of(limits, shared.port.for_clients).serve_connection(io, service);
         let served = std::pin::pin!(served);
         drive(
             served,
@@ -260,12 +235,7 @@ async fn through(
         )
         .await
     } else if shared.port.for_clients {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header())
-            .max_buf_size(HTTP1_BUFFER);
-        let served = builder.serve_connection(io, service);
+        let served = http1_of(limits).serve_connection(io, service);
         let served = std::pin::pin!(served);
         drive(
             served,
@@ -296,130 +266,6 @@ where
     }
     io.rewind(Bytes::copy_from_slice(&first[..count]));
     Ok(Some(first == PREFACE))
-}
-
-fn http2_of(shared: &PortState) -> http2::Builder<Streams> {
-    let limits = &shared.port.limits;
-    let mut builder = http2::Builder::new(Streams {
-        stalled: limits.stalled(),
-    });
-    let streams = match shared.port.for_clients {
-        true => limits.streams_per_connection,
-        false => PEER_STREAMS,
-    };
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(streams)
-        .max_header_list_size(HEADERS_MAX)
-        // Calls that are cancelled at once are counted in `meter.rs`, by what they cost.
-        .max_pending_accept_reset_streams(2 * usize::try_from(streams).unwrap_or(usize::MAX))
-        .max_local_error_reset_streams(ERRORS_MAX)
-        .keep_alive_interval(KEEP_ALIVE_EVERY)
-        .keep_alive_timeout(KEEP_ALIVE_LIMIT);
-    if shared.port.for_clients {
-        builder
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(SEND_BUFFER);
-    }
-    builder
-}
-
-/// Serves a connection until it ends or must be cut.
-async fn drive<C>(
-    mut served: std::pin::Pin<&mut C>,
-    goodbye: impl Fn(std::pin::Pin<&mut C>),
-    connection: &Connection,
-    limits: &Limits,
-    mut end: watch::Receiver<bool>,
-) -> Option<Cut>
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    let mut look = Instant::now() + LOOK_EVERY.min(limits.idle());
-    let mut ends_at = None;
-    loop {
-        tokio::select! {
-            outcome = served.as_mut() => {
-                let calm = outcome.err().and_then(|error| is_flood(&error).then_some(Cut::Flood));
-                return calm.or_else(|| ends_at.map(|_| Cut::Slow).filter(|_| !*end.borrow()));
-            }
-            () = sleep_until(look) => {
-                if ends_at.is_some_and(|at| at <= Instant::now()) {
-                    return Some(Cut::Slow);
-                }
-                if connection.stalled().is_some_and(|stalled| stalled > 2 * limits.stalled()) {
-                    return Some(Cut::Unread);
-                }
-                let idle = connection.idle().filter(|_| !connection.is_known());
-                if idle.is_some_and(|idle| idle >= limits.idle()) && ends_at.is_none() {
-                    goodbye(served.as_mut());
-                    ends_at = Some(Instant::now() + CLOSE_LIMIT);
-                }
-                look = Instant::now() + match ends_at {
-                    Some(_) => CLOSE_LIMIT,
-                    None => LOOK_EVERY.min(limits.idle()),
-                };
-            }
-            () = ended(&mut end), if ends_at.is_none() => {
-                goodbye(served.as_mut());
-                ends_at = Some(Instant::now() + CLOSE_LIMIT);
-                look = Instant::now() + CLOSE_LIMIT;
-            }
-        }
-    }
-}
-
-/// Returns whether HTTP/2 itself has closed the connection because of a flood.
-fn is_flood(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
-        }
-        source = error.source();
-    }
-    false
-}
-
-/// Runs the streams of a connection, each until its caller reads nothing of its response.
-#[derive(Clone)]
-struct Streams {
-    stalled: Duration,
-}
-
-impl<F> hyper::rt::Executor<F> for Streams
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        let stalled = self.stalled;
-        tokio::spawn(async move {
-            let progress = Arc::new(Progress::default());
-            let mut stream = std::pin::pin!(PROGRESS.scope(progress.clone(), stream));
-            let mut look = std::pin::pin!(sleep(stalled));
-            let mut looks = false;
-            std::future::poll_fn(|context| {
-                if stream.as_mut().poll(context).is_ready() {
-                    return std::task::Poll::Ready(());
-                }
-                // No event wakes a stream that has nothing to send.
-                while looks || progress.stalled().is_some() {
-                    if !looks {
-                        look.as_mut().reset(Instant::now() + stalled);
-                        looks = true;
-                    }
-                    std::task::ready!(look.as_mut().poll(context));
-                    looks = false;
-                    if progress.stalled().is_some_and(|since| since >= stalled) {
-                        return std::task::Poll::Ready(());
-                    }
-                }
-                std::task::Poll::Pending
-            })
-            .await;
-        });
-    }
 }
 
 /// What all calls of a connection share.

@@ -1,12 +1,12 @@
-//! The subscribers of this node, and a queue for each.
+//! The subscribers of this node: which of them gets which event.
 //!
 //! The router publishes; a subscription takes. An event is made once and shared by all its
 //! subscribers. A subscriber is found by its account and, for rooms, by the rooms it is in: events
-//! elsewhere cost it nothing.
+//! elsewhere cost it nothing. What waits for one subscriber is in `subscriber.rs`.
 //!
-//! Always true: publishing never waits. A subscriber with more than [`QUEUE_BYTES_MAX`] waiting
-//! loses its queue and its place here, and catches up from the database. A subscriber that follows
-//! has every event of its conversations after the position at which it was attached.
+//! Always true: publishing never waits. A subscriber whose queue is full loses its queue and its
+//! place here, and catches up from the database. A subscriber that follows has every event of its
+//! conversations after the position at which it was attached.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -18,26 +18,15 @@ use std::{
 
 use conclave_core::{AccountId, ConversationId, Position, SessionId};
 use conclave_wire::v1;
-use tokio::{sync::Notify, time::Instant};
 
-/// Maximum number of encoded bytes that may wait for one subscriber. At the bound it lags.
-const QUEUE_BYTES_MAX: usize = 256 * 1024;
-/// Cost of an item in a queue besides its bytes.
-const ITEM_OVERHEAD_BYTES: usize = 64;
+use super::subscriber::{End, ITEM_OVERHEAD_BYTES, Item, Subscriber, Taken};
+
 /// Maximum number of encoded bytes of recent events, kept for subscribers that are being attached.
 const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Maximum number of recent events.
 const RECENT_MAX: usize = 16_384;
 /// Maximum number of streams of one session on one node. At the bound another is refused as busy.
 const STREAMS_PER_SESSION_MAX: usize = 16;
-
-/// One event, shared by all its subscribers.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) event: v1::Event,
-    /// Encoded size.
-    pub(crate) bytes: usize,
-}
 
 /// Accounts that receive an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,94 +62,6 @@ impl Routed {
             Self::Tell(.., item) => item.bytes + ITEM_OVERHEAD_BYTES,
             Self::Change(..) => ITEM_OVERHEAD_BYTES,
         }
-    }
-}
-
-/// Reason why the hub ends a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    SessionClosed,
-    Stopping,
-}
-
-/// Result of looking into a subscriber's queue.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    /// Some events, in order, each with its position (0: not of the log).
-    Items(Vec<Arc<Item>>),
-    /// No events: everything up to this position was delivered.
-    Nothing(Position),
-    /// At that moment more events arrived than may wait: the subscriber must catch up.
-    Lagged(Instant),
-    End(End),
-}
-
-/// One subscriber.
-#[derive(Debug)]
-pub(crate) struct Subscriber {
-    id: u64,
-    account: AccountId,
-    session: SessionId,
-    ephemeral: bool,
-    /// Position up to which it had seen everything when it was attached.
-    seen: AtomicU64,
-    queue: Mutex<Queue>,
-    pub(crate) changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Arc<Item>>,
-    bytes: usize,
-    lagged: Option<Instant>,
-    end: Option<End>,
-}
-
-impl Subscriber {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(|error| error.into_inner())
-    }
-
-    /// Returns whether the subscriber had not seen this position when it was attached.
-    fn is_news(&self, position: Position) -> bool {
-        position.0 > self.seen.load(Ordering::Relaxed)
-    }
-
-    /// Adds an item to the queue; returns whether there was room for it.
-    fn push(&self, item: &Arc<Item>) -> bool {
-        let mut queue = self.queue();
-        if queue.lagged.is_some() || queue.end.is_some() {
-            return true;
-        }
-        let bytes = item.bytes + ITEM_OVERHEAD_BYTES;
-        let fits = queue.bytes + bytes <= QUEUE_BYTES_MAX;
-        if fits {
-            queue.bytes += bytes;
-            queue.items.push_back(item.clone());
-        } else {
-            queue.lag();
-        }
-        drop(queue);
-        self.changed.notify_one();
-        fits
-    }
-
-    fn lag(&self) {
-        self.queue().lag();
-        self.changed.notify_one();
-    }
-
-    fn end(&self, end: End) {
-        self.queue().end.get_or_insert(end);
-        self.changed.notify_one();
-    }
-}
-
-impl Queue {
-    fn lag(&mut self) {
-        self.items = VecDeque::new();
-        self.bytes = 0;
-        self.lagged.get_or_insert_with(Instant::now);
     }
 }
 
@@ -228,15 +129,8 @@ impl Hub {
         if of_session.len() >= STREAMS_PER_SESSION_MAX || subscribers.closed {
             return None;
         }
-        let subscriber = Arc::new(Subscriber {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            account,
-            session,
-            ephemeral,
-            seen: AtomicU64::new(0),
-            queue: Mutex::default(),
-            changed: Notify::new(),
-        });
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let subscriber = Arc::new(Subscriber::new(id, account, session, ephemeral));
         let of_session = subscribers.by_session.entry(session).or_default();
         of_session.push(subscriber.clone());
         self.interested.fetch_add(1, Ordering::SeqCst);
@@ -260,13 +154,7 @@ impl Hub {
             return false;
         }
         subscribers.detach(subscriber);
-        subscriber.seen.store(seen.0, Ordering::Relaxed);
-        {
-            let mut queue = subscriber.queue();
-            queue.lagged = None;
-            queue.items.clear();
-            queue.bytes = 0;
-        }
+        subscriber.restart(seen);
         let of_account = subscribers
             .by_account
             .entry(subscriber.account)
@@ -350,13 +238,6 @@ impl Hub {
         for subscriber in subscribers.by_session.values().flatten() {
             subscriber.end(End::Stopping);
         }
-    }
-}
-
-impl Item {
-    pub(crate) fn new(event: v1::Event) -> Self {
-        let bytes = prost::Message::encoded_len(&event);
-        Self { event, bytes }
     }
 }
 
@@ -505,31 +386,7 @@ impl HubSubscription {
     pub(crate) fn take(&self, bytes_max: usize) -> Taken {
         // Read before the queue: events published up to here are in the queue or were taken.
         let published = Position(self.hub.published.load(Ordering::SeqCst));
-        let mut queue = self.subscriber.queue();
-        if let Some(end) = queue.end {
-            return Taken::End(end);
-        }
-        if let Some(since) = queue.lagged {
-            return Taken::Lagged(since);
-        }
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        while let Some(item) = queue.items.front() {
-            let more = item.bytes + ITEM_OVERHEAD_BYTES;
-            if bytes + more > bytes_max && !taken.is_empty() {
-                break;
-            }
-            bytes += more;
-            taken.extend(queue.items.pop_front());
-        }
-        if taken.is_empty() {
-            // An idle subscriber keeps no memory of a busy time.
-            queue.items = VecDeque::new();
-            queue.bytes = 0;
-            return Taken::Nothing(published);
-        }
-        queue.bytes = queue.bytes.saturating_sub(bytes);
-        Taken::Items(taken)
+        self.subscriber.take(published, bytes_max)
     }
 
     /// Waits until there is something to take.

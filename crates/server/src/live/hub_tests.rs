@@ -2,6 +2,7 @@
 //! a slow one costs.
 
 use super::*;
+use crate::live::subscriber::QUEUE_BYTES_MAX;
 
 const ROOM: ConversationId = ConversationId(7);
 
@@ -121,7 +122,7 @@ fn a_subscriber_that_does_not_read_loses_only_its_own_queue() {
         assert_eq!(taken(&quick), [index]);
     }
     assert!(matches!(slow.take(1), Taken::Lagged(_)));
-    assert_eq!(slow.subscriber.queue().items.capacity(), 0);
+    assert_eq!(slow.subscriber.queue_capacity(), 0);
     assert!(slow.attach(Position::end_of(count as u64), &[ROOM]));
     publish(&hub, 1000, Audience::Room(ROOM));
     assert_eq!(taken(&slow), [1000]);

@@ -13,6 +13,7 @@ pub(crate) mod hub;
 pub(crate) mod presence;
 mod router;
 mod state;
+pub(crate) mod subscriber;
 mod typing;
 
 pub(crate) use state::{LiveState, listener};

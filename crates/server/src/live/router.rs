@@ -22,7 +22,8 @@ use conclave_storage::state::{
 use super::{
     directory::{Between, Directory},
     feed::Block,
-    hub::{Audience, Change, Hub, Item, Routed},
+    hub::{Audience, Change, Hub, Routed},
+    subscriber::Item,
 };
 use crate::protocol::show;
 

@@ -35,7 +35,7 @@ use crate::{
         serve::{PortConfig, serve},
         webhooks,
     },
-    peer::transport::PEER_MESSAGE_BYTES_MAX,
+    peer::lane::PEER_MESSAGE_BYTES_MAX,
     peer_api::{admission::Admission, peer_service::Peers},
     protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
     tls::Security,

@@ -9,7 +9,7 @@ use conclave_replica::{
     VoteRequest, VoteResponse,
 };
 use conclave_storage::log::{Entry, EntryKind, LogId, Vote};
-use conclave_wire::{answer, peer};
+use conclave_wire::{Problem, answer, peer};
 use tonic::Status;
 
 use crate::peer::codec::members_in;
@@ -17,6 +17,14 @@ use crate::peer::codec::members_in;
 /// Returns the status for a peer's request in which a part is missing or makes no sense.
 pub(crate) fn malformed(what: &str) -> Status {
     Status::invalid_argument(format!("the peer's message is malformed: {what}"))
+}
+
+/// Returns the status of a request that the replica of this node could not serve.
+pub(crate) fn failed(error: PeerError) -> Status {
+    Problem::Broken {
+        sentence: error.to_string(),
+    }
+    .to_status()
 }
 
 pub(crate) fn log_id_out(id: LogId) -> peer::LogId {

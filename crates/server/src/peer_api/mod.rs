@@ -8,3 +8,4 @@ pub(crate) mod introduction;
 pub(crate) mod peer_guard;
 pub(crate) mod peer_roles;
 pub(crate) mod peer_service;
+mod snapshot_install;

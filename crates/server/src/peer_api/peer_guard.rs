@@ -1,14 +1,18 @@
-//! Decides which callers this node serves as peers.
+//! Decides which callers this node serves as peers, and whether a request is meant for this node.
+//!
+//! It serves no call.
 //!
 //! Always true: the caller has presented the certificate of the node that it claims to be, and may
 //! make this call (`peer_roles`). Both are checked for each request and for each message of a
-//! stream: a connection that was opened before a change is of no use after it.
+//! stream: a connection that was opened before a change is of no use after it. A request to another
+//! cluster or another node, and one of a node that was started again elsewhere, is refused.
 
-use conclave_wire::{Problem, Reason};
-use tonic::Request;
+use conclave_wire::{Problem, Reason, peer};
+use tonic::{Request, Status};
 
 use crate::{
-    context::node_context::NodeContext,
+    context::{call, node_context::NodeContext},
+    peer::convert::malformed,
     peer_api::peer_roles::{PeerCall, Standing},
     tls::{Caller, PeerNames, Presented},
 };
@@ -28,6 +32,65 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
 }
 
 impl NodeContext {
+    /// Checks whether the caller may make this call, and whether the request is meant for this
+    /// node.
+    pub(crate) fn check_request(
+        &self,
+        caller: &Caller,
+        call: PeerCall,
+        envelope: Option<peer::Envelope>,
+    ) -> Result<PeerNames, Status> {
+        let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
+        let wrong = |reason: Reason, sentence: String| -> Result<PeerNames, Status> {
+            let problem = Problem::WrongAddressee { reason, sentence };
+            // The caller will go on trying: one line for a while, not for each attempt.
+            if self.refused.should_log(envelope.source_node_id) {
+                tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
+            }
+            Err(problem.into())
+        };
+        let (cluster, node) = (&self.identity.cluster_id, self.identity.node);
+        let names = self.is_peer(caller, call, envelope.source_node_id)?;
+        if envelope.cluster_id != *cluster {
+            return wrong(Reason::WrongCluster, self.other_cluster());
+        }
+        if envelope.target_node_id != node {
+            return wrong(Reason::WrongNode, format!("this is node {node}"));
+        }
+        if self
+            .roll
+            .has_ended(envelope.source_node_id, envelope.source_incarnation)
+        {
+            let source = envelope.source_node_id;
+            let sentence = format!("node {source} was started again elsewhere");
+            return wrong(Reason::NodeSuperseded, sentence);
+        }
+        Ok(names)
+    }
+
+    /// Refuses a change of the cluster from a node without a vote and without the key of the
+    /// authority, unless the credential of its operator is valid for this node, too.
+    pub(crate) async fn on_behalf(
+        &self,
+        caller: &Caller,
+        names: PeerNames,
+        call: &call::Call,
+        name: &'static str,
+    ) -> Result<(), Status> {
+        if let Standing::Voter | Standing::KeyHolder = self.standing(caller) {
+            return Ok(());
+        }
+        match self.for_operators(call, name).await {
+            Ok(_) => Ok(()),
+            Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
+                let node = names.node;
+                let sentence = format!("node {node} asks on behalf of no operator");
+                Err(self.refuse(caller, Reason::PeerRole, sentence).into())
+            }
+            Err(problem) => Err(problem.into()),
+        }
+    }
+
     /// Returns what the certificate of the caller says; refuses a caller without a certificate of a
     /// node of this cluster, and a caller that may not make this call.
     pub(crate) fn may_call(&self, caller: &Caller, call: PeerCall) -> Result<PeerNames, Problem> {

@@ -1,4 +1,6 @@
-//! Serves the calls of peers.
+//! Serves the calls of peers: checks each request and passes it to the replica or the cluster.
+//!
+//! It decides about no caller itself (`peer_guard.rs`).
 //!
 //! Always true: nothing is done for a peer of another cluster, or for a request to another node.
 
@@ -11,10 +13,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{PeerError, SnapshotOffer};
-use conclave_storage::log::Vote;
 use conclave_wire::{
-    Problem, Reason, batch,
+    Problem, batch,
     peer::{self, peer_service_server::PeerService},
 };
 use futures::{Stream, StreamExt as _};
@@ -27,18 +27,19 @@ use crate::{
     context::{call, node_context::NodeContext},
     identity::epoch,
     peer::{
-        codec::{members_in, members_out},
+        codec::members_out,
         convert::{self, malformed},
         digest_points::points_out,
         membership::ChangeRequest,
-        snapshots::{Received, next_part},
+        snapshots::next_part,
     },
     peer_api::{
         peer_guard::caller,
-        peer_roles::{self, PeerCall, Standing},
+        peer_roles::{self, Standing},
+        snapshot_install,
     },
     protocol::problems,
-    tls::{Caller, PeerNames},
+    tls::Caller,
 };
 
 /// How long forwarded commands may take here; the forwarder asks another node after that.
@@ -57,7 +58,8 @@ impl Peers {
         caller: &Caller,
         mut request: peer::AppendEntriesRequest,
     ) -> Result<peer::AppendEntriesResponse, Status> {
-        self.check(caller, peer_roles::APPEND_ENTRIES, request.envelope.take())?;
+        self.shared
+            .check_request(caller, peer_roles::APPEND_ENTRIES, request.envelope.take())?;
         if self.shared.space.is_full() && !request.entries.is_empty() {
             return Err(Problem::NoSpace.into());
         }
@@ -67,73 +69,8 @@ impl Peers {
             .replica
             .on_append(request)
             .await
-            .map_err(failed)?;
+            .map_err(convert::failed)?;
         Ok(convert::appended_out(response))
-    }
-
-    /// Checks whether the caller may make this call, and whether the request is meant for this
-    /// node.
-    fn check(
-        &self,
-        caller: &Caller,
-        call: PeerCall,
-        envelope: Option<peer::Envelope>,
-    ) -> Result<PeerNames, Status> {
-        let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
-        let wrong = |reason: Reason, sentence: String| -> Result<PeerNames, Status> {
-            let problem = Problem::WrongAddressee { reason, sentence };
-            // The caller will go on trying: one line for a while, not for each attempt.
-            if self.shared.refused.should_log(envelope.source_node_id) {
-                tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
-            }
-            Err(problem.into())
-        };
-        let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
-        let names = self.shared.is_peer(caller, call, envelope.source_node_id)?;
-        if envelope.cluster_id != *cluster {
-            return wrong(Reason::WrongCluster, self.shared.other_cluster());
-        }
-        if envelope.target_node_id != node {
-            return wrong(Reason::WrongNode, format!("this is node {node}"));
-        }
-        if self
-            .shared
-            .roll
-            .has_ended(envelope.source_node_id, envelope.source_incarnation)
-        {
-            let source = envelope.source_node_id;
-            let sentence = format!("node {source} was started again elsewhere");
-            return wrong(Reason::NodeSuperseded, sentence);
-        }
-        Ok(names)
-    }
-}
-
-impl Peers {
-    /// Refuses a change of the cluster from a node without a vote and without the key of the
-    /// authority, unless the credential of its operator is valid for this node, too.
-    async fn on_behalf(
-        &self,
-        caller: &Caller,
-        names: PeerNames,
-        call: &call::Call,
-        name: &'static str,
-    ) -> Result<(), Status> {
-        if let Standing::Voter | Standing::KeyHolder = self.shared.standing(caller) {
-            return Ok(());
-        }
-        match self.shared.for_operators(call, name).await {
-            Ok(_) => Ok(()),
-            Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
-                let node = names.node;
-                let sentence = format!("node {node} asks on behalf of no operator");
-                Err(self
-                    .shared
-                    .refuse(caller, Reason::PeerRole, sentence)
-                    .into())
-            }
-            Err(problem) => Err(problem.into()),
-        }
     }
 }
 
@@ -151,13 +88,6 @@ impl Drop for AppendStream {
             source => self.shared.replica.connection_lost(source),
         }
     }
-}
-
-fn failed(error: PeerError) -> Status {
-    Problem::Broken {
-        sentence: error.to_string(),
-    }
-    .to_status()
 }
 
 fn unheard(error: &HearError) -> Status {
@@ -205,9 +135,15 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::RequestVoteResponse>, Status> {
         let caller = caller(&request);
         let mut request = request.into_inner();
-        self.check(&caller, peer_roles::REQUEST_VOTE, request.envelope.take())?;
+        self.shared
+            .check_request(&caller, peer_roles::REQUEST_VOTE, request.envelope.take())?;
         let request = convert::vote_request_in(request)?;
-        let response = self.shared.replica.on_vote(request).await.map_err(failed)?;
+        let response = self
+            .shared
+            .replica
+            .on_vote(request)
+            .await
+            .map_err(convert::failed)?;
         Ok(Response::new(convert::voted_out(&response)))
     }
 
@@ -217,7 +153,8 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::TimeoutNowResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
-        self.check(&caller, peer_roles::TIMEOUT_NOW, request.envelope)?;
+        self.shared
+            .check_request(&caller, peer_roles::TIMEOUT_NOW, request.envelope)?;
         let from = convert::vote_in(request.from_leader)?;
         let last = request.last_log_id.map(convert::log_id_in);
         let heard = self
@@ -225,7 +162,7 @@ impl PeerService for Peers {
             .replica
             .on_timeout_now(from, request.to_node_id, last)
             .await;
-        heard.map_err(failed)?;
+        heard.map_err(convert::failed)?;
         Ok(Response::new(peer::TimeoutNowResponse {}))
     }
 
@@ -235,7 +172,7 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::GetSnapshotProgressResponse>, Status> {
         let caller = caller(&request);
         let mut request = request.into_inner();
-        self.check(
+        self.shared.check_request(
             &caller,
             peer_roles::GET_SNAPSHOT_PROGRESS,
             request.envelope.take(),
@@ -256,38 +193,9 @@ impl PeerService for Peers {
         };
         let envelope = header.envelope.take();
         let source = envelope.as_ref().map_or(0, |from| from.source_node_id);
-        self.check(&caller, peer_roles::INSTALL_SNAPSHOT, envelope)?;
-        let last = header
-            .last_log_id
-            .ok_or_else(|| malformed("a snapshot without its last entry"))?;
-        let members = header.membership.take();
-        let members = members.ok_or_else(|| malformed("a snapshot without members"))?;
-        let term = header.vote.map_or(0, |vote| vote.term);
-        if term < self.shared.replica.status().term {
-            return Err(Status::aborted("another node leads by now"));
-        }
-        let taking = self.shared.snapshots.receive(source, &header, parts);
-        let received = taking.await?;
-        tracing::info!(
-            log_index = last.index,
-            bytes = header.bytes,
-            "snapshot received"
-        );
-        let offer = SnapshotOffer {
-            vote: convert::vote_in(header.vote)?,
-            last: convert::log_id_in(last),
-            members_at: header.membership_log_id.map(convert::log_id_in),
-            members: members_in(members),
-            file: received.file(),
-            bytes: header.bytes,
-            blake3: header.blake3[..]
-                .try_into()
-                .map_err(|_| malformed("a digest"))?,
-        };
-        // The task survives the sender, because no other task may touch the file meanwhile.
-        let installing = tokio::spawn(install(self.shared.clone(), offer, received));
-        let vote = installing.await;
-        let vote = vote.map_err(|_| Status::internal("installing has panicked"))??;
+        self.shared
+            .check_request(&caller, peer_roles::INSTALL_SNAPSHOT, envelope)?;
+        let vote = snapshot_install::receive(&self.shared, source, header, parts).await?;
         Ok(Response::new(peer::InstallSnapshotResponse {
             vote: Some(convert::vote_out(vote)),
         }))
@@ -299,7 +207,9 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::ForwardResponse>, Status> {
         let caller = caller(&request);
         let (metadata, _, request) = request.into_parts();
-        let names = self.check(&caller, peer_roles::FORWARD, request.envelope)?;
+        let names = self
+            .shared
+            .check_request(&caller, peer_roles::FORWARD, request.envelope)?;
         let commands = request.commands.into_iter().map(batch::decode_command);
         let commands = commands.collect::<Result<Vec<_>, _>>();
         let commands = commands.map_err(|error| malformed(&error.to_string()))?;
@@ -327,7 +237,7 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexResponse>, Status> {
-        self.check(
+        self.shared.check_request(
             &caller(&request),
             peer_roles::READ_INDEX,
             request.into_inner().envelope,
@@ -346,7 +256,8 @@ impl PeerService for Peers {
             .envelope
             .as_ref()
             .map_or(0, |envelope| envelope.source_node_id);
-        self.check(&caller, peer_roles::GOSSIP, request.envelope.take())?;
+        self.shared
+            .check_request(&caller, peer_roles::GOSSIP, request.envelope.take())?;
         let news = request.news.ok_or_else(|| malformed("no news"))?;
         gossip::hear(&self.shared, source, news).await;
         Ok(Response::new(peer::GossipResponse {}))
@@ -359,12 +270,15 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let names = self.check(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
+        let names =
+            self.shared
+                .check_request(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
         let asked = ChangeRequest::from_wire(asked);
         let is_own = |asked: &ChangeRequest| self.shared.is_own_place(names, &asked.change);
         if !asked.as_ref().is_ok_and(is_own) {
-            self.on_behalf(&caller, names, &call, "ChangeMembers")
+            self.shared
+                .on_behalf(&caller, names, &call, "ChangeMembers")
                 .await?;
         }
         let limit = call.deadline.left();
@@ -381,8 +295,11 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let names = self.check(&caller, peer_roles::TRANSFER_LEADER, request.envelope)?;
-        self.on_behalf(&caller, names, &call, "TransferLeader")
+        let names =
+            self.shared
+                .check_request(&caller, peer_roles::TRANSFER_LEADER, request.envelope)?;
+        self.shared
+            .on_behalf(&caller, names, &call, "TransferLeader")
             .await?;
         let limit = call.deadline.left();
         let done = self.shared.transfer_leader_here(request.to_node_id, limit);
@@ -411,7 +328,7 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::GetNodeStatusRequest>,
     ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
-        self.check(
+        self.shared.check_request(
             &caller(&request),
             peer_roles::GET_NODE_STATUS,
             request.into_inner().envelope,
@@ -445,7 +362,8 @@ impl PeerService for Peers {
         }
         // The answer itself says whether the node's incarnation has ended.
         envelope.source_incarnation = 0;
-        self.check(&caller, peer_roles::ANNOUNCE, Some(envelope))?;
+        self.shared
+            .check_request(&caller, peer_roles::ANNOUNCE, Some(envelope))?;
         let heard = self.shared.hear(source, request).await;
         heard.map(Response::new).map_err(|error| unheard(&error))
     }
@@ -454,7 +372,7 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::GetDigestsRequest>,
     ) -> Result<Response<peer::GetDigestsResponse>, Status> {
-        self.check(
+        self.shared.check_request(
             &caller(&request),
             peer_roles::GET_DIGESTS,
             request.into_inner().envelope,
@@ -469,7 +387,8 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::CheckNodeResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
-        self.check(&caller, peer_roles::CHECK_NODE, request.envelope)?;
+        self.shared
+            .check_request(&caller, peer_roles::CHECK_NODE, request.envelope)?;
         let checked = self.shared.check_here(request.log_index, request.hold);
         Ok(Response::new(checked.await?))
     }
@@ -481,7 +400,7 @@ impl PeerService for Peers {
         let caller = caller(&request);
         let request = request.into_inner();
         let call = peer_roles::RENEW_CERTIFICATES;
-        let names = self.check(&caller, call, request.envelope)?;
+        let names = self.shared.check_request(&caller, call, request.envelope)?;
         let certificates = self
             .shared
             .renew_certificates(names.node, &request.public_key)?;
@@ -497,7 +416,8 @@ impl PeerService for Peers {
         let caller = caller(&request);
         let mut request = request.into_inner();
         let envelope = request.envelope.take();
-        self.check(&caller, peer_roles::PREPARE_ROTATION, envelope)?;
+        self.shared
+            .check_request(&caller, peer_roles::PREPARE_ROTATION, envelope)?;
         Ok(Response::new(self.shared.prepare_here(request).await?))
     }
 
@@ -507,7 +427,9 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::GetAuthorityKeyResponse>, Status> {
         let caller = caller(&request);
         let call = peer_roles::GET_AUTHORITY_KEY;
-        let names = self.check(&caller, call, request.into_inner().envelope)?;
+        let names = self
+            .shared
+            .check_request(&caller, call, request.into_inner().envelope)?;
         let secret = self.shared.authority_key_for(names.node).await?;
         tracing::info!(
             node = names.node,
@@ -516,26 +438,5 @@ impl PeerService for Peers {
         Ok(Response::new(peer::GetAuthorityKeyResponse {
             cluster_secret: secret.to_bytes().into(),
         }))
-    }
-}
-
-/// Installs a snapshot that was received. A useless file is removed; a file that could merely not
-/// be installed now stays, and need not be sent again.
-async fn install(
-    shared: Arc<NodeContext>,
-    offer: SnapshotOffer,
-    received: Received,
-) -> Result<Vote, Status> {
-    match shared.replica.on_snapshot(offer).await {
-        Ok(vote) => {
-            received.remove();
-            Ok(vote)
-        }
-        Err(PeerError::BadSnapshot(why)) => {
-            received.remove();
-            tracing::error!(error = %why, "failed to install an invalid snapshot");
-            Err(Status::data_loss(why))
-        }
-        Err(error) => Err(failed(error)),
     }
 }

@@ -22,8 +22,9 @@ use crate::{
     auth::{read_turns::ReadTurn, sessions::session_ended},
     context::{access::open_session, node_context::NodeContext},
     live::{
-        hub::{End, HubSubscription, Taken},
+        hub::HubSubscription,
         presence,
+        subscriber::{End, Taken},
     },
     protocol::show,
 };

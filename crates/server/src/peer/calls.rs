@@ -1,0 +1,158 @@
+//! The calls of a peer that the cluster makes: gossip, membership, leadership, digests.
+//!
+//! The calls of the replica are in `lane.rs`, and so is the connection.
+//!
+//! Always true: every call ends by its limit. A change of the cluster carries the credential of
+//! the operator who asks for it, and a refusal of the leader reaches that operator.
+
+use std::time::Duration;
+
+use conclave_core::Command;
+use conclave_replica::{Outcome, PeerError, ProposeError};
+use conclave_wire::{Problem, batch, peer, v1};
+use tonic::{Request, metadata::MetadataValue};
+
+use crate::{
+    auth::credential::{self, Credential},
+    peer::{
+        connect::failure_of,
+        convert::{self, Cluster, cluster_in},
+        digest_points::{Points, points_in},
+        lane::{GrpcPeer, Service, no_leader},
+        membership::ChangeRequest,
+    },
+};
+
+impl GrpcPeer {
+    /// Sends the announcement of this node.
+    pub(crate) async fn announce(
+        &self,
+        request: peer::AnnounceRequest,
+        limit: Duration,
+    ) -> Result<peer::AnnounceResponse, PeerError> {
+        let request = peer::AnnounceRequest {
+            envelope: Some(self.envelope()),
+            ..request
+        };
+        let call = |mut service: Service| async move { service.announce(request).await };
+        self.call(limit, call).await
+    }
+
+    /// Sends gossip to the peer.
+    pub(crate) async fn gossip(
+        &self,
+        news: peer::gossip_request::News,
+        limit: Duration,
+    ) -> Result<(), PeerError> {
+        let request = peer::GossipRequest {
+            envelope: Some(self.envelope()),
+            news: Some(news),
+        };
+        let call = |mut service: Service| async move { service.gossip(request).await };
+        self.call(limit, call).await.map(|_| ())
+    }
+
+    /// Asks the peer, as the leader, for another membership.
+    pub(crate) async fn change_members(
+        &self,
+        request: &ChangeRequest,
+        credential: &Credential,
+        limit: Duration,
+    ) -> Result<v1::ChangeMembersResponse, Problem> {
+        let request = peer::ChangeMembersRequest {
+            envelope: Some(self.envelope()),
+            request: Some(request.to_wire()),
+        };
+        let request = on_behalf(request, credential, limit);
+        let call = |mut service: Service| async move { service.change_members(request).await };
+        let response = self.ask(limit, call).await?.response;
+        response.ok_or_else(no_leader)
+    }
+
+    /// Asks the peer, as the leader, to transfer leadership.
+    pub(crate) async fn transfer_leader(
+        &self,
+        to: u64,
+        credential: &Credential,
+        limit: Duration,
+    ) -> Result<u64, Problem> {
+        let request = peer::TransferLeaderRequest {
+            envelope: Some(self.envelope()),
+            to_node_id: to,
+        };
+        let request = on_behalf(request, credential, limit);
+        let call = |mut service: Service| async move { service.transfer_leader(request).await };
+        Ok(self.ask(limit, call).await?.leader_node_id)
+    }
+
+    /// Sends one command to the peer, as the leader, with the client's credential.
+    pub(crate) async fn forward_proven(
+        &self,
+        command: &Command,
+        credential: &Credential,
+        limit: Duration,
+    ) -> Result<Result<Outcome, ProposeError>, Problem> {
+        let request = peer::ForwardRequest {
+            envelope: Some(self.envelope()),
+            commands: vec![batch::encode_command(command)],
+        };
+        let request = on_behalf(request, credential, limit);
+        let call = |mut service: Service| async move { service.forward(request).await };
+        let outcome = self.ask(limit, call).await?.outcomes.pop();
+        Ok(convert::outcome_in(outcome.unwrap_or_default(), limit))
+    }
+
+    /// Asks the peer which cluster it belongs to.
+    pub(crate) async fn describe(&self, limit: Duration) -> Result<Cluster, PeerError> {
+        let call = |mut service: Service| async move {
+            service
+                .describe_cluster(peer::DescribeClusterRequest {})
+                .await
+        };
+        // A node that answers this may refuse everything else, and then it does not count as
+        // reached.
+        match tokio::time::timeout(limit, call(self.service()?)).await {
+            Ok(Ok(response)) => Ok(cluster_in(response.into_inner())),
+            Ok(Err(status)) => Err(failure_of(&status)),
+            Err(_) => Err(PeerError::Timeout(limit)),
+        }
+    }
+
+    /// Asks the peer for the digests of its state.
+    pub(crate) async fn digests(&self, limit: Duration) -> Result<Points, PeerError> {
+        let request = peer::GetDigestsRequest {
+            envelope: Some(self.envelope()),
+        };
+        let call = |mut service: Service| async move { service.get_digests(request).await };
+        self.call(limit, call).await.map(points_in)
+    }
+
+    /// Has the peer hold its state after entry `log_index`, or examine what it holds.
+    pub(crate) async fn check(
+        &self,
+        log_index: u64,
+        hold: bool,
+        limit: Duration,
+    ) -> Result<peer::CheckNodeResponse, PeerError> {
+        let request = peer::CheckNodeRequest {
+            envelope: Some(self.envelope()),
+            log_index,
+            hold,
+        };
+        let call = |mut service: Service| async move { service.check_node(request).await };
+        self.call(limit, call).await
+    }
+}
+
+/// Returns a request with the client's credential: the leader does not trust a node without a vote
+/// that an administrator or the owner of a session asks, and verifies the credential itself.
+fn on_behalf<T>(message: T, credential: &Credential, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    let header = credential.to_header();
+    if let Some(mut header) = header.and_then(|header| MetadataValue::try_from(header).ok()) {
+        header.set_sensitive(true);
+        request.metadata_mut().insert(credential::HEADER, header);
+    }
+    request
+}

@@ -1,0 +1,335 @@
+//! One lane to one peer: its connection, its stream of entries, and the calls of the replica.
+//!
+//! It does not choose the address (`transport.rs`) and knows no other call of the cluster
+//! (`calls.rs`).
+//!
+//! Always true: every call ends by its limit. A request follows another on the stream of entries
+//! only after its response. A connection that was made before this node got new certificates is
+//! not used again.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use conclave_core::{Command, Timestamp};
+use conclave_replica::{
+    AppendRequest, AppendResponse, Outcome, Peer, PeerError, ProposeError, ReadError,
+    SnapshotOffer, VoteRequest, VoteResponse,
+};
+use conclave_storage::log::{LogId, Vote};
+use conclave_wire::{
+    Problem, batch,
+    peer::{self, peer_service_client::PeerServiceClient},
+};
+use futures::future::BoxFuture;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
+
+use crate::{
+    peer::{
+        connect::{connect_lazily, failure_of},
+        convert,
+        reachability::Reachability,
+        snapshots,
+    },
+    tls::Security,
+};
+
+/// Maximum size of a message between nodes in bytes: the largest entry and what is around it.
+pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// One lane to one peer.
+pub(crate) struct GrpcPeer {
+    envelope: peer::Envelope,
+    security: Security,
+    line: RwLock<Line>,
+    reachable: Arc<Reachability>,
+    /// Stream of entries, while it is not in use.
+    appends: tokio::sync::Mutex<Option<Appends>>,
+    snapshots: Arc<snapshots::Sender>,
+}
+
+/// Address of a peer, and the connection to it.
+struct Line {
+    address: String,
+    /// Generation of what this node proved when the connection was made.
+    generation: u64,
+    /// `None` if the address is invalid.
+    channel: Option<Channel>,
+}
+
+fn line_to(security: &Security, node: u64, address: String) -> Line {
+    Line {
+        generation: security.tls.generation(),
+        channel: connect_lazily(&address, &security.dial(node)),
+        address,
+    }
+}
+
+/// An open stream of entries: one response for each request.
+struct Appends {
+    generation: u64,
+    requests: mpsc::Sender<peer::AppendEntriesRequest>,
+    responses: Streaming<peer::AppendEntriesResponse>,
+}
+
+pub(crate) type Service = PeerServiceClient<Channel>;
+
+impl GrpcPeer {
+    /// Creates a lane; its connection is made when it is first used.
+    pub(super) fn new(
+        envelope: peer::Envelope,
+        security: Security,
+        address: String,
+        reachable: Arc<Reachability>,
+        snapshots: Arc<snapshots::Sender>,
+    ) -> Self {
+        Self {
+            line: RwLock::new(line_to(&security, envelope.target_node_id, address)),
+            envelope,
+            security,
+            reachable,
+            appends: tokio::sync::Mutex::default(),
+            snapshots,
+        }
+    }
+
+    /// Returns the envelope of a request to the peer.
+    pub(crate) fn envelope(&self) -> peer::Envelope {
+        self.envelope.clone()
+    }
+
+    pub(crate) async fn call<T, F>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(Service) -> F,
+    ) -> Result<T, PeerError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let outcome = match tokio::time::timeout(limit, call(self.service()?)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(failure_of(&status)),
+            Err(_) => Err(PeerError::Timeout(limit)),
+        };
+        self.reachable.note(outcome.as_ref().err());
+        outcome
+    }
+
+    pub(super) fn is_at(&self, address: &str) -> bool {
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        line.address == address
+    }
+
+    /// Uses this address from now on.
+    pub(super) fn redirect(&self, address: &str) {
+        let mut line = self.line.write().unwrap_or_else(PoisonError::into_inner);
+        if line.address != address {
+            let node = self.envelope.target_node_id;
+            *line = line_to(&self.security, node, address.to_owned());
+        }
+    }
+
+    pub(super) fn service(&self) -> Result<Service, PeerError> {
+        self.renew_line();
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(channel) = line.channel.clone() else {
+            let sentence = format!("{} is not an address", line.address);
+            return Err(PeerError::Unreachable(sentence));
+        };
+        Ok(PeerServiceClient::new(channel)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
+    }
+
+    /// Makes another connection if this node can prove more than when it was made.
+    fn renew_line(&self) {
+        let generation = self.security.tls.generation();
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        if line.generation == generation {
+            return;
+        }
+        drop(line);
+        let mut line = self.line.write().unwrap_or_else(PoisonError::into_inner);
+        let address = line.address.clone();
+        *line = line_to(&self.security, self.envelope.target_node_id, address);
+    }
+
+    /// Sends a request on this lane's stream and receives its response. The stream is put back only
+    /// after that: a stream that was left in the middle is dropped, and the next request opens
+    /// another.
+    async fn append_on_stream(
+        &self,
+        request: peer::AppendEntriesRequest,
+    ) -> Result<peer::AppendEntriesResponse, PeerError> {
+        let mut place = self.appends.lock().await;
+        let generation = self.security.tls.generation();
+        let open = place.take().filter(|open| open.generation == generation);
+        let mut appends = match open {
+            Some(appends) => appends,
+            None => {
+                let (requests, queue) = mpsc::channel(1);
+                let opened = self
+                    .service()?
+                    .append_entries(ReceiverStream::new(queue))
+                    .await;
+                let responses = opened.map_err(|status| failure_of(&status))?.into_inner();
+                Appends {
+                    generation,
+                    requests,
+                    responses,
+                }
+            }
+        };
+        let gone = || PeerError::Failed("the stream has ended".to_owned());
+        appends.requests.send(request).await.map_err(|_| gone())?;
+        let response = appends.responses.message().await;
+        let response = response
+            .map_err(|status| failure_of(&status))?
+            .ok_or_else(gone)?;
+        *place = Some(appends);
+        Ok(response)
+    }
+
+    /// Makes a call for an administrator, who gets the peer's refusal.
+    pub(super) async fn ask<T, F>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(Service) -> F,
+    ) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let service = self.service().map_err(|_| no_leader())?;
+        match tokio::time::timeout(limit, call(service)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Problem::from_status(&status).unwrap_or_else(no_leader)),
+            Err(_) => Err(no_leader()),
+        }
+    }
+
+    /// Asks the peer for its status.
+    pub(crate) async fn status(
+        &self,
+        limit: Duration,
+    ) -> Result<peer::GetNodeStatusResponse, PeerError> {
+        let request = peer::GetNodeStatusRequest {
+            envelope: Some(self.envelope.clone()),
+        };
+        self.call(limit, |mut service| async move {
+            service.get_node_status(request).await
+        })
+        .await
+    }
+}
+
+pub(super) fn no_leader() -> Problem {
+    Problem::NoLeader {
+        nodes_reachable: None,
+    }
+}
+
+impl Peer for GrpcPeer {
+    fn append(
+        &self,
+        request: AppendRequest,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<AppendResponse, PeerError>> {
+        let request = convert::append_out(self.envelope.clone(), request);
+        Box::pin(async move {
+            let deadline = Instant::now() + limit;
+            let outcome = match timeout_at(deadline, self.append_on_stream(request)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(PeerError::Timeout(limit)),
+            };
+            self.reachable.note(outcome.as_ref().err());
+            convert::appended_in(outcome?)
+        })
+    }
+
+    fn vote(
+        &self,
+        request: VoteRequest,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<VoteResponse, PeerError>> {
+        let request = convert::vote_request_out(self.envelope.clone(), &request);
+        Box::pin(async move {
+            let call = |mut service: Service| async move { service.request_vote(request).await };
+            convert::voted_in(self.call(limit, call).await?)
+        })
+    }
+
+    fn timeout_now(
+        &self,
+        from: Vote,
+        to: u64,
+        last: Option<LogId>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<(), PeerError>> {
+        let request = peer::TimeoutNowRequest {
+            envelope: Some(self.envelope.clone()),
+            from_leader: Some(convert::vote_out(from)),
+            to_node_id: to,
+            last_log_id: last.map(convert::log_id_out),
+        };
+        Box::pin(async move {
+            let call = |mut service: Service| async move { service.timeout_now(request).await };
+            self.call(limit, call).await.map(|_| ())
+        })
+    }
+
+    fn install_snapshot(
+        &self,
+        offer: SnapshotOffer,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Vote, PeerError>> {
+        Box::pin(async move {
+            let (service, envelope) = (self.service()?, self.envelope.clone());
+            self.snapshots.send(service, envelope, offer, limit).await
+        })
+    }
+
+    fn forward(
+        &self,
+        commands: Vec<Command>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Result<Outcome, ProposeError>>, PeerError>> {
+        let commands = commands.iter().map(batch::encode_command).collect();
+        let envelope = Some(self.envelope.clone());
+        Box::pin(async move {
+            let mut request = Request::new(peer::ForwardRequest { envelope, commands });
+            request.set_timeout(limit);
+            let call = |mut service: Service| async move { service.forward(request).await };
+            let response = self.call(limit, call).await?;
+            let outcomes = response.outcomes.into_iter();
+            Ok(outcomes
+                .map(|outcome| convert::outcome_in(outcome, limit))
+                .collect())
+        })
+    }
+
+    fn read_index(
+        &self,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Result<u64, ReadError>, PeerError>> {
+        let request = peer::ReadIndexRequest {
+            envelope: Some(self.envelope.clone()),
+        };
+        Box::pin(async move {
+            let call = |mut service: Service| async move { service.read_index(request).await };
+            self.call(limit, call).await.map(convert::read_index_in)
+        })
+    }
+
+    fn clock(&self, limit: Duration) -> BoxFuture<'_, Result<Timestamp, PeerError>> {
+        Box::pin(async move {
+            let status = self.status(limit).await?;
+            Ok(Timestamp(status.clock_ms))
+        })
+    }
+}
