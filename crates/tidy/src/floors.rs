@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_from_a_floor_above_is_caught_with_both_files_and_floors() {
+    fn an_import_from_a_floor_above_names_both_files_and_floors() {
         let upward = found(&[("low/d.rs", "use crate::middle::b::B;")]);
         assert_eq!(upward.len(), 1);
         for part in [
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_floor_and_a_floor_without_a_folder_are_caught() {
+    fn a_folder_without_a_floor_and_the_reverse_are_caught() {
         assert_eq!(found(&[("cellar/d.rs", "")]).len(), 1);
         let files = files(&[]);
         let files: Vec<&File> = files.iter().collect();

@@ -8,6 +8,7 @@ mod arrows;
 mod circles;
 mod commands;
 mod documents;
+mod english;
 mod floors;
 mod imports;
 mod names;
@@ -24,6 +25,7 @@ pub use commands::commands;
 pub use documents::{
     anchors, foreign_paths, links, lock_sources, named_documents, notebook, promised_tests,
 };
+pub use english::{TEST_NAME_MAX, hidden_subjects, long_test_names};
 pub use floors::{FILES_MAX, FLOORS, crowded, drawn_floors, floors};
 pub use names::{clocks, forbidden_names, grpc_inside, hash_order, unicode_tables};
 pub use paths::{front_page, named_paths, routes};

@@ -11,8 +11,9 @@ use std::{
 use conclave_tidy::{
     FLOORS, File, Problem, arrows, circles, clocks, columns, commands, comments, crowded,
     drawn_floors, floors, forbidden_dependencies, forbidden_names, foreign_paths, front_page,
-    grpc_inside, hash_order, header, length, links, lock_sources, named_documents, named_paths,
-    notebook, promised_tests, read_tree, routes, story, undocumented_calls, unicode_tables,
+    grpc_inside, hash_order, header, hidden_subjects, length, links, lock_sources, long_test_names,
+    named_documents, named_paths, notebook, promised_tests, read_tree, routes, story,
+    undocumented_calls, unicode_tables,
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -127,6 +128,23 @@ fn lines_fit_the_screen() {
 fn files_are_short_or_say_why_not() {
     check(&files("crates/", ".rs"), |file| {
         length(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn sentences_have_concrete_subjects() {
+    for (folder, ending) in [("", ".rs"), ("", ".proto"), ("", ".md")] {
+        let mut files = files(folder, ending);
+        // The list itself.
+        files.retain(|file| file.path != "crates/tidy/src/english.rs");
+        check(&files, |file| hidden_subjects(&file.path, &file.text));
+    }
+}
+
+#[test]
+fn test_names_are_short() {
+    check(&files("crates/", ".rs"), |file| {
+        long_test_names(&file.path, &file.text)
     });
 }
 

@@ -123,7 +123,7 @@ fn lines(log: &str, parts: &[&str]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handshakes_that_are_left_open_are_ended_and_keep_not_a_peer_out() {
+async fn unfinished_handshakes_time_out_and_block_no_client() {
     let home = Home::new().await;
     let (node, secret) = start(&home).await;
     let config = config(&secret, None);
@@ -257,7 +257,7 @@ async fn a_peer_with_a_wrong_certificate_is_refused_and_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_not_a_peer() {
+async fn a_peer_speaks_only_for_the_node_in_its_certificate() {
     let home = Home::new().await;
     let (node, secret) = start(&home).await;
     let inside = Forger::knowing(&secret);

@@ -17,7 +17,7 @@ pub enum Spend {
     Edits = 2,
     /// Reactions added or taken away.
     Reactions = 3,
-    /// Messages deleted, for whomever.
+    /// Messages deleted, for the sender alone or for all.
     Deletions = 4,
     /// Requests that say what was read.
     Positions = 5,

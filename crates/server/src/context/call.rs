@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_is_as_fresh_as_it_can_be_unless_the_client_asks_for_less() {
+    fn a_read_is_fresh_unless_the_client_asks_for_less() {
         let asked = |consistency: i32, min_position| {
             Freshness::from(Some(v1::ReadOptions {
                 consistency,
