@@ -14,7 +14,7 @@ use crate::character::is_nothing;
 
 /// Returns the names that a display name could be taken for, as they would be written: at most 5,
 /// none if it looks like no name of an account. Those accounts have such a name in lower case, or
-/// one with its [`look`](name::look).
+/// one with its [`skeleton`](name::skeleton).
 #[must_use]
 pub fn names_like(display_name: &str) -> BTreeSet<String> {
     let seen = display_name.chars().filter(|c| !is_nothing(*c));
