@@ -148,6 +148,16 @@ impl From<conclave_text::Refused> for Problem {
 }
 
 impl Problem {
+    /// Returns the refusal of a request before the rules were asked.
+    #[must_use]
+    pub fn refused(reason: Reason, sentence: impl Into<String>) -> Self {
+        Self::Refused {
+            reason,
+            sentence: sentence.into(),
+            request_last: None,
+        }
+    }
+
     /// Returns the reason of `ErrorInfo`.
     #[must_use]
     pub fn reason(&self) -> Reason {

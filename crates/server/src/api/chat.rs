@@ -23,7 +23,7 @@ use crate::{
         call::Call,
         node_context::NodeContext,
     },
-    protocol::{pages, problems, show},
+    protocol::{pages, show},
 };
 
 /// Number of messages on a page if the client sets none.
@@ -49,7 +49,7 @@ impl Which {
             Some(Asked::PeerName(name)) => Ok(Self::With(AccountName::new(name)?.key())),
             Some(Asked::RoomName(name)) => Ok(Self::Room(RoomName::new(name)?.key())),
             Some(Asked::ConversationId(id)) => Ok(Self::Number(ConversationId(id))),
-            None => Err(problems::refused(
+            None => Err(Problem::refused(
                 Reason::ConversationMissing,
                 "the request names no conversation",
             )),

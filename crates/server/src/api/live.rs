@@ -22,7 +22,6 @@ use crate::{
         call::{Call, Freshness},
         node_context::NodeContext,
     },
-    protocol::problems,
 };
 
 pub(crate) mod subscription;
@@ -145,7 +144,7 @@ impl Live {
         let presences = &self.shared.live.presences;
         match presences.set_away(who.0, who.1, request.away) {
             true => Ok(v1::SetPresenceResponse {}),
-            false => Err(problems::refused(
+            false => Err(Problem::refused(
                 Reason::NoStream,
                 "this session has no stream with this node",
             )),

@@ -84,7 +84,7 @@ pub(crate) async fn search(
 }
 
 fn invalid(sentence: &str) -> Problem {
-    problems::refused(Reason::QueryInvalid, sentence)
+    Problem::refused(Reason::QueryInvalid, sentence)
 }
 
 /// Returns the caller's time zone; `None` if the request names an invalid one.

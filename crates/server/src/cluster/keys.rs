@@ -29,7 +29,7 @@ const BARRIER_LIMIT: Duration = Duration::from_secs(1);
 
 /// Returns the refusal of bytes that are not a key.
 pub(crate) fn key_invalid() -> Problem {
-    problems::refused(
+    Problem::refused(
         Reason::KeyInvalid,
         "a public key is a point of P-256 in 65 bytes",
     )
@@ -78,7 +78,7 @@ impl NodeContext {
         confirmed.map_err(|error| problems::of_read(&error))?;
         if self.replica.membership_of(node) != NodeMembership::Voter || self.is_retired(node) {
             let sentence = format!("node {node} does not vote");
-            return Err(problems::refused(Reason::PeerRole, &sentence));
+            return Err(Problem::refused(Reason::PeerRole, &sentence));
         }
         self.secret().ok_or_else(no_key)
     }

@@ -189,7 +189,7 @@ impl NodeContext {
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
         if changed && loses_quorum && !request.force {
             let sentence = "too few of the remaining voters answer now";
-            return Err(problems::refused(Reason::WouldLoseQuorum, sentence));
+            return Err(Problem::refused(Reason::WouldLoseQuorum, sentence));
         }
         if changed && !request.dry_run {
             tracing::info!(?change, "changing the membership");
@@ -246,7 +246,7 @@ fn keeps_the_key(after: &Members, statuses: &[StatusOf]) -> Result<(), Problem> 
         return Ok(());
     }
     let sentence = "no remaining voter has the key of the cluster's authority yet";
-    Err(problems::refused(Reason::WouldLoseAuthority, sentence))
+    Err(Problem::refused(Reason::WouldLoseAuthority, sentence))
 }
 
 /// A member, and its status if it answers.

@@ -10,7 +10,6 @@ use conclave_wire::{Problem, Reason, peer, request, v1};
 use crate::{
     base::random,
     context::{call::Call, node_context::NodeContext},
-    protocol::problems,
 };
 
 /// A member, and its status if it answers.
@@ -49,7 +48,7 @@ impl NodeContext {
         }
         if known.generation + 1 != wanted {
             let sentence = format!("the next rotation is number {}", known.generation + 1);
-            return Err(problems::refused(Reason::RotationInvalid, &sentence));
+            return Err(Problem::refused(Reason::RotationInvalid, &sentence));
         }
         if known.next.is_none() {
             all_answer(&statuses)?;
@@ -74,5 +73,5 @@ fn all_answer(statuses: &[StatusOf]) -> Result<(), Problem> {
         "all members must take part, and node {} does not answer: nothing was changed",
         silent.join(", ")
     );
-    Err(problems::refused(Reason::MembersUnreachable, &sentence))
+    Err(Problem::refused(Reason::MembersUnreachable, &sentence))
 }

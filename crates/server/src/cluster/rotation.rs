@@ -82,7 +82,7 @@ impl NodeContext {
         let has_ended = known.generation > tls.rotations();
         let Some(prepared) = tls.prepared() else {
             return match has_ended {
-                true => Err(problems::refused(
+                true => Err(Problem::refused(
                     Reason::ExchangeMissed,
                     "it has ended without this node: let the machine join again with an empty \
                      directory and a new token",
@@ -128,7 +128,7 @@ impl NodeContext {
         self.on_disk(move |directory| store(directory, &kept))
             .await?;
         let prepared = self.security.tls.prepare(&next);
-        prepared.map_err(|error| problems::refused(Reason::CertificatesInvalid, &error.to_string()))
+        prepared.map_err(|error| Problem::refused(Reason::CertificatesInvalid, error.to_string()))
     }
 
     /// Prepares this node at the request of the leader.
@@ -136,7 +136,7 @@ impl NodeContext {
         &self,
         request: peer::PrepareRotationRequest,
     ) -> Result<peer::PrepareRotationResponse, Problem> {
-        let invalid = |why: &str| problems::refused(Reason::RotationInvalid, why);
+        let invalid = |why: &str| Problem::refused(Reason::RotationInvalid, why);
         let id = AuthorityId::try_from(&request.authority_sha256[..]);
         let id = id.map_err(|_| invalid("an authority is named by 32 bytes"))?;
         let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;

@@ -18,7 +18,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use super::{meter::Connection, slots::ConnectionSlots};
-use crate::protocol::problems;
 
 /// Limits of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl RequestBody {
         self.got += bytes;
         if self.got > self.allowance.bytes {
             let sentence = "the request is longer than its caller may send";
-            return Err(problems::refused(Reason::RequestTooLong, sentence).to_status());
+            return Err(Problem::refused(Reason::RequestTooLong, sentence).to_status());
         }
         // A member of the cluster is trusted, and its streams have no end.
         if self.allowance.within.is_some() && !self.inner.is_end_stream() {

@@ -81,7 +81,7 @@ impl NodeContext {
         let session = self.session(credential.session()?, deadline).await?;
         match commands.iter().all(|command| is_of(command, session.id)) {
             true => Ok(()),
-            false => Err(problems::refused(
+            false => Err(Problem::refused(
                 Reason::PeerRole,
                 "a command is not of the session whose token came with it",
             )),

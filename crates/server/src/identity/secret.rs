@@ -14,12 +14,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::limits::ROTATIONS_MAX;
 use conclave_wire::{Problem, Reason};
 
-use crate::{
-    files::{
-        checksummed::{self, ChecksumError},
-        durable,
-    },
-    protocol::problems,
+use crate::files::{
+    checksummed::{self, ChecksumError},
+    durable,
 };
 
 /// Length in bytes.
@@ -238,7 +235,7 @@ pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<
     if blake3::hash(shown) == blake3::hash(&secret.join_key()) {
         return Ok(());
     }
-    Err(problems::refused(
+    Err(Problem::refused(
         Reason::JoinRefused,
         "the key does not belong to this cluster",
     ))
@@ -246,7 +243,7 @@ pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<
 
 /// Returns the problem of a node without the key of the authority.
 pub(crate) fn no_key() -> Problem {
-    problems::refused(
+    Problem::refused(
         Reason::NoAuthorityKey,
         "this node does not have the key of the cluster's authority: voters have it",
     )

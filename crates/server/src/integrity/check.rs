@@ -159,7 +159,7 @@ impl NodeContext {
         }
         if id != 0 {
             let sentence = "this node does not know this check; begin another one";
-            return Err(problems::refused(Reason::NoSuchCheck, sentence));
+            return Err(Problem::refused(Reason::NoSuchCheck, sentence));
         }
         let members = self.members();
         let node = |(node, member): (&u64, &Member)| v1::NodeCheck {

@@ -7,8 +7,6 @@ use conclave_wire::{
     v1::{self, change_members_request::Change as Asked},
 };
 
-use crate::protocol::problems;
-
 /// Request to change the membership.
 #[derive(Clone, Debug)]
 pub(crate) struct ChangeRequest {
@@ -52,7 +50,7 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
     match asked {
         Some(Asked::Add(node)) => {
             for address in [&node.peer_address, &node.client_address] {
-                let invalid = |why| problems::refused(Reason::AddressInvalid, why);
+                let invalid = |why| Problem::refused(Reason::AddressInvalid, why);
                 address::check(address).map_err(invalid)?;
             }
             let member = Member {
@@ -72,7 +70,7 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
             old: replace.old_node_id,
             new: replace.new_node_id,
         }),
-        None => Err(problems::refused(
+        None => Err(Problem::refused(
             Reason::ChangeMissing,
             "the request names no change",
         )),

@@ -142,10 +142,10 @@ impl NodeContext {
         caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
         let secret = self.secret().ok_or_else(no_key)?;
-        let missing = || problems::refused(Reason::RequestIdInvalid, "a request id has 16 bytes");
+        let missing = || Problem::refused(Reason::RequestIdInvalid, "a request id has 16 bytes");
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
         for address in [&request.peer_address, &request.client_address] {
-            let invalid = |why| problems::refused(Reason::AddressInvalid, why);
+            let invalid = |why| Problem::refused(Reason::AddressInvalid, why);
             if address.len() > ADDRESS_SHOWN_MAX {
                 return Err(invalid("an address has at most 260 bytes"));
             }
@@ -250,7 +250,7 @@ impl NodeContext {
         request: &peer::JoinRequest,
         caller: &Caller,
     ) -> Result<JoinCredential, Problem> {
-        let nothing = || problems::refused(Reason::JoinRefused, "no certificate or token is shown");
+        let nothing = || Problem::refused(Reason::JoinRefused, "no certificate or token is shown");
         let Presented::Node(names) = caller.shown else {
             return Err(nothing());
         };

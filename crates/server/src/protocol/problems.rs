@@ -43,15 +43,6 @@ pub(crate) fn of_rows(error: &rows::ReadError) -> Problem {
     }
 }
 
-/// Returns the problem of a request that the receiving node refuses.
-pub(crate) fn refused(reason: Reason, sentence: &str) -> Problem {
-    Problem::Refused {
-        reason,
-        sentence: sentence.to_owned(),
-        request_last: None,
-    }
-}
-
 /// Returns the problem of a membership that is not possible.
 pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
     let reason = match refusal {
@@ -64,16 +55,22 @@ pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
         Refusal::TooManyMembers => Reason::TooManyMembers,
         Refusal::NoNumber => Reason::NodeNumberInvalid,
     };
-    refused(reason, &refusal.to_string())
+    Problem::refused(reason, refusal.to_string())
 }
 
 /// Returns the problem of a change of the membership that failed or whose outcome is unknown.
 pub(crate) fn of_change(error: &ChangeError) -> Problem {
     match error {
         ChangeError::Refused(refusal) => of_refusal(*refusal),
-        ChangeError::LearnerBehind { .. } => refused(Reason::LearnerBehind, &error.to_string()),
-        ChangeError::NoAnswer { .. } => refused(Reason::NodeUnreachable, &error.to_string()),
-        ChangeError::NotTakenOver { .. } => refused(Reason::NotTakenOver, &error.to_string()),
+        ChangeError::LearnerBehind { .. } => {
+            Problem::refused(Reason::LearnerBehind, error.to_string())
+        }
+        ChangeError::NoAnswer { .. } => {
+            Problem::refused(Reason::NodeUnreachable, error.to_string())
+        }
+        ChangeError::NotTakenOver { .. } => {
+            Problem::refused(Reason::NotTakenOver, error.to_string())
+        }
         ChangeError::Broken(sentence) => Problem::Broken {
             sentence: sentence.clone(),
         },

@@ -5,7 +5,7 @@ use conclave_core::{
     Rejection, SessionId, TokenHash, allowance::limit_table::ACCOUNT_LIMITS,
 };
 
-use super::{SessionRequest, command, invalid};
+use super::{SessionRequest, command};
 use crate::{Problem, Reason, v1};
 
 /// How long an invite can be used if its maker does not say, in milliseconds.
@@ -169,7 +169,10 @@ impl SessionRequest for v1::SetAccountRoleRequest {
             v1::AccountRole::Admin => AccountRole::Admin,
             v1::AccountRole::Bot => AccountRole::Bot,
             v1::AccountRole::Unspecified => {
-                return Err(invalid(Reason::RoleMissing, "the request names no role"));
+                return Err(Problem::refused(
+                    Reason::RoleMissing,
+                    "the request names no role",
+                ));
             }
         };
         let name = AccountName::new(self.name)?;

@@ -6,7 +6,7 @@ use conclave_core::{
     limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 
-use super::{SessionRequest, command, invalid};
+use super::{SessionRequest, command};
 use crate::{Problem, Reason, v1};
 
 impl SessionRequest for v1::SendMessageRequest {
@@ -30,7 +30,7 @@ impl SessionRequest for v1::SendMessageRequest {
                 id.to_le_bytes().to_vec(),
             ),
             None => {
-                return Err(invalid(
+                return Err(Problem::refused(
                     Reason::RecipientMissing,
                     "the message has no recipient",
                 ));
@@ -56,7 +56,8 @@ impl SessionRequest for v1::SendMessageRequest {
 }
 
 fn message_of(message: Option<v1::MessageRef>) -> Result<MessageRef, Problem> {
-    let message = message.ok_or_else(|| invalid(Reason::MessageMissing, "no message is named"))?;
+    let message =
+        message.ok_or_else(|| Problem::refused(Reason::MessageMissing, "no message is named"))?;
     Ok(MessageRef {
         conversation: ConversationId(message.conversation_id),
         sequence: Sequence(message.sequence),
@@ -109,7 +110,7 @@ impl SessionRequest for v1::AdvancePositionsRequest {
             _ => {
                 let most = POSITIONS_PER_REQUEST_MAX;
                 let sentence = format!("at most {most} conversations may be named at once");
-                return Err(invalid(Reason::ListTooLong, &sentence));
+                return Err(Problem::refused(Reason::ListTooLong, &sentence));
             }
         }
         let mut bytes = Vec::with_capacity(24 * self.progress.len());

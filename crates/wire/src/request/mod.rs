@@ -36,14 +36,6 @@ pub const TOKEN_BYTES: usize = 32;
 /// Bytes of an invite's code: 128 random bits.
 pub const INVITE_CODE_BYTES: usize = 16;
 
-fn invalid(reason: Reason, sentence: &str) -> Problem {
-    Problem::Refused {
-        reason,
-        sentence: sentence.to_owned(),
-        request_last: None,
-    }
-}
-
 /// Returns the hash under which a token is known to the cluster.
 #[must_use]
 pub fn token_hash(token: &[u8]) -> TokenHash {
@@ -59,7 +51,7 @@ pub fn once_id(bytes: &[u8]) -> Result<Option<OnceId>, Problem> {
         return Ok(None);
     }
     let id = OnceId::try_from(bytes).map_err(|_| {
-        invalid(
+        Problem::refused(
             Reason::RequestIdInvalid,
             "a request id has 16 bytes, or none",
         )
@@ -75,9 +67,9 @@ pub fn chosen_token(bytes: &[u8]) -> Result<Option<[u8; TOKEN_BYTES]>, Problem> 
     if bytes.is_empty() {
         return Ok(None);
     }
-    let token = bytes
-        .try_into()
-        .map_err(|_| invalid(Reason::TokenInvalid, "a token has 32 random bytes, or none"))?;
+    let token = bytes.try_into().map_err(|_| {
+        Problem::refused(Reason::TokenInvalid, "a token has 32 random bytes, or none")
+    })?;
     Ok(Some(token))
 }
 
@@ -89,7 +81,7 @@ pub fn device_secret(bytes: &[u8]) -> Result<Option<&[u8]>, Problem> {
     match bytes.len() {
         0 => Ok(None),
         TOKEN_BYTES => Ok(Some(bytes)),
-        _ => Err(invalid(
+        _ => Err(Problem::refused(
             Reason::DeviceInvalid,
             "the secret of a device has 32 random bytes, or none",
         )),
@@ -104,9 +96,9 @@ pub fn invite_code(bytes: &[u8]) -> Result<Option<[u8; INVITE_CODE_BYTES]>, Prob
     if bytes.is_empty() {
         return Ok(None);
     }
-    let code = bytes
-        .try_into()
-        .map_err(|_| invalid(Reason::CodeInvalid, "a code has 16 random bytes, or none"))?;
+    let code = bytes.try_into().map_err(|_| {
+        Problem::refused(Reason::CodeInvalid, "a code has 16 random bytes, or none")
+    })?;
     Ok(Some(code))
 }
 
@@ -142,8 +134,8 @@ fn command(
     parts: &[&[u8]],
     operation: Operation,
 ) -> Result<Command, Problem> {
-    let request =
-        request.ok_or_else(|| invalid(Reason::RequestMissing, "the request carries no number"))?;
+    let request = request
+        .ok_or_else(|| Problem::refused(Reason::RequestMissing, "the request carries no number"))?;
     let origin = Origin::Session {
         session,
         number: request.number,

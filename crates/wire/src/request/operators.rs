@@ -5,7 +5,7 @@ use conclave_core::{
     OperatorRequest, Origin, Rejection, TokenHash, limits::JOIN_TOKEN_MS_MAX,
 };
 
-use super::{digest, invalid};
+use super::digest;
 use crate::{Problem, Reason, v1};
 
 /// How long a join token can be used if its maker does not say, in milliseconds.
@@ -39,7 +39,7 @@ pub fn create_join_token(
 /// [`Problem::Refused`] if the id is none.
 pub fn revoke_join_token(id: &str) -> Result<OperatorRequest, Problem> {
     let known = || {
-        invalid(
+        Problem::refused(
             Reason::TokenIdInvalid,
             "a token's id has 8 characters: 0-9, a-f",
         )

@@ -5,7 +5,7 @@ use conclave_core::{
     WebhookId,
 };
 
-use super::{SessionRequest, command, invalid};
+use super::{SessionRequest, command};
 use crate::{Problem, Reason, v1};
 
 /// Returns a command that creates a webhook, with the hash of the secret in its address.
@@ -139,7 +139,10 @@ impl SessionRequest for v1::SetMemberRoleRequest {
             v1::MemberRole::Moderator => MemberRole::Moderator,
             v1::MemberRole::Owner => MemberRole::Owner,
             v1::MemberRole::Unspecified => {
-                return Err(invalid(Reason::RoleMissing, "the request names no role"));
+                return Err(Problem::refused(
+                    Reason::RoleMissing,
+                    "the request names no role",
+                ));
             }
         };
         let name = RoomName::new(self.name)?;

@@ -48,15 +48,6 @@ pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
     response
 }
 
-/// Returns the problem of a post that is refused before the rules are asked.
-pub(super) fn refused(reason: Reason, sentence: &str) -> Problem {
-    Problem::Refused {
-        reason,
-        sentence: sentence.to_owned(),
-        request_last: None,
-    }
-}
-
 /// Returns what the sender can do, where the sentence does not say it.
 fn hint_of(reason: Reason) -> Option<&'static str> {
     Some(match reason {
@@ -141,20 +132,32 @@ mod tests {
         };
         let cases = [
             (Rejection::TextEmpty.into(), (400, false)),
-            (refused(Reason::BodyInvalid, "…"), (400, false)),
-            (refused(Reason::IdempotencyKeyInvalid, "…"), (400, false)),
+            (Problem::refused(Reason::BodyInvalid, "…"), (400, false)),
+            (
+                Problem::refused(Reason::IdempotencyKeyInvalid, "…"),
+                (400, false),
+            ),
             (Rejection::NoSuchWebhook.into(), (404, false)),
             (Rejection::NoSuchConversation.into(), (404, false)),
-            (refused(Reason::MethodNotAllowed, "…"), (405, false)),
+            (
+                Problem::refused(Reason::MethodNotAllowed, "…"),
+                (405, false),
+            ),
             (Rejection::RequestReused { last: 0 }.into(), (409, false)),
             (
                 Rejection::TextTooLong { bytes: 20_000 }.into(),
                 (413, false),
             ),
-            (refused(Reason::BodyTooLong, "…"), (413, false)),
-            (refused(Reason::ContentTypeInvalid, "…"), (415, false)),
-            (refused(Reason::CharsetInvalid, "…"), (415, false)),
-            (refused(Reason::ContentEncodingInvalid, "…"), (415, false)),
+            (Problem::refused(Reason::BodyTooLong, "…"), (413, false)),
+            (
+                Problem::refused(Reason::ContentTypeInvalid, "…"),
+                (415, false),
+            ),
+            (Problem::refused(Reason::CharsetInvalid, "…"), (415, false)),
+            (
+                Problem::refused(Reason::ContentEncodingInvalid, "…"),
+                (415, false),
+            ),
             (Problem::Busy, (429, true)),
             (Problem::NoSpace, (507, true)),
             (limited, (429, true)),

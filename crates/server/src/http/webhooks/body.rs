@@ -12,8 +12,6 @@ use conclave_wire::{Problem, Reason};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 
-use super::answers::refused;
-
 /// Maximum length of a body in bytes, as received and unpacked: four times what GitHub sends for a
 /// large pull request. A longer body is refused.
 pub(super) const BYTES_MAX: usize = 256 * 1024;
@@ -68,7 +66,7 @@ impl Shape {
         let type_is_bad = || {
             let sentence = "the content type must be application/json, another of JSON, \
                             application/x-www-form-urlencoded with a field `payload`, or none";
-            refused(Reason::ContentTypeInvalid, sentence)
+            Problem::refused(Reason::ContentTypeInvalid, sentence)
         };
         let content_type = one(header::CONTENT_TYPE).ok_or_else(type_is_bad)?;
         let mut parts = content_type.split(';').map(str::trim);
@@ -80,12 +78,12 @@ impl Shape {
         });
         let charset = charset_of(charset.unwrap_or_default()).ok_or_else(|| {
             let sentence = "the charset must be utf-8, iso-8859-1 or windows-1252, or not be named";
-            refused(Reason::CharsetInvalid, sentence)
+            Problem::refused(Reason::CharsetInvalid, sentence)
         })?;
         let packing = one(header::CONTENT_ENCODING).and_then(packing_of);
         let packing = packing.ok_or_else(|| {
             let sentence = "the content encoding must be gzip, deflate or identity, or none";
-            refused(Reason::ContentEncodingInvalid, sentence)
+            Problem::refused(Reason::ContentEncodingInvalid, sentence)
         })?;
         Ok(Self {
             kind,
@@ -261,7 +259,7 @@ fn unpack(packed: impl std::io::Read, name: &str) -> Result<Vec<u8>, Problem> {
         invalid(&sentence)
     })?;
     match bytes.len() > BYTES_MAX {
-        true => Err(refused(
+        true => Err(Problem::refused(
             Reason::BodyTooLong,
             "the body has more than 256 KiB unpacked",
         )),
@@ -288,7 +286,7 @@ fn percent_decoded(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
 }
 
 fn invalid(sentence: &str) -> Problem {
-    refused(Reason::BodyInvalid, sentence)
+    Problem::refused(Reason::BodyInvalid, sentence)
 }
 
 #[cfg(test)]

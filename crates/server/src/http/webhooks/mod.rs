@@ -38,7 +38,7 @@ use conclave_wire::{
 use futures::future::poll_fn;
 use serde_json::Value;
 
-use answers::{not_posted, posted, refused};
+use answers::{not_posted, posted};
 use body::Shape;
 
 use crate::{
@@ -116,7 +116,7 @@ async fn only_post(method: Method) -> Response {
         return classify::options();
     }
     let sentence = r#"this is the address of a webhook: POST {"text": "…"} to it as JSON"#;
-    refusal(&refused(Reason::MethodNotAllowed, sentence), false)
+    refusal(&Problem::refused(Reason::MethodNotAllowed, sentence), false)
 }
 
 async fn nowhere() -> Response {
@@ -173,7 +173,7 @@ impl Hooks {
         }
         if let Err(Rejection::RequestReused { .. }) = outcome.answer {
             let sentence = "the idempotency key was used for another body";
-            return Err(refused(Reason::RequestReused, sentence));
+            return Err(Problem::refused(Reason::RequestReused, sentence));
         }
         accepted(&outcome, |accepted| match accepted {
             Accepted::MessageSent {
@@ -261,7 +261,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let key = key.filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
     let bad = || {
         let sentence = "one idempotency key of 1 to 128 printable ASCII characters, or none";
-        refused(Reason::IdempotencyKeyInvalid, sentence)
+        Problem::refused(Reason::IdempotencyKeyInvalid, sentence)
     };
     key.map(|key| Some(key.to_owned())).ok_or_else(bad)
 }
@@ -269,14 +269,15 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// Reads the whole body, unless it is too long or too slow.
 async fn body_of(body: &mut Body, deadline: Deadline) -> Result<Bytes, Problem> {
     let whole = tokio::time::timeout(deadline.left(), read(body)).await;
-    whole.map_err(|_| refused(Reason::BodyInvalid, "the body did not arrive in time"))?
+    whole.map_err(|_| Problem::refused(Reason::BodyInvalid, "the body did not arrive in time"))?
 }
 
 async fn read(body: &mut Body) -> Result<Bytes, Problem> {
     let mut whole = Vec::new();
     let mut dropped = 0;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
-        let broken = |_| refused(Reason::BodyInvalid, "the body did not arrive as a whole");
+        let broken =
+            |_| Problem::refused(Reason::BodyInvalid, "the body did not arrive as a whole");
         let Ok(data) = frame.map_err(broken)?.into_data() else {
             continue;
         };
@@ -290,7 +291,7 @@ async fn read(body: &mut Body) -> Result<Bytes, Problem> {
     }
     match dropped {
         0 => Ok(whole.into()),
-        _ => Err(refused(
+        _ => Err(Problem::refused(
             Reason::BodyTooLong,
             "the body has more than 256 KiB",
         )),
@@ -309,7 +310,7 @@ fn told_by(headers: &HeaderMap, body: &Value) -> Result<Rendered, Problem> {
     if alerts::is_old_grafana(body) {
         return Ok(Rendered::Message(alerts::old_grafana(body)));
     }
-    let bad = |sentence: &str| refused(Reason::BodyInvalid, sentence);
+    let bad = |sentence: &str| Problem::refused(Reason::BodyInvalid, sentence);
     if !(body["text"].is_string() || body["text"].is_null()) {
         return Err(bad("the field `text` of the body is not text"));
     }
