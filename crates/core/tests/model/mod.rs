@@ -14,10 +14,10 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Accepted, AccessEvent, AccountEvent, AccountId, AccountRole, Answer, Batch, ClusterEvent,
-    Command, ConversationEvent, ConversationId, Decision, Digest, Event, InviteId, MessageEvent,
-    NodeId, Origin, Position, Progress, Remember, RoomEvent, SentMessage, Sequence, SessionEvent,
-    SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
+    Accepted, AccountEvent, AccountId, AccountRole, Answer, Batch, Command, ConversationEvent,
+    ConversationId, Decision, Digest, Event, InviteId, MessageEvent, NodeId, Origin, Position,
+    Progress, Remember, RoomEvent, SentMessage, Sequence, SessionEvent, SessionId, ThrottleKey,
+    Timestamp, TokenHash, WebhookId,
     limits::{
         DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS,
         SESSION_RENEW_MS, SESSION_WHOLE_MS, SESSIONS_PER_ACCOUNT_MAX,
@@ -216,44 +216,18 @@ impl Observer {
 
     fn read_event(&mut self, event: &Event) {
         match event {
-            Event::Account(AccountEvent::Created { .. })
-            | Event::Account(AccountEvent::Deleted { .. })
-            | Event::Account(AccountEvent::PasswordChanged { .. })
-            | Event::Account(AccountEvent::PasswordRehashed { .. })
-            | Event::Account(AccountEvent::Suspended { .. })
-            | Event::Account(AccountEvent::DisplayNameChanged { .. })
-            | Event::Account(AccountEvent::RoleChanged { .. })
-            | Event::Account(AccountEvent::BlockChanged { .. }) => self.read_account(event),
-            Event::Access(AccessEvent::SetupOffered { .. })
-            | Event::Access(AccessEvent::InviteCreated { .. })
-            | Event::Access(AccessEvent::InviteUsed { .. })
-            | Event::Access(AccessEvent::InviteRemoved { .. })
-            | Event::Cluster(ClusterEvent::JoinTokenCreated { .. })
-            | Event::Cluster(ClusterEvent::JoinTokenRemoved { .. })
-            | Event::Cluster(ClusterEvent::OperatorCreated { .. })
-            | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
-            | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
-            | Event::Cluster(ClusterEvent::NodeRetired { .. })
-            | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
-            | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
-            | Event::Account(AccountEvent::LimitsChanged { .. })
-            | Event::Access(AccessEvent::LoginFailed { .. })
-            | Event::Access(AccessEvent::LoginKnown { .. })
-            | Event::Access(AccessEvent::LoginForgotten { .. })
-            | Event::Access(AccessEvent::LoginForgiven { .. }) => self.read_admission(event),
-            Event::Session(SessionEvent::Opened { .. })
-            | Event::Session(SessionEvent::Renewed { .. })
-            | Event::Session(SessionEvent::Closed { .. })
-            | Event::Session(SessionEvent::Forgotten { .. }) => self.read_session(event),
-            Event::Message(MessageEvent::Sent(_))
-            | Event::Message(MessageEvent::Edited { .. })
-            | Event::Message(MessageEvent::ReactionChanged { .. })
-            | Event::Conversation(ConversationEvent::PositionAdvanced { .. })
-            | Event::Message(MessageEvent::Hidden { .. })
-            | Event::Message(MessageEvent::Deleted { .. }) => self.read_message(event),
-            Event::Room(RoomEvent::WebhookCreated { .. })
-            | Event::Room(RoomEvent::WebhookDeleted { .. }) => self.read_webhook(event),
-            _ => self.read_conversation(event),
+            Event::Access(_)
+            | Event::Cluster(_)
+            | Event::Account(AccountEvent::LimitsChanged { .. }) => self.read_admission(event),
+            Event::Account(_) => self.read_account(event),
+            Event::Session(_) => self.read_session(event),
+            Event::Message(_) | Event::Conversation(ConversationEvent::PositionAdvanced { .. }) => {
+                self.read_message(event);
+            }
+            Event::Room(RoomEvent::WebhookCreated { .. } | RoomEvent::WebhookDeleted { .. }) => {
+                self.read_webhook(event);
+            }
+            Event::Conversation(_) | Event::Room(_) => self.read_conversation(event),
         }
     }
 

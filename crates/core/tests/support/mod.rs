@@ -12,12 +12,11 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    AccessEvent, Account, AccountEvent, AccountId, AccountLimits, Allowance, Batch, ClusterEvent,
-    Command, Conversation, ConversationEvent, ConversationId, Decision, Event, Invite, InviteId,
-    Membership, MessageEvent, MessageHead, MessageRef, Now, OnceId, OncePool, Origin, Position,
-    Progress, Reaction, Remember, RoomEvent, SentMessage, Sequence, Session, SessionEvent,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide,
-    limits::REQUEST_WINDOW, lookup::Remembered,
+    Account, AccountEvent, AccountId, AccountLimits, Allowance, Batch, Command, Conversation,
+    ConversationEvent, ConversationId, Decision, Event, Invite, InviteId, Membership, MessageEvent,
+    MessageHead, MessageRef, Now, OnceId, OncePool, Origin, Position, Progress, Reaction, Remember,
+    SentMessage, Sequence, Session, SessionEvent, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW, lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -98,56 +97,18 @@ impl Memory {
     /// Writes one fact.
     pub(crate) fn write(&mut self, position: Position, event: &Event) {
         match event {
-            Event::Cluster(ClusterEvent::JoinTokenCreated { .. })
-            | Event::Cluster(ClusterEvent::JoinTokenRemoved { .. })
-            | Event::Cluster(ClusterEvent::OperatorCreated { .. })
-            | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
-            | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
-            | Event::Cluster(ClusterEvent::NodeRetired { .. })
-            | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
-            | Event::Cluster(ClusterEvent::LeaderPreferred { .. }) => self.nodes.write(event),
+            Event::Cluster(_) => self.nodes.write(event),
             Event::Account(AccountEvent::LimitsChanged { limits }) => {
                 assert_ne!(self.limits, *limits, "nothing is limited anew");
                 self.limits = *limits;
             }
-            Event::Account(AccountEvent::Created { .. })
-            | Event::Account(AccountEvent::Deleted { .. })
-            | Event::Account(AccountEvent::PasswordChanged { .. })
-            | Event::Account(AccountEvent::PasswordRehashed { .. })
-            | Event::Account(AccountEvent::Suspended { .. })
-            | Event::Account(AccountEvent::DisplayNameChanged { .. })
-            | Event::Account(AccountEvent::RoleChanged { .. })
-            | Event::Account(AccountEvent::BlockChanged { .. }) => self.write_account(event),
-            Event::Access(AccessEvent::SetupOffered { .. })
-            | Event::Access(AccessEvent::InviteCreated { .. })
-            | Event::Access(AccessEvent::InviteUsed { .. })
-            | Event::Access(AccessEvent::InviteRemoved { .. })
-            | Event::Access(AccessEvent::LoginFailed { .. })
-            | Event::Access(AccessEvent::LoginKnown { .. })
-            | Event::Access(AccessEvent::LoginForgotten { .. })
-            | Event::Access(AccessEvent::LoginForgiven { .. }) => self.write_admission(event),
-            Event::Session(SessionEvent::Opened { .. })
-            | Event::Session(SessionEvent::Renewed { .. })
-            | Event::Session(SessionEvent::Closed { .. })
-            | Event::Session(SessionEvent::Forgotten { .. }) => self.write_session(event),
-            Event::Conversation(ConversationEvent::Opened { .. })
-            | Event::Room(RoomEvent::Created { .. })
-            | Event::Room(RoomEvent::MemberJoined { .. })
-            | Event::Room(RoomEvent::MemberLeft { .. })
-            | Event::Room(RoomEvent::MemberRoleChanged { .. })
-            | Event::Room(RoomEvent::TopicChanged { .. })
-            | Event::Room(RoomEvent::MemberInvited { .. })
-            | Event::Room(RoomEvent::InvitationRemoved { .. })
-            | Event::Room(RoomEvent::WebhookCreated { .. })
-            | Event::Room(RoomEvent::WebhookDeleted { .. }) => {
-                self.write_conversation(position, event)
+            Event::Account(_) => self.write_account(event),
+            Event::Access(_) => self.write_admission(event),
+            Event::Session(_) => self.write_session(event),
+            Event::Message(_) | Event::Conversation(ConversationEvent::PositionAdvanced { .. }) => {
+                self.write_message(event);
             }
-            Event::Message(MessageEvent::Sent(_))
-            | Event::Message(MessageEvent::Edited { .. })
-            | Event::Message(MessageEvent::ReactionChanged { .. })
-            | Event::Conversation(ConversationEvent::PositionAdvanced { .. })
-            | Event::Message(MessageEvent::Hidden { .. })
-            | Event::Message(MessageEvent::Deleted { .. }) => self.write_message(event),
+            Event::Conversation(_) | Event::Room(_) => self.write_conversation(position, event),
         }
     }
 
