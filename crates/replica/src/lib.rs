@@ -33,7 +33,7 @@
 //! ```
 //!
 //! Start reading with [`Replica::propose`], then `proposer.rs` (the queue that becomes entries),
-//! `log/store.rs` (openraft's view of the log) and `apply.rs` (where entries are decided).
+//! `log/store.rs` (openraft's view of the log) and `apply/mod.rs` (where entries are decided).
 //! `tests/support` runs replicas in one process, with links that can be cut.
 //!
 //! Rows, positions and faults are of `conclave-storage`, and callers name them there.
@@ -59,6 +59,7 @@ mod start_error;
 mod transport;
 mod types;
 
+pub use apply::written::Written;
 pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
 pub use config::{Config, LogRetention, Timers};
 pub use health::damage::Damage;

@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, StartError, Transport,
+    Written,
     apply::{Raft, StateMachine},
     clocks::{Clocks, rounds::Others},
     election::{
@@ -291,18 +292,19 @@ impl Replica {
         }
     }
 
-    /// Waits until entry `index` is in this node's database.
+    /// Waits until entry `index` is in this node's database, and has it written as soon as it is
+    /// decided.
     ///
     /// # Errors
     /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`].
     pub async fn wait_applied(&self, index: u64, limit: Duration) -> Result<(), ReadError> {
-        let mut applied = self.inner.applied.clone();
-        let reached = applied.wait_for(|applied| *applied >= index);
-        match tokio::time::timeout(limit, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(ReadError::Stopping),
-            Err(_) => Err(ReadError::Behind { waited: limit }),
-        }
+        self.inner.machine.written().reaches(index, limit).await
+    }
+
+    /// Returns what waits for entries in the database; it does not keep this replica alive.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.inner.machine.written()
     }
 
     /// Returns the index of the last entry that is in this node's database; changes after each

@@ -32,11 +32,12 @@ pub trait Codec: Send + Sync + 'static {
     fn decode_members(&self, bytes: &Bytes) -> Result<Members, CodecError>;
 }
 
-/// Hears what was applied. Called on the thread of the database's one writer: must not wait.
+/// Hears what was decided. Called on the thread of the database's one writer: must not wait.
 pub trait Listener: Send + Sync + 'static {
-    /// Notes that everything up to entry `index` is in the database; `events` are the events of the
-    /// entries since the last call, in order.
-    fn applied(&self, index: u64, events: Vec<(Position, Event)>);
+    /// Notes that everything up to entry `index` is decided; `events` are the events of the entries
+    /// since the last call, in order. The database may have them only later:
+    /// [`Written::reaches`](crate::Written::reaches).
+    fn decided(&self, index: u64, events: Vec<(Position, Event)>);
     /// Notes that a snapshot has replaced the database: it has everything up to entry `index`, and
     /// the listener has not heard of what happened on the way there.
     fn installed(&self, index: u64);

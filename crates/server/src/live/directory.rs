@@ -1,19 +1,28 @@
 //! Names of accounts and rooms by their numbers, which events for people need.
 //!
+//! Events come before the database has their rows. A read here waits until it has them.
+//!
 //! Names of accounts and rooms never change while these exist, and numbers are never used again, so
 //! a cached name stays true until a deletion is published. At its bound the cache is emptied.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use conclave_core::{AccountId, ConversationId};
+use conclave_replica::Written;
 use conclave_storage::state::{ConversationInfo, ReadError, Reader};
 
 /// Maximum number of cached names of each kind.
 const KEPT_MAX: usize = 65_536;
 
+/// How long a read waits for the database. After that all subscribers catch up by themselves.
+const WRITTEN_LIMIT: Duration = Duration::from_secs(2);
+
 /// Cache of names; see the head of this file.
 pub(crate) struct Directory {
-    pub(crate) reader: Reader,
+    reader: Reader,
+    written: Written,
+    /// The entry that the database must have before it is read.
+    index: u64,
     accounts: HashMap<AccountId, String>,
     conversations: HashMap<ConversationId, Between>,
 }
@@ -26,12 +35,26 @@ pub(crate) enum Between {
 }
 
 impl Directory {
-    pub(crate) fn new(reader: Reader) -> Self {
+    pub(crate) fn new(reader: Reader, written: Written) -> Self {
         Self {
             reader,
+            written,
+            index: 0,
             accounts: HashMap::new(),
             conversations: HashMap::new(),
         }
+    }
+
+    /// Begins with events of which the last is of entry `index`.
+    pub(crate) fn begin(&mut self, index: u64) {
+        self.index = index;
+    }
+
+    /// Returns a reader that sees what the present events have done.
+    pub(crate) fn reader(&self) -> Result<&Reader, ReadError> {
+        let reached = self.written.reaches_blocking(self.index, WRITTEN_LIMIT);
+        reached.map_err(|_| ReadError::Busy)?;
+        Ok(&self.reader)
     }
 
     /// Returns the name of an account; `None` if it was deleted.
@@ -39,7 +62,7 @@ impl Directory {
         if let Some(name) = self.accounts.get(&id) {
             return Ok(Some(name.clone()));
         }
-        let Some(row) = self.reader.account(id)? else {
+        let Some(row) = self.reader()?.account(id)? else {
             return Ok(None);
         };
         make_room(&mut self.accounts);
@@ -55,7 +78,7 @@ impl Directory {
         if let Some(between) = self.conversations.get(&id) {
             return Ok(Some(between.clone()));
         }
-        let between = match self.reader.conversation_of(id)? {
+        let between = match self.reader()?.conversation_of(id)? {
             Some(ConversationInfo::Direct(low, high)) => Between::Two(low, high),
             Some(ConversationInfo::Room { name, .. }) => Between::Room(name),
             None => return Ok(None),
