@@ -169,7 +169,7 @@ impl Proposer {
             date: now.date,
             commands,
         };
-        let entry = Commands(self.codec.encode_batch(&batch));
+        let entry = Commands::of(batch, &*self.codec);
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
             reply_all(replies, result);
