@@ -49,6 +49,8 @@ impl Writer {
                 in_room,
             ],
         )?;
+        let sql = "UPDATE conversations SET message_last = ?2 WHERE id = ?1";
+        self.run(sql, [conversation.0, position.0].map(stored))?;
         self.count_stored(*by, MESSAGE_COST_BYTES + bytes(text), 0)?;
         self.write_mentions(*conversation, *sequence, mentions)?;
         let caches = self.caches.get_mut();
