@@ -110,3 +110,49 @@ fn the_end_of_a_stream_with_many_conversations() {
         println!("{own:>17} | {took:?}");
     }
 }
+
+/// Adds accounts, each with a session of the same number that has been answered eight times, to
+/// room 1.
+fn members_of_room_1(from: u64, to: u64) -> String {
+    format!(
+        "WITH RECURSIVE n(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM n WHERE n < {to})
+        INSERT INTO accounts
+            SELECT n, 'p' || n, 'p' || n, 'p' || n, '', 1, 1, 0, '', 0 FROM n;
+        INSERT INTO sessions
+            SELECT id, id, CAST('token of ' || id AS BLOB), 1, 1 << 50, 0, '', {START}, {START}
+                FROM accounts WHERE id >= {from};
+        INSERT INTO members SELECT 1, id, 0, 0, 0, 0, 0, 1 FROM accounts WHERE id >= {from};
+        UPDATE meta SET account_last = {to}, session_last = {to}, accounts = {to};
+        UPDATE conversations SET members = {to} WHERE id = 1"
+    )
+}
+
+#[test]
+#[ignore = "prints a curve"]
+fn a_send_does_not_grow_with_the_sessions_in_use() {
+    let (directory, mut state) = opened();
+    people(&mut state, &["ann"]);
+    accept(&mut state, vec![ask(1, 1, create_room("hall", true))]);
+    println!("sessions in use | one send of each in turn");
+    let (mut from, mut number) = (2, 2);
+    for sessions in [30_000, 60_000, 90_000, 120_000] {
+        state = with_sql(directory.path(), state, &members_of_room_1(from, sessions));
+        from = sessions + 1;
+        let mut took = Duration::ZERO;
+        // The first round brings everything into memory.
+        for _ in 0..3 {
+            let begun = Instant::now();
+            for first in (1..=sessions).step_by(500) {
+                let sends = (first..(first + 500).min(sessions + 1))
+                    .map(|session| ask(session, number, say_in(1, "hello")));
+                accept(&mut state, sends.collect());
+            }
+            number += 1;
+            took = begun.elapsed();
+        }
+        println!(
+            "{sessions:>15} | {:?}",
+            took / u32::try_from(sessions).unwrap()
+        );
+    }
+}

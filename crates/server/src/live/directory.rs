@@ -1,21 +1,23 @@
 //! Names of accounts and rooms by their numbers, which events for people need.
 //!
 //! Names of accounts and rooms never change while these exist, and numbers are never used again, so
-//! a cached name stays true until a deletion is published. At its bound the cache is emptied.
-
-use std::collections::HashMap;
+//! a cached name stays true until a deletion is published.
 
 use conclave_core::{AccountId, ConversationId};
-use conclave_storage::state::{ConversationInfo, ReadError, Reader};
+use conclave_storage::{
+    RecentMap,
+    state::{ConversationInfo, ReadError, Reader},
+};
 
-/// Maximum number of cached names of each kind.
-const KEPT_MAX: usize = 65_536;
+/// Maximum number of cached names of each kind. Half of them, those that were used last, are never
+/// forgotten.
+const KEPT_MAX: usize = 262_144;
 
 /// Cache of names; see the head of this file.
 pub(crate) struct Directory {
     pub(crate) reader: Reader,
-    accounts: HashMap<AccountId, String>,
-    conversations: HashMap<ConversationId, Between>,
+    accounts: RecentMap<AccountId, String>,
+    conversations: RecentMap<ConversationId, Between>,
 }
 
 /// Participants of a conversation.
@@ -29,20 +31,19 @@ impl Directory {
     pub(crate) fn new(reader: Reader) -> Self {
         Self {
             reader,
-            accounts: HashMap::new(),
-            conversations: HashMap::new(),
+            accounts: RecentMap::new(KEPT_MAX),
+            conversations: RecentMap::new(KEPT_MAX),
         }
     }
 
     /// Returns the name of an account; `None` if it was deleted.
     pub(crate) fn account(&mut self, id: AccountId) -> Result<Option<String>, ReadError> {
         if let Some(name) = self.accounts.get(&id) {
-            return Ok(Some(name.clone()));
+            return Ok(Some(name));
         }
         let Some(row) = self.reader.account(id)? else {
             return Ok(None);
         };
-        make_room(&mut self.accounts);
         self.accounts.insert(id, row.name.clone());
         Ok(Some(row.name))
     }
@@ -53,14 +54,13 @@ impl Directory {
         id: ConversationId,
     ) -> Result<Option<Between>, ReadError> {
         if let Some(between) = self.conversations.get(&id) {
-            return Ok(Some(between.clone()));
+            return Ok(Some(between));
         }
         let between = match self.reader.conversation_of(id)? {
             Some(ConversationInfo::Direct(low, high)) => Between::Two(low, high),
             Some(ConversationInfo::Room { name, .. }) => Between::Room(name),
             None => return Ok(None),
         };
-        make_room(&mut self.conversations);
         self.conversations.insert(id, between.clone());
         Ok(Some(between))
     }
@@ -68,11 +68,5 @@ impl Directory {
     /// Removes the name of an account that was deleted.
     pub(crate) fn forget(&mut self, id: AccountId) {
         self.accounts.remove(&id);
-    }
-}
-
-fn make_room<K, V>(map: &mut HashMap<K, V>) {
-    if map.len() >= KEPT_MAX {
-        map.clear();
     }
 }

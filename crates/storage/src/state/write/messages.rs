@@ -82,7 +82,7 @@ impl Writer {
 
     /// Returns whether a conversation is a room; one that does not exist is none.
     fn is_room(&self, conversation: ConversationId) -> Result<bool, ApplyError> {
-        if let Some(known) = self.caches.borrow().conversations.get(&conversation) {
+        if let Some(known) = self.caches.borrow_mut().conversations.get(&conversation) {
             return Ok(matches!(known.kind, Kind::Room { .. }));
         }
         let sql = "SELECT direct_low IS NULL FROM conversations WHERE id = ?1";
