@@ -47,13 +47,13 @@ mod engine;
 mod health;
 mod log;
 mod membership;
-mod network;
 mod opening;
 mod peer_calls;
 mod proposer;
 mod reads;
 mod recover;
 mod replica;
+mod replication;
 mod snapshot;
 mod start_error;
 mod transport;
@@ -69,7 +69,7 @@ pub use recover::{Survivor, SurvivorState};
 pub use replica::Replica;
 pub use start_error::StartError;
 pub use transport::{
-    AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,
-    SnapshotOffer, Transport, VoteRequest, VoteResponse,
+    APPENDS_UNANSWERED_MAX, AppendRequest, AppendResponse, Appends, Codec, CodecError, Lane,
+    Listener, Peer, PeerError, SnapshotOffer, Transport, VoteRequest, VoteResponse,
 };
 pub use types::{Member, Members, NodeMembership, Outcome, ProposeError, ReadError, Role, Status};

@@ -36,10 +36,10 @@ use crate::{
     engine::start_engine,
     log::retention::Retention,
     membership::finisher::Finisher,
-    network::Network,
     opening::Opened,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
+    replication::network::Network,
 };
 
 /// Pause before a command or a read is tried again while no leader is known.
