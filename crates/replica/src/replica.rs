@@ -147,11 +147,13 @@ impl Replica {
             leader: leader.clone(),
             member_of,
         };
+        let limits = config.retention;
+        let retention = Retention::new(raft.clone(), log_view, limits, store, config.data.clone());
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
-            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, store).run()),
+            tokio::spawn(retention.run()),
         ];
         let contact = Contact::new();
         let campaign = Campaigner {
