@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, StartError, Transport,
+    Written,
     apply::{Raft, StateMachine},
     clocks::{Clocks, rounds::Others},
     election::{
@@ -34,10 +35,10 @@ use crate::{
     engine::start_engine,
     log::retention::Retention,
     membership::finisher::Finisher,
-    network::Network,
     opening::Opened,
     proposer::{self, Attempt, Proposer, Reach},
     reads::{self, Reads},
+    replication::network::Network,
 };
 
 /// Pause before a command or a read is tried again while no leader is known.
@@ -312,18 +313,19 @@ impl Replica {
         }
     }
 
-    /// Waits until entry `index` is in this node's database.
+    /// Waits until entry `index` is in this node's database, and has it written as soon as it is
+    /// decided.
     ///
     /// # Errors
     /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`].
     pub async fn wait_applied(&self, index: u64, limit: Duration) -> Result<(), ReadError> {
-        let mut applied = self.inner.applied.clone();
-        let reached = applied.wait_for(|applied| *applied >= index);
-        match timeout(limit, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(ReadError::Stopping),
-            Err(_) => Err(ReadError::Behind { waited: limit }),
-        }
+        self.inner.machine.written().reaches(index, limit).await
+    }
+
+    /// Returns what waits for entries in the database; it does not keep this replica alive.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.inner.machine.written()
     }
 
     /// Returns the index of the last entry that is in this node's database; changes after each

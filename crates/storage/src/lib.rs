@@ -38,7 +38,9 @@
 mod fault;
 mod files;
 pub mod log;
+mod recent_map;
 pub mod search;
 pub mod state;
 
 pub use fault::{DiskFailure, Fault};
+pub use recent_map::RecentMap;

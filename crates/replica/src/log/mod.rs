@@ -4,5 +4,5 @@ pub(crate) mod follower_progress;
 pub(crate) mod retention;
 pub(crate) mod store;
 #[cfg(test)]
-mod suite_tests;
+pub(crate) mod suite_tests;
 pub(crate) mod synced;

@@ -70,7 +70,7 @@ impl LogStore for Slow {
 struct Deaf;
 
 impl Listener for Deaf {
-    fn applied(&self, _: u64, _: Vec<(Position, Event)>) {}
+    fn decided(&self, _: u64, _: Vec<(Position, Event)>) {}
 
     fn installed(&self, _: u64) {}
 }

@@ -35,7 +35,9 @@ use crate::{
 };
 
 /// Maximum number of accounts in memory. At the bound, accounts with nothing under way are removed.
-const KEPT_MAX: usize = 65_536;
+///
+/// As many as there are sessions in memory: each of those may be of another account.
+const KEPT_MAX: usize = 262_144;
 /// Maximum number of commands of one account under way on one node: four sessions with full
 /// windows.
 const COMMANDS_OF_ONE_MAX: usize = 1024;

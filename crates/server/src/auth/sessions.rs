@@ -4,23 +4,21 @@
 //! session is still open is decided where it matters: by the rules for a command, by the database
 //! for a read.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, Ordering},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{AccountId, SessionId, TokenHash};
+use conclave_storage::RecentMap;
 use conclave_wire::{Problem, request::TOKEN_BYTES};
 
 use crate::auth::account_limiters::{AccountLimiter, AccountLimiters};
 
-/// Maximum number of sessions in memory. At the bound the memory is emptied: reading a session
-/// again is cheap.
-const KEPT_MAX: usize = 65_536;
+/// Maximum number of sessions in memory. Half of them, those that were used last, are never
+/// forgotten; reading a session again is cheap.
+const KEPT_MAX: usize = 262_144;
 /// Maximum number of commands of one session under way on one node: as many as its window
 /// remembers.
 const COMMANDS_MAX: u32 = 256;
@@ -75,10 +73,18 @@ impl Drop for Admitted {
 }
 
 /// Sessions in memory; see the head of this file.
-#[derive(Default)]
 pub(crate) struct Sessions {
     pub(crate) account_limiters: AccountLimiters,
-    known: Mutex<HashMap<TokenHash, KnownSession>>,
+    known: Mutex<RecentMap<TokenHash, KnownSession>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            account_limiters: AccountLimiters::default(),
+            known: Mutex::new(RecentMap::new(KEPT_MAX)),
+        }
+    }
 }
 
 impl Sessions {
@@ -87,21 +93,21 @@ impl Sessions {
             .lock()
             .unwrap_or_else(|error| error.into_inner())
             .get(token)
-            .cloned()
     }
 
     pub(crate) fn keep(&self, token: TokenHash, id: SessionId, account: AccountId) -> KnownSession {
         let mut known = self.known.lock().unwrap_or_else(|error| error.into_inner());
-        if known.len() >= KEPT_MAX {
-            known.clear();
+        if let Some(kept) = known.get(&token) {
+            return kept;
         }
-        let new = || KnownSession {
+        let new = KnownSession {
             id,
             account,
             of_account: self.account_limiters.of(account),
             under_way: Arc::default(),
         };
-        known.entry(token).or_insert_with(new).clone()
+        known.insert(token, new.clone());
+        new
     }
 }
 

@@ -145,9 +145,8 @@ impl Opened {
             Err((None, error)) => return Err(error.into()),
         };
         let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
-        let applied = *replica.applied().borrow();
         let paces = RateLimiters::default();
-        let live = match LiveState::start(replica.reader(), blocks, applied, &paces) {
+        let live = match LiveState::start(&replica, blocks, &paces) {
             Ok(live) => live,
             Err(error) => {
                 replica.stop().await;

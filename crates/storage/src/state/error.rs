@@ -171,12 +171,24 @@ pub enum CheckpointError {
     /// SQLite failed.
     #[error("the state cannot be synced")]
     Sqlite(#[from] rusqlite::Error),
+    /// What was decided could not be written.
+    #[error("the state cannot be written before it is synced")]
+    Write(#[source] ApplyError),
     /// There is no room. Trying again is safe.
     #[error("there is no room to sync the state: {0}")]
     Full(String),
     /// An exchange has failed before, and the database is not open any more.
     #[error("the state was closed by a failed replacement")]
     Closed,
+}
+
+impl From<ApplyError> for CheckpointError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Full(why) => Self::Full(why),
+            error => Self::Write(error),
+        }
+    }
 }
 
 /// A snapshot was not installed. Except for `Reopen` and `Swap` the old state is still in use.

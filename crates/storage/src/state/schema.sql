@@ -135,7 +135,8 @@ CREATE TABLE conversations (
     key TEXT UNIQUE,                       -- lower case
     topic TEXT,
     public INTEGER,                        -- whether every account may see and join it
-    members INTEGER                        -- how many rows members has for it
+    members INTEGER,                       -- how many rows members has for it
+    message_last INTEGER NOT NULL          -- position of its last message; 0: none
 ) STRICT;
 CREATE UNIQUE INDEX conversations_direct ON conversations (direct_low, direct_high)
     WHERE direct_low IS NOT NULL;

@@ -40,8 +40,9 @@ impl Writer {
         at: Timestamp,
     ) -> Result<(), ApplyError> {
         let (low, high) = members;
-        let sql = "INSERT INTO conversations (id, direct_low, direct_high, opened_at)
-            VALUES (?1, ?2, ?3, ?4)";
+        let sql = "INSERT INTO conversations
+                (id, direct_low, direct_high, opened_at, message_last)
+            VALUES (?1, ?2, ?3, ?4, 0)";
         let row = [conversation.0, low.0, high.0, at.0].map(stored);
         self.change_one(sql, row)?;
         // An account that writes to itself is one member.
@@ -186,8 +187,9 @@ impl Writer {
         public: bool,
         at: Timestamp,
     ) -> Result<(), ApplyError> {
-        let sql = "INSERT INTO conversations (id, opened_at, name, key, topic, public, members)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
+        let sql = "INSERT INTO conversations
+                (id, opened_at, name, key, topic, public, members, message_last)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
         let key = name.key();
         let (id, since) = (stored(conversation.0), stored(at.0));
         let row = params![id, since, name.as_str(), key, topic.as_str(), public];

@@ -49,6 +49,8 @@ impl Writer {
                 in_room,
             ],
         )?;
+        let sql = "UPDATE conversations SET message_last = ?2 WHERE id = ?1";
+        self.run(sql, [conversation.0, position.0].map(stored))?;
         self.count_stored(*by, MESSAGE_COST_BYTES + bytes(text), 0)?;
         self.write_mentions(*conversation, *sequence, mentions)?;
         let caches = self.caches.get_mut();
@@ -80,7 +82,7 @@ impl Writer {
 
     /// Returns whether a conversation is a room; one that does not exist is none.
     fn is_room(&self, conversation: ConversationId) -> Result<bool, ApplyError> {
-        if let Some(known) = self.caches.borrow().conversations.get(&conversation) {
+        if let Some(known) = self.caches.borrow_mut().conversations.get(&conversation) {
             return Ok(matches!(known.kind, Kind::Room { .. }));
         }
         let sql = "SELECT direct_low IS NULL FROM conversations WHERE id = ?1";

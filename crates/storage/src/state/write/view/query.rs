@@ -12,12 +12,12 @@ use conclave_core::{
 };
 use rusqlite::{OptionalExtension as _, Params, Result, Row};
 
-use crate::state::{
-    column::{account_role, from_bits, member_role, number, number_or_none, sought},
-    sent::{sent, sent_up_to},
-    write::{
-        cache::{Bounded, Caches},
-        writer::Writer,
+use crate::{
+    RecentMap,
+    state::{
+        column::{account_role, from_bits, member_role, number, number_or_none, sought},
+        sent::{sent, sent_up_to},
+        write::{cache::Caches, writer::Writer},
     },
 };
 
@@ -32,11 +32,11 @@ impl Writer {
     /// Returns the value of a key: from its cache, else from the tables and then kept.
     pub(super) fn cached<K: Hash + Eq, V: Copy>(
         &self,
-        cache: impl Fn(&mut Caches) -> &mut Bounded<K, V>,
+        cache: impl Fn(&mut Caches) -> &mut RecentMap<K, V>,
         key: K,
         load: impl FnOnce() -> Result<Option<V>, Broken>,
     ) -> Result<Option<V>, Broken> {
-        let known = cache(&mut self.caches.borrow_mut()).get(&key).copied();
+        let known = cache(&mut self.caches.borrow_mut()).get(&key);
         if known.is_some() {
             return Ok(known);
         }
@@ -50,11 +50,11 @@ impl Writer {
     /// Returns the value of a key that is text, which is copied only to be kept.
     pub(super) fn cached_by_text<V: Copy>(
         &self,
-        cache: impl Fn(&mut Caches) -> &mut Bounded<String, V>,
+        cache: impl Fn(&mut Caches) -> &mut RecentMap<String, V>,
         key: &str,
         load: impl FnOnce() -> Result<Option<V>, Broken>,
     ) -> Result<Option<V>, Broken> {
-        let known = cache(&mut self.caches.borrow_mut()).get(key).copied();
+        let known = cache(&mut self.caches.borrow_mut()).get(key);
         if known.is_some() {
             return Ok(known);
         }
