@@ -189,8 +189,8 @@ impl Writer {
         let mut results = Vec::with_capacity(entries.len());
         let mut rest = entries;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(self.pins.step(rest));
-            results.extend(self.when_there_is_room(|state| state.decide(now))?);
+            let (first, later) = rest.split_at(self.pins.step(rest));
+            results.extend(self.when_there_is_room(|state| state.decide(first))?);
             let begun = || now() + WRITE_EVERY;
             self.unwritten.due.get_or_insert_with(begun);
             if self.pins.want(self.last_index()) {
