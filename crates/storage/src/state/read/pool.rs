@@ -24,6 +24,9 @@ struct Inner {
     idle: Vec<Connection>,
     lent: usize,
     mode: Mode,
+    /// One connection more, for a task that reads slowly.
+    apart: Option<Connection>,
+    is_apart_lent: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +53,7 @@ pub(crate) struct Pool {
 pub(crate) struct PooledConnection {
     pool: Arc<Pool>,
     connection: Option<Connection>,
+    is_apart: bool,
 }
 
 impl Pool {
@@ -71,7 +75,17 @@ impl Pool {
 
     /// Lends a connection, opening one if none is idle.
     pub(crate) fn acquire(self: &Arc<Self>) -> Result<PooledConnection, ReadError> {
+        self.acquire_one(false)
+    }
+
+    /// Lends the connection for tasks that read slowly, to one of them at a time.
+    pub(crate) fn acquire_apart(self: &Arc<Self>) -> Result<PooledConnection, ReadError> {
+        self.acquire_one(true)
+    }
+
+    fn acquire_one(self: &Arc<Self>, is_apart: bool) -> Result<PooledConnection, ReadError> {
         let must_wait = |inner: &mut Inner| match inner.mode {
+            Mode::Open if is_apart => inner.is_apart_lent,
             Mode::Open => inner.lent >= self.options.readers_max.max(1),
             Mode::Paused => true,
             Mode::Closed => false,
@@ -86,12 +100,19 @@ impl Pool {
         if outcome.timed_out() {
             return Err(ReadError::Busy);
         }
-        inner.lent += 1;
-        let idle = inner.idle.pop();
+        let idle = match is_apart {
+            true => inner.apart.take(),
+            false => inner.idle.pop(),
+        };
+        match is_apart {
+            true => inner.is_apart_lent = true,
+            false => inner.lent += 1,
+        }
         drop(inner);
         let mut lent = PooledConnection {
             pool: self.clone(),
             connection: idle,
+            is_apart,
         };
         if lent.connection.is_none() {
             let opened = database::open_reader(&self.path, &self.options);
@@ -107,9 +128,10 @@ impl Pool {
         inner.mode = Mode::Paused;
         let waited = self
             .changed
-            .wait_timeout_while(inner, wait, |inner| inner.lent > 0);
+            .wait_timeout_while(inner, wait, |inner| inner.lent > 0 || inner.is_apart_lent);
         let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         inner.idle.clear();
+        inner.apart = None;
         if outcome.timed_out() {
             inner.mode = Mode::Open;
             drop(inner);
@@ -130,6 +152,7 @@ impl Pool {
         let mut inner = self.inner();
         inner.mode = Mode::Closed;
         inner.idle.clear();
+        inner.apart = None;
         drop(inner);
         self.changed.notify_all();
     }
@@ -219,14 +242,17 @@ impl Deref for PooledConnection {
 impl Drop for PooledConnection {
     fn drop(&mut self) {
         let mut inner = self.pool.inner();
-        inner.lent -= 1;
+        match self.is_apart {
+            true => inner.is_apart_lent = false,
+            false => inner.lent -= 1,
+        }
         // A connection in a transaction was left by a panic or an error: it is closed instead.
         let reusable = self.connection.take().filter(|back| back.is_autocommit());
-        if inner.mode == Mode::Open {
-            inner.idle.extend(reusable);
-        } else {
+        match (inner.mode, self.is_apart) {
+            (Mode::Open, true) => inner.apart = reusable,
+            (Mode::Open, false) => inner.idle.extend(reusable),
             // Closed before any waiting thread learns that it is back.
-            drop(reusable);
+            (Mode::Paused | Mode::Closed, _) => drop(reusable),
         }
         drop(inner);
         self.pool.changed.notify_all();
