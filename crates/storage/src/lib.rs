@@ -43,4 +43,5 @@ pub mod search;
 pub mod state;
 
 pub use fault::{DiskFailure, Fault};
+pub use files::disk_space;
 pub use recent_map::RecentMap;

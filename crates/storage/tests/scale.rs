@@ -156,3 +156,38 @@ fn a_send_does_not_grow_with_the_sessions_in_use() {
         );
     }
 }
+
+#[test]
+#[ignore = "prints a curve"]
+fn a_deletion_does_not_grow_with_what_it_leaves_behind() {
+    println!("rows behind it | message with reactions | account with conversations");
+    for rows in [100, 1_000, 10_000, 100_000] {
+        let (directory, mut state) = opened();
+        people(&mut state, &["ann", "bea"]);
+        accept(&mut state, vec![ask(1, 1, say("bea", "hi"))]);
+        let sql = format!(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+            INSERT INTO reactions SELECT 1, 1, 1000 + n, '+1' FROM n;
+            INSERT INTO reaction_counts VALUES (1, 1, '+1', {rows});
+            WITH RECURSIVE n(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+            INSERT INTO conversations (id, direct_low, direct_high, opened_at, message_last)
+                SELECT n, 2, 1000 + n, 1, 1 FROM n;
+            INSERT INTO members SELECT id, direct_low, 0, 0, 0, 0, 0, 1 FROM conversations
+                WHERE id >= 2;
+            INSERT INTO members SELECT id, direct_high, 0, 0, 0, 0, 0, 1 FROM conversations
+                WHERE id >= 2"
+        );
+        state = with_sql(directory.path(), state, &sql);
+        let mut time = |command| {
+            let begun = Instant::now();
+            accept(&mut state, vec![command]);
+            begun.elapsed()
+        };
+        let message = time(ask(1, 2, delete(1, &[1], true)));
+        let leave = conclave_core::AccountOperation::DeleteAccount {
+            password_version: 1,
+        };
+        let account = time(ask(2, 1, conclave_core::Operation::Account(leave)));
+        println!("{rows:>14} | {message:>22?} | {account:>26?}");
+    }
+}

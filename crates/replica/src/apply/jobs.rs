@@ -41,7 +41,7 @@ pub(super) enum Job {
 /// Returns the bytes of an entry's commands; other entries are small.
 pub(super) fn bytes_of(entry: &Entry) -> usize {
     match &entry.payload {
-        EntryPayload::Normal(commands) => commands.0.len(),
+        EntryPayload::Normal(commands) => commands.bytes.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }

@@ -270,11 +270,8 @@ impl Writer {
         let payload = match entry.payload {
             EntryPayload::Blank => state::Payload::Blank,
             EntryPayload::Normal(commands) => {
-                let batch = self
-                    .codec
-                    .decode_batch(&commands.0)
-                    .map_err(io::Error::other)?;
-                state::Payload::Commands(Arc::new(batch))
+                let batch = commands.decode(&*self.codec).map_err(io::Error::other)?;
+                state::Payload::Commands(batch)
             }
             EntryPayload::Membership(membership) => state::Payload::Membership {
                 bytes: self.codec.encode_members(&members_out(&membership)),

@@ -19,7 +19,7 @@ use tokio::{
 use super::*;
 use crate::{
     Outcome, ProposeError, ReadError, SnapshotOffer, VoteRequest, VoteResponse,
-    convert::{Commands, Entry, Vote},
+    convert::{Entry, Vote},
     log::suite_tests::TextCodec,
 };
 
@@ -159,7 +159,7 @@ fn request(previous: u64, last: u64, committed: u64, bytes: usize) -> Request {
     };
     let entry = |index| Entry {
         log_id: id(index),
-        payload: EntryPayload::Normal(Commands(Bytes::from(vec![0; bytes]))),
+        payload: EntryPayload::Normal(Bytes::from(vec![0; bytes]).into()),
     };
     AppendEntriesRequest {
         vote: Vote::new_committed(1, 1),

@@ -30,7 +30,6 @@ use crate::{
         node_context::NodeContext,
     },
     peer::membership::ChangeRequest,
-    protocol::problems,
 };
 
 /// Maximum age of the cluster status that unknown callers get.

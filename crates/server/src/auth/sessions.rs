@@ -35,20 +35,40 @@ pub(crate) struct KnownSession {
 impl KnownSession {
     /// Counts one more command under way.
     pub(crate) fn admit(&self) -> Result<Admitted, Problem> {
-        if self.under_way.fetch_add(1, Ordering::Relaxed) >= COMMANDS_MAX {
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
-            return Err(Problem::Busy);
+        self.admit_up_to(1)
+    }
+
+    /// Counts up to `most` more commands under way, at least one.
+    pub(crate) fn admit_up_to(&self, most: u32) -> Result<Admitted, Problem> {
+        let before = self.under_way.fetch_add(most, Ordering::Relaxed);
+        let count = COMMANDS_MAX.saturating_sub(before).min(most);
+        self.under_way.fetch_sub(most - count, Ordering::Relaxed);
+        match count {
+            0 => Err(Problem::Busy),
+            count => Ok(Admitted {
+                under_way: self.under_way.clone(),
+                count,
+            }),
         }
-        Ok(Admitted(self.under_way.clone()))
     }
 }
 
-/// A command of a session under way, until dropped.
-pub(crate) struct Admitted(Arc<AtomicU32>);
+/// Commands of a session under way, until dropped.
+pub(crate) struct Admitted {
+    under_way: Arc<AtomicU32>,
+    count: u32,
+}
+
+impl Admitted {
+    /// Returns the number of commands.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+}
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.under_way.fetch_sub(self.count, Ordering::Relaxed);
     }
 }
 
@@ -119,5 +139,11 @@ mod tests {
         assert!(matches!(known.admit(), Err(Problem::Busy)));
         drop(admitted);
         assert!(known.admit().is_ok());
+        let most = known.admit_up_to(COMMANDS_MAX - 6).unwrap();
+        let rest = known.admit_up_to(100).unwrap();
+        assert_eq!((most.count(), rest.count()), (COMMANDS_MAX - 6, 6));
+        assert!(known.admit_up_to(100).is_err());
+        drop(most);
+        assert_eq!(known.admit_up_to(100).unwrap().count(), 100);
     }
 }

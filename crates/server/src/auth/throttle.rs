@@ -32,8 +32,8 @@ use tokio::time::Instant;
 
 use crate::{auth::hash_queue::Asker, protocol::problems::millis};
 
-/// Maximum number of waits whose beginning is remembered. A wait that is forgotten begins again, and
-/// does not get longer than it was meant to be from then on.
+/// Maximum number of waits whose beginning is remembered. A wait that is forgotten begins again,
+/// and does not get longer than it was meant to be from then on.
 const SEEN_MAX: usize = 16_384;
 /// Maximum number of attempts under way. At the bound further ones are refused as busy.
 const UNDER_WAY_MAX: usize = 4096;

@@ -2,8 +2,8 @@
 //!
 //! Always true: it holds no more entries than its bound. At the bound, each new caller looks at a
 //! few entries, in turn, and removes those that say no more than a new entry would; if there are
-//! none, the new caller is not stored, and the calling code decides what that means. So a call costs
-//! no more with a full map than with an empty one.
+//! none, the new caller is not stored, and the calling code decides what that means. So a call
+//! costs no more with a full map than with an empty one.
 
 use std::{collections::BTreeMap, ops::Bound};
 

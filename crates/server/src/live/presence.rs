@@ -25,8 +25,8 @@ use tokio::{sync::Notify, time::Instant};
 pub(crate) const SILENT_MAX: Duration = Duration::from_secs(4);
 /// How long an account without a stream stays present.
 const GRACE: Duration = Duration::from_secs(3);
-/// Maximum number of accounts whose last time is remembered. Half of them, those that were asked for
-/// or went last, are never forgotten.
+/// Maximum number of accounts whose last time is remembered. Half of them, those that were asked
+/// for or went last, are never forgotten.
 const LAST_SEEN_MAX: usize = 65_536;
 /// Maximum number of accounts that one node may report: as many as it may have streams.
 pub(crate) const TOLD_MAX: usize = 16_384;

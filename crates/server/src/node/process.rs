@@ -226,6 +226,7 @@ impl Node {
                 .registration
                 .unwrap_or_else(|| Registration::default_at(bound.client_address.ip())),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            sends: Arc::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             client_slots: ConnectionSlots::new(ports.clients, config.limits.held_bytes),
             peer_slots: ConnectionSlots::new(ports.peers, config.limits.held_bytes),

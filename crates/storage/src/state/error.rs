@@ -117,7 +117,7 @@ impl ApplyError {
                 fault::judge_damage(state, self.to_string())
             }
             Self::Full(why) => (Fault::Full, why.clone()),
-            Self::Answer(_) | Self::Closed => (Fault::Elsewhere, self.to_string()),
+            Self::Closed => (Fault::Elsewhere, self.to_string()),
         }
     }
 
@@ -151,9 +151,6 @@ pub enum ApplyError {
     /// A rule could not read the state.
     #[error("an entry cannot be decided")]
     Broken(#[from] Broken),
-    /// An answer cannot be encoded.
-    #[error("an answer cannot be encoded")]
-    Answer(#[from] serde_json::Error),
     /// Rows contradict each other.
     #[error("the state contradicts itself: {0}")]
     Contradiction(&'static str),

@@ -42,7 +42,12 @@ pub(crate) struct Pool {
     path: PathBuf,
     options: Options,
     inner: Mutex<Inner>,
-    changed: Condvar,
+    /// One reader is woken for each connection that comes back, all of them when the mode changes.
+    returned: Condvar,
+    /// The same for the connection apart.
+    returned_apart: Condvar,
+    /// Woken when a connection comes back while reading is paused.
+    emptied: Condvar,
     /// What was found to be damaged first.
     damage: OnceLock<String>,
     /// What keeps the state from being read or written first, and what is to blame.
@@ -62,7 +67,9 @@ impl Pool {
             path,
             options,
             inner: Mutex::default(),
-            changed: Condvar::new(),
+            returned: Condvar::new(),
+            returned_apart: Condvar::new(),
+            emptied: Condvar::new(),
             damage: OnceLock::new(),
             failure: OnceLock::new(),
         }
@@ -90,9 +97,11 @@ impl Pool {
             Mode::Paused => true,
             Mode::Closed => false,
         };
-        let waited =
-            self.changed
-                .wait_timeout_while(self.inner(), self.options.reader_wait, must_wait);
+        let returned = match is_apart {
+            true => &self.returned_apart,
+            false => &self.returned,
+        };
+        let waited = returned.wait_timeout_while(self.inner(), self.options.reader_wait, must_wait);
         let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         if inner.mode == Mode::Closed {
             return Err(ReadError::Closed);
@@ -127,7 +136,7 @@ impl Pool {
         let mut inner = self.inner();
         inner.mode = Mode::Paused;
         let waited = self
-            .changed
+            .emptied
             .wait_timeout_while(inner, wait, |inner| inner.lent > 0 || inner.is_apart_lent);
         let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         inner.idle.clear();
@@ -135,7 +144,7 @@ impl Pool {
         if outcome.timed_out() {
             inner.mode = Mode::Open;
             drop(inner);
-            self.changed.notify_all();
+            self.wake_all();
             return false;
         }
         true
@@ -144,7 +153,12 @@ impl Pool {
     /// Lets readers in again.
     pub(crate) fn resume(&self) {
         self.inner().mode = Mode::Open;
-        self.changed.notify_all();
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.returned.notify_all();
+        self.returned_apart.notify_all();
     }
 
     /// Ends reading for good.
@@ -154,7 +168,7 @@ impl Pool {
         inner.idle.clear();
         inner.apart = None;
         drop(inner);
-        self.changed.notify_all();
+        self.wake_all();
     }
 
     /// Remembers an error that says that the file is damaged, or that the disk has failed.
@@ -248,13 +262,18 @@ impl Drop for PooledConnection {
         }
         // A connection in a transaction was left by a panic or an error: it is closed instead.
         let reusable = self.connection.take().filter(|back| back.is_autocommit());
-        match (inner.mode, self.is_apart) {
+        let mode = inner.mode;
+        match (mode, self.is_apart) {
             (Mode::Open, true) => inner.apart = reusable,
             (Mode::Open, false) => inner.idle.extend(reusable),
             // Closed before any waiting thread learns that it is back.
             (Mode::Paused | Mode::Closed, _) => drop(reusable),
         }
         drop(inner);
-        self.pool.changed.notify_all();
+        match (mode, self.is_apart) {
+            (Mode::Open, true) => self.pool.returned_apart.notify_one(),
+            (Mode::Open, false) => self.pool.returned.notify_one(),
+            (Mode::Paused | Mode::Closed, _) => self.pool.emptied.notify_all(),
+        }
     }
 }

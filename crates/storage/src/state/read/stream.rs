@@ -218,7 +218,8 @@ impl<'c> View<'c> {
                 let (Some(who), Some(at)) = (who, number_or_none(row, column + 2)?) else {
                     continue;
                 };
-                if at <= after.0 {
+                // What is left of a deleted account is not shown.
+                if at <= after.0 || view.name_of(AccountId(who))?.is_none() {
                     continue;
                 }
                 let what = StreamEvent::Advanced {

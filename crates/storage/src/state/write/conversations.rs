@@ -8,8 +8,8 @@ use rusqlite::params;
 
 use crate::state::{
     ApplyError,
-    column::{member_role_number, number, stored},
-    write::writer::Writer,
+    column::{member_role_number, stored},
+    write::{sweep::Orphan, writer::Writer},
 };
 
 impl Writer {
@@ -277,32 +277,7 @@ impl Writer {
         if self.exists(sql, stored(id.0))? {
             return Ok(false);
         }
-        self.add_orphan(Some(id), None)?;
+        self.add_orphan(Orphan::Conversation(id))?;
         Ok(true)
-    }
-
-    pub(super) fn conversations_of(
-        &self,
-        account: AccountId,
-    ) -> Result<Vec<ConversationId>, ApplyError> {
-        let sql = "SELECT conversation FROM members WHERE account = ?1 ORDER BY conversation";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([stored(account.0)], |row| number(row, 0))?;
-        let ids = rows.map(|id| id.map(ConversationId));
-        Ok(ids.collect::<rusqlite::Result<Vec<_>>>()?)
-    }
-
-    pub(super) fn add_orphan(
-        &mut self,
-        conversation: Option<ConversationId>,
-        account: Option<AccountId>,
-    ) -> Result<(), ApplyError> {
-        self.meta.orphan_last += 1;
-        self.meta.orphans += 1;
-        let number = stored(self.meta.orphan_last);
-        let conversation = conversation.map(|id| stored(id.0));
-        let account = account.map(|id| stored(id.0));
-        let sql = "INSERT INTO orphans (number, conversation, account) VALUES (?1, ?2, ?3)";
-        self.change_one(sql, params![number, conversation, account])
     }
 }

@@ -13,7 +13,7 @@ use crate::state::{
     ApplyError,
     column::{number, stored},
     sent::sent_up_to,
-    write::writer::Writer,
+    write::{sweep::Orphan, writer::Writer},
 };
 
 impl Writer {
@@ -188,12 +188,13 @@ impl Writer {
                     WHERE conversation = ?1 AND sequence = ?2";
                 self.change_one(sql, [conversation.0, sequence.0, at.0].map(stored))?;
                 self.forget_mentions(*conversation, *sequence)?;
-                let sql = "DELETE FROM reactions WHERE conversation = ?1 AND sequence = ?2
-                    RETURNING account, 0";
-                let key = [conversation.0, sequence.0].map(stored);
-                self.run_and_free(sql, key, REACTION_COST_BYTES)?;
+                // There are few kinds of reactions to a message, and perhaps many reactions.
+                // Without their counts nothing shows them.
                 let sql = "DELETE FROM reaction_counts WHERE conversation = ?1 AND sequence = ?2";
-                self.run(sql, key)?;
+                let key = [conversation.0, sequence.0].map(stored);
+                if self.run(sql, key)? > 0 {
+                    self.add_orphan(Orphan::Message(*conversation, *sequence))?;
+                }
                 Ok(())
             }
             MessageEvent::Hidden {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{AccountLimits, Batch, Now, Origin, Position, Remember, decide};
+use conclave_core::{AccountLimits, Batch, Now, Origin, Position, Remember, answer, decide};
 use rusqlite::Connection;
 
 use super::{cache::Caches, checkpointer::Checkpointer};
@@ -400,6 +400,7 @@ impl Writer {
             dates::note_step(&self.connection, index)?;
         }
         self.meta.now = now;
+        let mut answer_bytes = Vec::new();
         let mut answers = Vec::with_capacity(batch.commands.len());
         let mut decided_in = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
@@ -421,10 +422,11 @@ impl Writer {
                 chain::event(hasher, position, &event);
                 events.push((position, event));
             }
-            let json = serde_json::to_string(&decision.answer)?;
-            chain::answer(hasher, &json);
+            answer_bytes.clear();
+            answer::encode(&decision.answer, &mut answer_bytes);
+            chain::answer(hasher, &answer_bytes);
             if decision.remember == Remember::Yes {
-                self.remember(index, command, &decision, &json)?;
+                self.remember(index, command, &decision, &answer_bytes)?;
             }
             decided_in.push(decision.decided_in.unwrap_or(index));
             answers.push(decision.answer);

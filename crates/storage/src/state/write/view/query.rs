@@ -6,11 +6,11 @@
 use std::hash::Hash;
 
 use conclave_core::{
-    Account, AccountId, Answer, Broken, Conversation, ConversationId, Digest, Kind, Membership,
-    Progress, RequestWindow, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId,
+    Account, AccountId, Broken, Conversation, ConversationId, Digest, Kind, Membership, Progress,
+    RequestWindow, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId, answer,
     lookup::Remembered,
 };
-use rusqlite::{OptionalExtension as _, Params, Result, Row};
+use rusqlite::{Error, OptionalExtension as _, Params, Result, Row, types::Type};
 
 use crate::{
     RecentMap,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-pub(super) fn broken(error: &rusqlite::Error) -> Broken {
+pub(super) fn broken(error: &Error) -> Broken {
     Broken {
         why: error.to_string(),
         code: error.sqlite_extended_error_code(),
@@ -192,23 +192,16 @@ impl Writer {
     }
 }
 
-/// An answer as its row has it: the digest of the request, the answer, the entry.
-pub(super) type FirstAnswer = (u64, String, u64);
-
-/// Reads the first three columns of a remembered answer.
-pub(super) fn first_answer(row: &Row<'_>) -> Result<FirstAnswer> {
-    Ok((from_bits(row, 0)?, row.get(1)?, number(row, 2)?))
-}
-
-pub(super) fn remembered((digest, json, decided_in): FirstAnswer) -> Result<Remembered, Broken> {
-    let answer: Answer = serde_json::from_str(&json).map_err(|error| Broken {
-        why: error.to_string(),
-        code: None,
-    })?;
+/// Reads the first three columns of a remembered answer: the digest of the request, the answer, and
+/// the entry.
+pub(super) fn first_answer(row: &Row<'_>) -> Result<Remembered> {
+    let bytes = row.get_ref(1)?.as_blob()?;
+    let answer = answer::decode(bytes)
+        .map_err(|error| Error::FromSqlConversionFailure(1, Type::Blob, Box::new(error)))?;
     Ok(Remembered {
-        digest: Digest(digest),
+        digest: Digest(from_bits(row, 0)?),
         answer,
-        decided_in,
+        decided_in: number(row, 2)?,
     })
 }
 
