@@ -451,7 +451,7 @@ pub(crate) async fn stored(
     loop {
         let mut counts = Vec::new();
         for endpoint in endpoints {
-            counts.push(client.state_digest(endpoint, 0).await?.messages);
+            counts.push(client.state_counts(endpoint).await?.messages);
         }
         let agreed = counts
             .iter()

@@ -75,7 +75,6 @@ struct Unwritten {
 /// What the writer thread owns.
 pub(super) struct Writer {
     state: State,
-    reader: state::Reader,
     codec: Arc<dyn Codec>,
     observers: Observers,
     pins: Pins,
@@ -96,7 +95,6 @@ impl Writer {
         stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            reader: state.reader(),
             state,
             codec,
             observers,
@@ -144,15 +142,15 @@ impl Writer {
             Job::Applied { done } => {
                 let _ = done.send(Ok(self.state.applied()));
             }
-            Job::Pin { index, done } => {
-                if index == self.last_index()
+            Job::RowsAt(request) => {
+                if request.index == self.last_index()
                     && let Err(error) = self.write()
                 {
-                    let _ = done.send(Err(error));
+                    let _ = request.done.send(Err(error));
                     return;
                 }
                 let applied = self.last_index();
-                self.pins.ask(index, done, applied, &self.reader);
+                self.pins.ask(request, applied, &self.state);
             }
             Job::Wanted | Job::Stop => {}
         }
@@ -195,7 +193,7 @@ impl Writer {
             self.unwritten.due.get_or_insert_with(begun);
             if self.pins.want(self.last_index()) {
                 self.write()?;
-                self.pins.reached(self.last_index(), &self.reader);
+                self.pins.reached(self.last_index(), &self.state);
             }
             rest = later;
         }
@@ -300,7 +298,7 @@ impl Writer {
             .map_err(io::Error::other)?;
         self.unwritten = Unwritten::default();
         let log_index = self.last_index();
-        self.pins.reached(log_index, &self.reader);
+        self.pins.reached(log_index, &self.state);
         tracing::info!(log_index, "snapshot installed");
         self.observers.clocks.applied(self.now());
         self.observers.listener.installed(log_index);
