@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod chart;
 pub mod demo;
 mod error;
 pub mod failover;

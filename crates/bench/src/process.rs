@@ -2,17 +2,6 @@
 
 use std::fs;
 
-use conclave_local_cluster::LocalCluster;
-
-/// Returns the CPU time of all nodes of a local cluster so far; `None` if it is not known.
-pub(crate) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
-    let cluster = cluster?;
-    let nodes = cluster.nodes().into_iter();
-    nodes
-        .map(|node| cpu_us(&cluster.pid(node)?.to_string()))
-        .sum()
-}
-
 /// Returns the CPU time of a process so far, in user and system mode.
 pub(crate) fn cpu_us(process: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
@@ -21,7 +10,18 @@ pub(crate) fn cpu_us(process: &str) -> Option<u64> {
 
 /// Returns the memory that a process has to itself, and its part of what it shares, in KiB.
 pub(crate) fn memory_kib(process: &str) -> Option<u64> {
-    pss(&fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?)
+    kib(
+        "Pss:",
+        &fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?,
+    )
+}
+
+/// Returns the memory of a process that is not swapped out, in KiB: what it shares counts whole.
+pub(crate) fn resident_kib(process: &str) -> Option<u64> {
+    kib(
+        "VmRSS:",
+        &fs::read_to_string(format!("/proc/{process}/status")).ok()?,
+    )
 }
 
 /// Parses `utime + stime` in a line of `/proc/…/stat`. The program's name may have spaces and
@@ -34,10 +34,10 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// Parses the line `Pss:` of `/proc/…/smaps_rollup`.
-fn pss(rollup: &str) -> Option<u64> {
-    let mut lines = rollup.lines();
-    let rest = lines.find_map(|line| line.strip_prefix("Pss:"))?;
+/// Parses the line with this name of a file in `/proc` with amounts in KiB.
+fn kib(name: &str, text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let rest = lines.find_map(|line| line.strip_prefix(name))?;
     rest.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -56,8 +56,9 @@ mod tests {
     #[test]
     fn the_memory_of_a_process_is_parsed_from_its_smaps() {
         let rollup = "5580-7ffc ---p 0 0 [rollup]\nRss:  9 kB\nPss:     1234 kB\nPss_Dirty: 5 kB\n";
-        assert_eq!(pss(rollup), Some(1234));
-        assert_eq!(pss("Rss: 9 kB\n"), None);
+        assert_eq!(kib("Pss:", rollup), Some(1234));
+        assert_eq!(kib("Pss:", "Rss: 9 kB\n"), None);
         assert!(memory_kib("self").is_some_and(|kib| kib > 0));
+        assert!(resident_kib("self").is_some_and(|kib| kib > 0));
     }
 }

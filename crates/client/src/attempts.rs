@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use conclave_wire::Reason;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -45,9 +44,6 @@ pub(crate) struct Attempts {
     pauses: u32,
     nodes: Vec<String>,
     pub(crate) maybe_done: bool,
-    /// The reason why the number of a request that keeps its number was refused, and the session's
-    /// greatest number.
-    pub(crate) number_refused: Option<(Reason, u64)>,
     pub(crate) last: String,
     distrust: Option<Distrust>,
 }
@@ -62,7 +58,6 @@ impl Attempts {
             pauses: 0,
             nodes: Vec::new(),
             maybe_done: false,
-            number_refused: None,
             last: "there was no time to try".to_owned(),
             distrust: None,
         }
@@ -150,43 +145,19 @@ impl Attempts {
     }
 }
 
-/// Failures of a request that keeps its number.
-#[derive(Debug)]
-pub(crate) enum KeyedCallError {
-    /// The number of the request is refused.
-    Number {
-        /// Stable word of the refusal.
-        reason: Reason,
-        /// The greatest number that the session has used.
-        last: u64,
-        /// Whether the request may have been executed all the same.
-        maybe_done: bool,
-    },
-    /// Any other failure.
-    Call(CallError),
-}
-
-impl From<CallError> for KeyedCallError {
-    fn from(error: CallError) -> Self {
-        Self::Call(error)
-    }
-}
-
 /// The number of a request, and whether it is ours to give back.
 pub(crate) enum Key {
     /// May be exchanged for another number.
     TakenNumber(TakenNumber),
     /// The number of an earlier call.
     Given(RequestKey),
-    /// Must not be exchanged here: the outbox has written it to its file.
-    Kept(RequestKey),
 }
 
 impl Key {
     pub(crate) fn key(&self) -> RequestKey {
         match self {
             Self::TakenNumber(taken) => taken.key,
-            Self::Given(key) | Self::Kept(key) => *key,
+            Self::Given(key) => *key,
         }
     }
 }

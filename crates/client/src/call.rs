@@ -19,7 +19,7 @@ use tonic::{
 
 use crate::{
     CallError, Freshness, RequestKey,
-    attempts::{Attempts, Key, KeyedCallError},
+    attempts::{Attempts, Key},
     connect::{BuildError, Timeouts, authorization, credential_header},
     limits::IN_FLIGHT_MAX,
     nodes::{Node, Nodes},
@@ -177,29 +177,6 @@ impl Client {
         self.attempt_until_done(request, &mut attempts, key).await
     }
 
-    /// Sends a message of an outbox under a number that it keeps: if the number is refused, that is
-    /// the error. `maybe_done` says that it may have been executed before.
-    pub(crate) async fn call_with_key<R: Rpc>(
-        &self,
-        request: R,
-        key: RequestKey,
-        maybe_done: bool,
-    ) -> Result<R::Answer, KeyedCallError> {
-        let mut attempts = Attempts::new(self.shared.timeouts.total);
-        attempts.maybe_done = maybe_done;
-        let _permit = self.admit(&mut attempts).await?;
-        let key = Some(Key::Kept(key));
-        let answer = self.attempt_until_done(request, &mut attempts, key).await;
-        match (answer, attempts.number_refused) {
-            (Err(_), Some((reason, last))) => Err(KeyedCallError::Number {
-                reason,
-                last,
-                maybe_done: attempts.maybe_done,
-            }),
-            (answer, _) => Ok(answer?),
-        }
-    }
-
     /// Takes the next number, for a request that keeps it however often it is tried.
     pub(crate) async fn take_number(&self) -> Result<TakenNumber, CallError> {
         let mut attempts = Attempts::new(self.shared.timeouts.total);
@@ -275,10 +252,6 @@ impl Client {
             tracing::debug!(node = %node.address, error = %failure, "an attempt failed");
             let had_time = limit >= self.shared.timeouts.attempt;
             attempts.note(&failure, had_time);
-            if let (Some(Key::Kept(_)), Some((reason, last))) = (&key, failure.number_refused()) {
-                attempts.number_refused = Some((reason, last));
-                return Err(attempts.give_up(R::KIND, number));
-            }
             match failure.next(R::KIND, attempts.maybe_done) {
                 RetryDecision::Refused { reason, sentence } => {
                     return Err(CallError::Refused { reason, sentence });
@@ -364,7 +337,7 @@ impl Client {
     /// to another node, another node names another leader, or others give a sign of life and this
     /// node does not. The client does not leave a node that is merely slow, or waits for the
     /// leader.
-    async fn left_behind(&self, node: &Node) {
+    pub(crate) async fn left_behind(&self, node: &Node) {
         let nodes = &self.shared.nodes;
         sleep(ASK_OTHERS_AFTER).await;
         loop {
@@ -425,7 +398,7 @@ impl Client {
         request
     }
 
-    fn heed(&self, metadata: &MetadataMap) {
+    pub(crate) fn heed(&self, metadata: &MetadataMap) {
         let leader = metadata.get(LEADER_HEADER).and_then(|l| l.to_str().ok());
         if let Some(leader) = leader {
             self.shared.nodes.leads(leader);

@@ -2,7 +2,8 @@
 //!
 //! A [`Client`] knows several nodes and asks the one that leads. When a node fails, the same
 //! request goes to another one with the same request number, so that it happens once. It keeps no
-//! state outside memory and starts no task of its own, except for [`Events`] and [`Outbox`].
+//! state outside memory and starts no task of its own, except for [`Events`], [`SendStream`] and
+//! [`Outbox`].
 //!
 //! Always true: a call ends within its total time, and its error says whether the request
 //! certainly did not happen ([`CallError::NotDone`]) or may have ([`CallError::Unknown`]).
@@ -43,6 +44,25 @@
 //! # }
 //! ```
 //!
+//! A [`SendStream`] sends many messages in their order, without a wait for each:
+//!
+//! ```no_run
+//! # async fn report(alice: conclave_client::Client) -> Result<(), conclave_client::CallError> {
+//! use conclave_client::{SendStreamOptions, core::{Recipient, RoomName}};
+//!
+//! let lobby = Recipient::Room(RoomName::new("lobby")?);
+//! let stream = alice.send_stream(SendStreamOptions::default());
+//! let mut tickets = Vec::new();
+//! for line in 1..=1000 {
+//!     tickets.push(stream.send(&lobby, format!("line {line}")).await?); // It is taken.
+//! }
+//! for ticket in tickets {
+//!     ticket.result().await?; // It is on a majority of the nodes' disks.
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! An [`Outbox`] keeps messages that are not acknowledged; with a file, also across restarts of the
 //! program:
 //!
@@ -61,7 +81,7 @@
 //! ```
 //!
 //! Start reading with [`Client`] and [`Builder`], then `call.rs` (how a call goes on elsewhere),
-//! [`Events`] and [`Outbox`]. `examples/bot.rs` is a whole program.
+//! [`Events`], [`SendStream`] and [`Outbox`]. `examples/bot.rs` is a whole program.
 
 #![cfg_attr(
     test,
@@ -82,6 +102,7 @@ mod outbox;
 mod random;
 mod retry_decision;
 mod rpc;
+mod send_stream;
 mod trust;
 mod trusted_hosts;
 
@@ -104,6 +125,7 @@ pub use limits::{ENDPOINTS_MAX, IN_FLIGHT_MAX};
 pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,
 };
+pub use send_stream::{SendStream, SendStreamOptions, SendTicket};
 pub use trust::{
     Authority, Distrust, FetchError, NoAuthority, NoRoots, Roots, fetch_authority, is_loopback,
 };

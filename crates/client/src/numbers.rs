@@ -79,23 +79,37 @@ impl RequestNumbers {
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<TakenNumber> {
+    /// Takes the next number; `None` if it is not known yet, or while the oldest number under way
+    /// is a window behind.
+    pub(crate) fn try_take(self: &Arc<Self>) -> Option<TakenNumber> {
         let mut state = self.state();
-        let number = state.next.expect("numbers are learned before one is taken");
+        let number = state.next?;
         let oldest = state.under_way.first().copied().unwrap_or(number);
         if number >= oldest.saturating_add(REQUEST_WINDOW) {
             return None;
         }
+        Some(self.taken(&mut state, number))
+    }
+
+    /// Takes the next number, however far it is ahead of others: another program has used the
+    /// numbers between.
+    pub(crate) fn take_beyond(self: &Arc<Self>) -> TakenNumber {
+        let mut state = self.state();
+        let number = state.next.unwrap_or(1);
+        self.taken(&mut state, number)
+    }
+
+    fn taken(self: &Arc<Self>, state: &mut State, number: u64) -> TakenNumber {
         state.next = Some(number.saturating_add(1));
         state.under_way.insert(number);
-        Some(TakenNumber {
+        TakenNumber {
             numbers: Arc::clone(self),
             generation: state.generation,
             key: RequestKey {
                 number,
                 nonce: state.nonce,
             },
-        })
+        }
     }
 
     /// Marks a number as under way again that an earlier run of the program has taken and that may

@@ -170,7 +170,12 @@ rpc!(Numbered AdminServiceClient::set_account_limits,
     SetAccountLimitsRequest => SetAccountLimitsResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 
-/// Makes the client for the one call that streams.
+/// Makes the client for the stream of messages.
+pub(crate) fn chat(channel: Channel) -> ChatServiceClient<Channel> {
+    ChatServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// Makes the client for the stream of events.
 pub(crate) fn live(channel: Channel) -> LiveServiceClient<Channel> {
     LiveServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }

@@ -21,7 +21,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Returns the progress in percent.
     pub(crate) fn percent(&self) -> u64 {
-        part(self.done, self.total, 100)
+        percent(self.done, self.total)
     }
 
     /// Returns the rate in bytes per second; `None` if it is not known yet.
@@ -38,7 +38,8 @@ impl Progress {
     /// Formats all of it in one line.
     pub(crate) fn line(&self) -> String {
         let (done, total) = (bytes(self.done), bytes(self.total));
-        let head = format!("{} {:>3} %  {done} of {total}", self.bar(), self.percent());
+        let bar = bar(self.done, self.total);
+        let head = format!("{bar} {:>3} %  {done} of {total}", self.percent());
         if self.done >= self.total {
             return format!("{head}  checking and installing");
         }
@@ -46,13 +47,19 @@ impl Progress {
         let rate = rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate}/s"));
         format!("{head}  {rate}  {}", left(self.remaining()))
     }
+}
 
-    fn bar(&self) -> String {
-        let full = part(self.done, self.total, BAR_WIDTH);
-        (0..BAR_WIDTH)
-            .map(|place| if place < full { '█' } else { '░' })
-            .collect()
-    }
+/// Draws a bar that is full when all is done.
+pub(crate) fn bar(done: u64, total: u64) -> String {
+    let full = part(done, total, BAR_WIDTH);
+    (0..BAR_WIDTH)
+        .map(|place| if place < full { '█' } else { '░' })
+        .collect()
+}
+
+/// Returns the progress in percent.
+pub(crate) fn percent(done: u64, total: u64) -> u64 {
+    part(done, total, 100)
 }
 
 /// Returns how many of `parts` equal parts are done; all of them only at the end.

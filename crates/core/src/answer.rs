@@ -1,6 +1,7 @@
 //! The answer that a client gets to a command that went through the log.
 //!
-//! Always true: every retry of the same request gets the same answer, from whichever node.
+//! Always true: every retry of the same request gets the same answer, from whichever node. It is
+//! remembered, and passed between nodes, in one binary form.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,37 @@ use crate::{
 /// Done, or refused by the rules.
 pub type Answer = Result<Accepted, Rejection>;
 
-/// The result of an accepted command.
+/// First byte of the binary form. Another form gets another number.
+const FORM: u8 = 1;
+
+/// The bytes are not an answer in a form that this version knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are not an answer that this version knows")]
+pub struct UnknownAnswer;
+
+/// Appends the binary form of an answer: the number of the form, then numbers of variable length.
+pub fn encode(answer: &Answer, into: &mut Vec<u8>) {
+    into.push(FORM);
+    let bytes = std::mem::take(into);
+    *into = postcard::to_extend(answer, bytes).expect("an answer has numbers and texts alone");
+}
+
+/// Returns the answer with this binary form.
+///
+/// # Errors
+/// [`UnknownAnswer`], whatever the bytes are.
+pub fn decode(bytes: &[u8]) -> Result<Answer, UnknownAnswer> {
+    match bytes {
+        [FORM, answer @ ..] => match postcard::take_from_bytes(answer) {
+            Ok((answer, [])) => Ok(answer),
+            _ => Err(UnknownAnswer),
+        },
+        _ => Err(UnknownAnswer),
+    }
+}
+
+/// The result of an accepted command. In the binary form a variant is its place here, and so it is
+/// for [`Rejection`] and what that holds: a new one comes last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Accepted {
     /// The account exists now.
@@ -93,4 +124,66 @@ pub enum Accepted {
         /// Number of the named messages that were not deleted before.
         count: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Bound, Line};
+
+    #[test]
+    fn the_binary_form_of_an_answer_keeps_its_bytes() {
+        let sent = Accepted::MessageSent {
+            conversation: ConversationId(1),
+            sequence: Sequence(300),
+            sent_at: Timestamp(1_800_000_000_000),
+            position: Position::new(9, 2),
+        };
+        let last = Accepted::MessagesDeleted { count: 5 };
+        let what = Bound::WebhookKeys;
+        let line = Rejection::LineInvalid {
+            what: Line::Reaction,
+            bytes_max: 64,
+        };
+        let character = Rejection::NameCharacter { character: 'é' };
+        let cases: [(Answer, &[u8]); 8] = [
+            (
+                Ok(sent),
+                &[
+                    1, 0, 4, 1, 172, 2, 128, 160, 241, 194, 177, 52, 130, 128, 192, 4,
+                ],
+            ),
+            (Ok(Accepted::Done), &[1, 0, 6]),
+            (Ok(last), &[1, 0, 14, 5]),
+            (Err(Rejection::NameEmpty), &[1, 1, 0]),
+            (Err(character), &[1, 1, 2, 2, 195, 169]),
+            (Err(line), &[1, 1, 24, 3, 64]),
+            (Err(Rejection::TooMany { what }), &[1, 1, 30, 12]),
+            (Err(Rejection::ListTooLong), &[1, 1, 47]),
+        ];
+        for (answer, expected) in cases {
+            let mut bytes = Vec::new();
+            encode(&answer, &mut bytes);
+            assert_eq!(bytes, expected, "{answer:?}");
+            assert_eq!(decode(&bytes), Ok(answer));
+            for end in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..end]), Err(UnknownAnswer));
+            }
+            bytes.push(0);
+            assert_eq!(decode(&bytes), Err(UnknownAnswer));
+        }
+        assert_eq!(decode(&[2, 0, 6]), Err(UnknownAnswer));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_decoding_an_answer_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..40)
+        ) {
+            let _ = decode(&bytes);
+            let _ = decode(&[&[FORM, 1][..], &bytes].concat());
+        }
+    }
 }

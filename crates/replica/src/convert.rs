@@ -1,9 +1,9 @@
 //! openraft's types and ours, side by side. Nothing of openraft is stored or sent.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use conclave_core::Answer;
+use conclave_core::{Answer, Batch};
 use conclave_storage::log;
 use openraft::{
     EntryPayload, Membership, StoredMembership,
@@ -11,7 +11,7 @@ use openraft::{
     vote::{RaftLeaderId as _, leader_id_adv::LeaderId},
 };
 
-use crate::{Codec, Member, Members};
+use crate::{Codec, CodecError, Member, Members};
 
 /// The types with which openraft is run. By hand, because its macro cannot name a responder.
 #[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Ord, PartialOrd)]
@@ -47,18 +47,61 @@ pub(crate) type StoredMembers = StoredMembership<Leader, u64, Member>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<Leader, u64, Member>;
 
 /// An encoded batch: the bytes that are logged, replicated and applied are the same ones.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Commands(pub(crate) Bytes);
+#[derive(Clone)]
+pub(crate) struct Commands {
+    pub(crate) bytes: Bytes,
+    /// The batch in these bytes, on the node that has encoded it.
+    pub(crate) batch: Option<Arc<Batch>>,
+}
+
+impl Commands {
+    /// Encodes a batch and keeps it.
+    pub(crate) fn of(batch: Batch, codec: &dyn Codec) -> Self {
+        let bytes = codec.encode_batch(&batch);
+        let batch = Some(Arc::new(batch));
+        Self { bytes, batch }
+    }
+
+    /// Returns the batch.
+    pub(crate) fn decode(self, codec: &dyn Codec) -> Result<Arc<Batch>, CodecError> {
+        match self.batch {
+            Some(batch) => {
+                // The other nodes decide what they decode.
+                debug_assert!(
+                    codec
+                        .decode_batch(&self.bytes)
+                        .is_ok_and(|same| same == *batch)
+                );
+                Ok(batch)
+            }
+            None => codec.decode_batch(&self.bytes).map(Arc::new),
+        }
+    }
+}
+
+impl From<Bytes> for Commands {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, batch: None }
+    }
+}
+
+impl PartialEq for Commands {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Commands {}
 
 impl std::fmt::Debug for Commands {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Commands({} bytes)", self.0.len())
+        write!(f, "Commands({} bytes)", self.bytes.len())
     }
 }
 
 impl std::fmt::Display for Commands {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        write!(f, "{} bytes", self.bytes.len())
     }
 }
 
@@ -113,7 +156,7 @@ pub(crate) fn entry_out(entry: Entry, codec: &dyn Codec) -> log::Entry {
     let id = log_id_out(&entry.log_id);
     let (kind, bytes) = match entry.payload {
         EntryPayload::Blank => (log::EntryKind::Blank, Bytes::new()),
-        EntryPayload::Normal(Commands(bytes)) => (log::EntryKind::Commands, bytes),
+        EntryPayload::Normal(commands) => (log::EntryKind::Commands, commands.bytes),
         EntryPayload::Membership(membership) => (
             log::EntryKind::Membership,
             codec.encode_members(&members_out(&membership)),
@@ -125,7 +168,7 @@ pub(crate) fn entry_out(entry: Entry, codec: &dyn Codec) -> log::Entry {
 pub(crate) fn entry_in(entry: log::Entry, codec: &dyn Codec) -> io::Result<Entry> {
     let payload = match entry.kind {
         log::EntryKind::Blank => EntryPayload::Blank,
-        log::EntryKind::Commands => EntryPayload::Normal(Commands(entry.bytes)),
+        log::EntryKind::Commands => EntryPayload::Normal(entry.bytes.into()),
         log::EntryKind::Membership => {
             let members = codec
                 .decode_members(&entry.bytes)

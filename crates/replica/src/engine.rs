@@ -8,7 +8,7 @@ use crate::{
     Config, StartError,
     apply::{Raft, StateMachine},
     log::store::Log,
-    network::Network,
+    replication::network::Network,
 };
 
 /// Entries that openraft writes or sends at once at most.

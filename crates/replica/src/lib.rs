@@ -33,7 +33,7 @@
 //! ```
 //!
 //! Start reading with [`Replica::propose`], then `proposer.rs` (the queue that becomes entries),
-//! `log/store.rs` (openraft's view of the log) and `apply.rs` (where entries are decided).
+//! `log/store.rs` (openraft's view of the log) and `apply/mod.rs` (where entries are decided).
 //! `tests/support` runs replicas in one process, with links that can be cut.
 //!
 //! Rows, positions and faults are of `conclave-storage`, and callers name them there.
@@ -47,18 +47,19 @@ mod engine;
 mod health;
 mod log;
 mod membership;
-mod network;
 mod opening;
 mod peer_calls;
 mod proposer;
 mod reads;
 mod recover;
 mod replica;
+mod replication;
 mod snapshot;
 mod start_error;
 mod transport;
 mod types;
 
+pub use apply::written::Written;
 pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
 pub use config::{Config, LogRetention, Timers};
 pub use health::damage::Damage;
@@ -68,7 +69,7 @@ pub use recover::{Survivor, SurvivorState};
 pub use replica::Replica;
 pub use start_error::StartError;
 pub use transport::{
-    AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,
-    SnapshotOffer, Transport, VoteRequest, VoteResponse,
+    APPENDS_UNANSWERED_MAX, AppendRequest, AppendResponse, Appends, Codec, CodecError, Lane,
+    Listener, Peer, PeerError, SnapshotOffer, Transport, VoteRequest, VoteResponse,
 };
 pub use types::{Member, Members, NodeMembership, Outcome, ProposeError, ReadError, Role, Status};

@@ -1,9 +1,12 @@
 //! Calls of peers to a replica: to take entries, to vote, to campaign, to install a snapshot.
 
+use std::{future::ready, task::Poll};
+
 use conclave_storage::{
     log::{Entry, LogId, Vote},
     state::VerifiedSnapshot,
 };
+use futures::{Stream, StreamExt as _, future::BoxFuture, poll};
 use openraft::{
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest},
     storage::Snapshot,
@@ -11,7 +14,8 @@ use openraft::{
 use tokio::task::spawn_blocking;
 
 use crate::{
-    AppendRequest, AppendResponse, PeerError, Replica, SnapshotOffer, VoteRequest, VoteResponse,
+    APPENDS_UNANSWERED_MAX, AppendRequest, AppendResponse, PeerError, Replica, SnapshotOffer,
+    VoteRequest, VoteResponse,
     convert::{
         SnapshotMeta, StoredMembers, entry_in, log_id_in, log_id_out, members_in, vote_in, vote_out,
     },
@@ -19,11 +23,22 @@ use crate::{
 };
 
 impl Replica {
-    /// Takes entries from the leader.
-    ///
-    /// # Errors
-    /// [`PeerError::Failed`] if the replica has stopped.
-    pub async fn on_append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
+    /// Takes the appends of one stream. They begin in their order, several before the first is
+    /// synced; the responses leave in it. A request that is an error is passed on in its turn.
+    pub fn on_appends<E: Send + 'static>(
+        &self,
+        requests: impl Stream<Item = Result<AppendRequest, E>> + Send + 'static,
+    ) -> impl Stream<Item = Result<Result<AppendResponse, PeerError>, E>> + Send + 'static {
+        let replica = self.clone();
+        let append = move |request: Result<AppendRequest, E>| {
+            let replica = replica.clone();
+            begun(async move { Ok(replica.on_append(request?).await) })
+        };
+        requests.then(append).buffered(APPENDS_UNANSWERED_MAX)
+    }
+
+    /// Takes entries from the leader. The engine has them when this was polled once.
+    async fn on_append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
         self.inner.participation.check()?;
         let entry = |entry: Entry| entry_in(entry, &*self.inner.codec);
         let entries = request
@@ -123,4 +138,16 @@ impl Replica {
 
 fn failed(error: impl std::fmt::Display) -> PeerError {
     PeerError::Failed(error.to_string())
+}
+
+/// Polls a future once and returns it, so that futures begin in the order of the calls.
+async fn begun<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> BoxFuture<'static, T> {
+    // Within a budget of the runtime the first poll might do nothing.
+    let mut future = Box::pin(tokio::task::unconstrained(future));
+    match poll!(&mut future) {
+        Poll::Ready(result) => Box::pin(ready(result)),
+        Poll::Pending => future,
+    }
 }

@@ -4,7 +4,8 @@
 //! idle node leaves at once and a thousand on a busy one leave together.
 //!
 //! Always true: every command that was taken gets exactly one reply, at the latest when the
-//! proposer is dropped; at most [`FLIGHTS_MAX`] entries are under way.
+//! proposer is dropped; at most [`FLIGHTS_MAX`] entries are under way; commands that one caller
+//! proposes together stay together, in their order.
 
 use std::{sync::Arc, time::Duration};
 
@@ -75,10 +76,11 @@ pub(crate) enum Reach {
     Here,
 }
 
+/// Commands of one caller, which stay together: in one entry, in this order.
 struct Waiting {
-    command: Command,
+    commands: Vec<Command>,
     reach: Reach,
-    reply: oneshot::Sender<Attempt>,
+    reply: oneshot::Sender<Vec<Attempt>>,
 }
 
 /// The way in.
@@ -88,25 +90,41 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Makes one attempt. The caller sets the deadline by dropping the future; the command may
-    /// still commit then.
+    /// Makes one attempt, which has one result for each command. Commands that fit one entry stay
+    /// together in one. The caller sets the deadline by dropping the future; the commands may still
+    /// commit then.
     pub(crate) async fn attempt(
         &self,
-        command: Command,
+        commands: Vec<Command>,
         reach: Reach,
-    ) -> Result<Attempt, ProposeError> {
-        let (reply, outcome) = oneshot::channel();
-        self.queue
-            .try_send(Waiting {
-                command,
+    ) -> Result<Vec<Attempt>, ProposeError> {
+        let count = commands.len();
+        let mut attempts = Vec::with_capacity(count);
+        let mut waiting = Vec::with_capacity(1);
+        for commands in entries(commands) {
+            let (reply, outcomes) = oneshot::channel();
+            let part = (commands.len(), outcomes);
+            let sent = self.queue.try_send(Waiting {
+                commands,
                 reach,
                 reply,
-            })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => ProposeError::Busy,
-                mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
-            })?;
-        Ok(outcome.await.unwrap_or(Err(Failure::UNKNOWN)))
+            });
+            match sent {
+                Ok(()) => waiting.push(part),
+                Err(mpsc::error::TrySendError::Full(_)) if waiting.is_empty() => {
+                    return Err(ProposeError::Busy);
+                }
+                // The commands behind these would overtake them.
+                Err(mpsc::error::TrySendError::Full(_)) => break,
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(ProposeError::Stopping),
+            }
+        }
+        for (count, outcomes) in waiting {
+            let unknown = |_| vec![Err(Failure::UNKNOWN); count];
+            attempts.extend(outcomes.await.unwrap_or_else(unknown));
+        }
+        attempts.resize(count, Err(Failure::before_proposing(None)));
+        Ok(attempts)
     }
 }
 
@@ -151,7 +169,7 @@ impl Proposer {
                 match leader {
                     Some(leader) if leader == self.node => self.propose(pack, flight).await,
                     Some(leader) => self.forward(leader, pack, flight),
-                    None => fail(pack.into_iter(), Failure::before_proposing(None)),
+                    None => Replies::of(pack).1.fail(Failure::before_proposing(None)),
                 }
             }
         }
@@ -159,20 +177,17 @@ impl Proposer {
 
     /// Proposes one entry. The replies are given where the outcome becomes known.
     async fn propose(&self, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
-        let (commands, replies): (Vec<_>, Vec<_>) = pack
-            .into_iter()
-            .map(|waiting| (waiting.command, waiting.reply))
-            .unzip();
+        let (commands, replies) = Replies::of(pack);
         let now = self.clocks.stamp().await;
         let batch = Batch {
             proposed_at: now.log_time,
             date: now.date,
             commands,
         };
-        let entry = Commands(self.codec.encode_batch(&batch));
+        let entry = Commands::of(batch, &*self.codec);
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
-            reply_all(replies, result);
+            replies.conclude(result);
         }));
         // If the core has stopped, the completion is dropped, and the replies with it.
         if let Err(error) = self.raft.write(entry).responder(completion).await {
@@ -185,12 +200,13 @@ impl Proposer {
         let (here, away): (Vec<_>, Vec<_>) = pack
             .into_iter()
             .partition(|waiting| waiting.reach == Reach::Here);
-        fail(here.into_iter(), Failure::before_proposing(Some(leader)));
+        let (_, refused) = Replies::of(here);
+        refused.fail(Failure::before_proposing(Some(leader)));
         if away.is_empty() {
             return;
         }
         let Some(member) = (self.member_of)(leader) else {
-            return fail(away.into_iter(), Failure::before_proposing(None));
+            return Replies::of(away).1.fail(Failure::before_proposing(None));
         };
         let peer = self.transport.peer(leader, &member, Lane::Calls);
         let mut known = self.leader.clone();
@@ -205,87 +221,119 @@ impl Proposer {
 
 /// Forwards, and replies with what came of it; no longer than the peer leads.
 async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Output = bool>) {
-    let (commands, replies): (Vec<_>, Vec<_>) = away
-        .into_iter()
-        .map(|waiting| (waiting.command, waiting.reply))
-        .unzip();
+    let (commands, replies) = Replies::of(away);
+    let count = commands.len();
     let forwarded = tokio::select! {
         forwarded = peer.forward(commands, FORWARD_LIMIT) => forwarded,
         _ = deposed => Err(PeerError::Failed("another node leads".to_owned())),
     };
     let outcomes = match forwarded {
-        Ok(outcomes) if outcomes.len() == replies.len() => outcomes,
+        Ok(outcomes) if outcomes.len() == count => outcomes,
         Ok(_) | Err(PeerError::Failed(_) | PeerError::BadSnapshot(_) | PeerError::Timeout(_)) => {
-            return replies
-                .into_iter()
-                .for_each(|reply| drop(reply.send(Err(Failure::UNKNOWN))));
+            return replies.fail(Failure::UNKNOWN);
         }
-        Err(PeerError::Unreachable(_)) => {
-            let failure = Failure::before_proposing(None);
-            return replies
-                .into_iter()
-                .for_each(|reply| drop(reply.send(Err(failure))));
-        }
+        Err(PeerError::Unreachable(_)) => return replies.fail(Failure::before_proposing(None)),
     };
-    for (reply, outcome) in replies.into_iter().zip(outcomes) {
-        let attempt = outcome.map_err(|error| match error {
+    replies.send(outcomes.into_iter().map(|outcome| {
+        outcome.map_err(|error| match error {
             ProposeError::NotLeader { leader } => Failure::before_proposing(leader),
             ProposeError::Busy => Failure::before_proposing(None),
             ProposeError::NoLeader { .. }
             | ProposeError::OutcomeUnknown { .. }
             | ProposeError::Stopping => Failure::UNKNOWN,
-        });
-        // A caller that has stopped waiting will ask again, with the same number.
-        let _ = reply.send(attempt);
-    }
+        })
+    }));
 }
 
-fn reply_all(replies: Vec<oneshot::Sender<Attempt>>, result: ClientWriteResult<TypeConfig>) {
-    let failure = match result {
-        Ok(ClientWriteResponse { data, .. }) => {
-            assert_eq!(
-                data.0.len(),
-                replies.len(),
-                "an entry has one answer for each command"
-            );
-            for (reply, (answer, index)) in replies.into_iter().zip(data.0) {
-                let _ = reply.send(Ok(Outcome { answer, index }));
+/// The callers that wait for the commands of one entry, in the order of their commands.
+struct Replies(Vec<(usize, oneshot::Sender<Vec<Attempt>>)>);
+
+impl Replies {
+    /// Returns the commands of a pack, and where their results go.
+    fn of(pack: Vec<Waiting>) -> (Vec<Command>, Self) {
+        let mut commands = Vec::with_capacity(pack.iter().map(|w| w.commands.len()).sum());
+        let mut replies = Vec::with_capacity(pack.len());
+        for waiting in pack {
+            replies.push((waiting.commands.len(), waiting.reply));
+            commands.extend(waiting.commands);
+        }
+        (commands, Self(replies))
+    }
+
+    /// Sends each caller its results. A caller that has stopped waiting will ask again, with the
+    /// same number.
+    fn send(self, attempts: impl IntoIterator<Item = Attempt>) {
+        let mut attempts = attempts.into_iter();
+        for (count, reply) in self.0 {
+            let _ = reply.send(attempts.by_ref().take(count).collect());
+        }
+    }
+
+    fn fail(self, failure: Failure) {
+        for (count, reply) in self.0 {
+            let _ = reply.send(vec![Err(failure); count]);
+        }
+    }
+
+    /// Sends what came of an entry.
+    fn conclude(self, result: ClientWriteResult<TypeConfig>) {
+        match result {
+            Ok(ClientWriteResponse { data, .. }) => {
+                let count: usize = self.0.iter().map(|(count, _)| count).sum();
+                assert_eq!(
+                    data.0.len(),
+                    count,
+                    "an entry has one answer for each command"
+                );
+                let outcome = |(answer, index)| Ok(Outcome { answer, index });
+                self.send(data.0.into_iter().map(outcome));
             }
-            return;
+            Err(ClientWriteError::ForwardToLeader(to)) => {
+                self.fail(Failure::before_proposing(to.leader_id));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "proposal outcome unknown");
+                self.fail(Failure::UNKNOWN);
+            }
         }
-        Err(ClientWriteError::ForwardToLeader(to)) => Failure::before_proposing(to.leader_id),
-        Err(error) => {
-            tracing::debug!(%error, "proposal outcome unknown");
-            Failure::UNKNOWN
-        }
-    };
-    replies
-        .into_iter()
-        .for_each(|reply| drop(reply.send(Err(failure))));
+    }
 }
 
-fn fail(pack: impl Iterator<Item = Waiting>, failure: Failure) {
-    pack.for_each(|waiting| drop(waiting.reply.send(Err(failure))));
+/// Cuts the commands of one caller into parts that fit one entry each.
+fn entries(commands: Vec<Command>) -> Vec<Vec<Command>> {
+    cut(commands, |command| (1, bytes_of(command)))
 }
 
-/// Cuts what was taken into entries of at most [`BATCH_BYTES_MAX`].
+/// Cuts what was taken into entries.
 fn packs(taken: &mut Vec<Waiting>) -> Vec<Vec<Waiting>> {
-    let mut packs = Vec::with_capacity(1);
-    let mut pack = Vec::with_capacity(taken.len());
-    let mut bytes = 0;
-    for waiting in taken.drain(..) {
-        let more = bytes_of(&waiting.command);
-        if bytes + more > BATCH_BYTES_MAX && !pack.is_empty() {
-            packs.push(std::mem::take(&mut pack));
-            bytes = 0;
+    cut(taken.drain(..), |waiting| {
+        let commands = &waiting.commands;
+        (commands.len(), commands.iter().map(bytes_of).sum())
+    })
+}
+
+/// Cuts a list into parts of at most [`BATCH_COMMANDS_MAX`] and [`BATCH_BYTES_MAX`], by the number
+/// of commands and of bytes of each item.
+fn cut<T>(items: impl IntoIterator<Item = T>, size: impl Fn(&T) -> (usize, usize)) -> Vec<Vec<T>> {
+    let items = items.into_iter();
+    let mut parts = Vec::with_capacity(1);
+    let mut part = Vec::with_capacity(items.size_hint().0);
+    let (mut commands, mut bytes) = (0, 0);
+    for item in items {
+        let (count, more) = size(&item);
+        let is_full = commands + count > BATCH_COMMANDS_MAX || bytes + more > BATCH_BYTES_MAX;
+        if is_full && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            (commands, bytes) = (0, 0);
         }
+        commands += count;
         bytes += more;
-        pack.push(waiting);
+        part.push(item);
     }
-    if !pack.is_empty() {
-        packs.push(pack);
+    if !part.is_empty() {
+        parts.push(part);
     }
-    packs
+    parts
 }
 
 fn bytes_of(command: &Command) -> usize {

@@ -15,16 +15,16 @@ use conclave_storage::{
     search::Search,
     state::Reader,
 };
-use futures::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, StartError, Transport,
+    Written,
     apply::{Raft, StateMachine},
     clocks::{Clocks, rounds::Others},
     election::{
@@ -35,10 +35,10 @@ use crate::{
     engine::start_engine,
     log::retention::Retention,
     membership::finisher::Finisher,
-    network::Network,
     opening::Opened,
-    proposer::{self, Proposer, Reach},
+    proposer::{self, Attempt, Proposer, Reach},
     reads::{self, Reads},
+    replication::network::Network,
 };
 
 /// Pause before a command or a read is tried again while no leader is known.
@@ -146,11 +146,13 @@ impl Replica {
             leader: leader.clone(),
             member_of,
         };
+        let limits = config.retention;
+        let retention = Retention::new(raft.clone(), log_view, limits, store, config.data.clone());
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
-            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, store).run()),
+            tokio::spawn(retention.run()),
         ];
         let contact = Contact::new();
         let campaign = Campaigner {
@@ -194,15 +196,36 @@ impl Replica {
         command: Command,
         limit: Duration,
     ) -> Result<Outcome, ProposeError> {
+        let mut outcomes = self.propose_all(&[command], limit).await?;
+        outcomes.pop().ok_or(ProposeError::Stopping)
+    }
+
+    /// Gets commands through together: in one entry if they fit, decided in this order, one outcome
+    /// each. A retry inside is one of all of them.
+    ///
+    /// # Errors
+    /// As of [`Replica::propose`], for all of them: some may have been decided.
+    pub async fn propose_all(
+        &self,
+        commands: &[Command],
+        limit: Duration,
+    ) -> Result<Vec<Outcome>, ProposeError> {
         let deadline = Instant::now() + limit;
         let mut maybe_proposed = false;
         let mut leader = self.inner.leader.clone();
         loop {
             leader.mark_unchanged();
-            let attempt = self.inner.proposer.attempt(command.clone(), Reach::Cluster);
+            let attempt = self
+                .inner
+                .proposer
+                .attempt(commands.to_vec(), Reach::Cluster);
             match timeout_at(deadline, attempt).await {
-                Ok(Ok(Ok(outcome))) => return Ok(outcome),
-                Ok(Ok(Err(failure))) => maybe_proposed |= failure.maybe_proposed,
+                Ok(Ok(attempts)) => {
+                    maybe_proposed |= attempts.iter().any(is_maybe_proposed);
+                    if let Ok(outcomes) = attempts.into_iter().collect() {
+                        return Ok(outcomes);
+                    }
+                }
                 Ok(Err(ProposeError::Busy)) if !maybe_proposed => return Err(ProposeError::Busy),
                 Ok(Err(ProposeError::Stopping)) => return Err(ProposeError::Stopping),
                 Ok(Err(_)) => {}
@@ -220,28 +243,29 @@ impl Replica {
     }
 
     /// Proposes commands that another node has forwarded: only as the leader, without a further
-    /// hop, one result each.
+    /// hop, one result each. They stay together.
     pub async fn propose_here(
         &self,
         commands: Vec<Command>,
         limit: Duration,
     ) -> Vec<Result<Outcome, ProposeError>> {
-        let deadline = Instant::now() + limit;
-        join_all(commands.into_iter().map(|command| async move {
-            let attempt = self.inner.proposer.attempt(command, Reach::Here);
-            match timeout_at(deadline, attempt).await {
-                Ok(Ok(Ok(outcome))) => Ok(outcome),
-                Ok(Ok(Err(failure))) if failure.maybe_proposed => {
-                    Err(ProposeError::OutcomeUnknown { waited: limit })
-                }
-                Ok(Ok(Err(failure))) => Err(ProposeError::NotLeader {
+        let count = commands.len();
+        let unknown = || ProposeError::OutcomeUnknown { waited: limit };
+        let attempt = self.inner.proposer.attempt(commands, Reach::Here);
+        let attempts = match timeout(limit, attempt).await {
+            Ok(Ok(attempts)) => attempts,
+            Ok(Err(error)) => return vec![Err(error); count],
+            Err(_) => return vec![Err(unknown()); count],
+        };
+        let results = attempts.into_iter().map(|attempt| {
+            attempt.map_err(|failure| match failure.maybe_proposed {
+                true => unknown(),
+                false => ProposeError::NotLeader {
                     leader: failure.leader,
-                }),
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(ProposeError::OutcomeUnknown { waited: limit }),
-            }
-        }))
-        .await
+                },
+            })
+        });
+        results.collect()
     }
 
     /// Waits until this node has applied everything that was acknowledged anywhere before the call;
@@ -284,25 +308,26 @@ impl Replica {
         if leader != Some(self.inner.config.node) {
             return Err(ReadError::NotLeader { leader });
         }
-        match tokio::time::timeout(limit, self.inner.reads.confirm()).await {
+        match timeout(limit, self.inner.reads.confirm()).await {
             Ok(Ok(confirmed)) => confirmed.map_err(|leader| ReadError::NotLeader { leader }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ReadError::NoLeader { waited: limit }),
         }
     }
 
-    /// Waits until entry `index` is in this node's database.
+    /// Waits until entry `index` is in this node's database, and has it written as soon as it is
+    /// decided.
     ///
     /// # Errors
     /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`].
     pub async fn wait_applied(&self, index: u64, limit: Duration) -> Result<(), ReadError> {
-        let mut applied = self.inner.applied.clone();
-        let reached = applied.wait_for(|applied| *applied >= index);
-        match tokio::time::timeout(limit, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(ReadError::Stopping),
-            Err(_) => Err(ReadError::Behind { waited: limit }),
-        }
+        self.inner.machine.written().reaches(index, limit).await
+    }
+
+    /// Returns what waits for entries in the database; it does not keep this replica alive.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.inner.machine.written()
     }
 
     /// Returns the index of the last entry that is in this node's database; changes after each
@@ -375,6 +400,14 @@ impl Replica {
         if !matches!(joined.await, Ok(None | Some(Ok(())))) {
             tracing::error!("a thread of the replica has panicked");
         }
+    }
+}
+
+/// Returns whether the command of an attempt may be in the log.
+fn is_maybe_proposed(attempt: &Attempt) -> bool {
+    match attempt {
+        Ok(_) => true,
+        Err(failure) => failure.maybe_proposed,
     }
 }
 

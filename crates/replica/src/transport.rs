@@ -9,7 +9,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use conclave_core::{Batch, Command, Event, Position, Timestamp};
 use conclave_storage::log::{Entry, LogId, Vote};
-use futures::future::BoxFuture;
+use futures::{future::BoxFuture, stream::BoxStream};
+use tokio::sync::mpsc;
 
 use crate::{Member, Members, Outcome, ProposeError, ReadError};
 
@@ -31,11 +32,12 @@ pub trait Codec: Send + Sync + 'static {
     fn decode_members(&self, bytes: &Bytes) -> Result<Members, CodecError>;
 }
 
-/// Hears what was applied. Called on the thread of the database's one writer: must not wait.
+/// Hears what was decided. Called on the thread of the database's one writer: must not wait.
 pub trait Listener: Send + Sync + 'static {
-    /// Notes that everything up to entry `index` is in the database; `events` are the events of the
-    /// entries since the last call, in order.
-    fn applied(&self, index: u64, events: Vec<(Position, Event)>);
+    /// Notes that everything up to entry `index` is decided; `events` are the events of the entries
+    /// since the last call, in order. The database may have them only later:
+    /// [`Written::reaches`](crate::Written::reaches).
+    fn decided(&self, index: u64, events: Vec<(Position, Event)>);
     /// Notes that a snapshot has replaced the database: it has everything up to entry `index`, and
     /// the listener has not heard of what happened on the way there.
     fn installed(&self, index: u64);
@@ -65,14 +67,22 @@ pub trait Transport: Send + Sync + 'static {
     fn peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<dyn Peer>;
 }
 
+/// Requests on one stream of appends that have no response yet, at most. More would cut the
+/// entries that wait into more messages and syncs.
+pub const APPENDS_UNANSWERED_MAX: usize = 8;
+
+/// An open stream of appends to one peer. Dropping it abandons what is unanswered.
+pub struct Appends {
+    /// Takes requests: at least [`APPENDS_UNANSWERED_MAX`] without waiting.
+    pub requests: mpsc::Sender<AppendRequest>,
+    /// One response for each request, in their order. Nothing follows a failure.
+    pub responses: BoxStream<'static, Result<AppendResponse, PeerError>>,
+}
+
 /// One peer. Every call ends by its time limit.
 pub trait Peer: Send + Sync + 'static {
-    /// Replicates entries.
-    fn append(
-        &self,
-        request: AppendRequest,
-        limit: Duration,
-    ) -> BoxFuture<'_, Result<AppendResponse, PeerError>>;
+    /// Opens a stream on which entries are replicated. Its user sets a limit to the responses.
+    fn appends(&self, limit: Duration) -> BoxFuture<'_, Result<Appends, PeerError>>;
     /// Asks for a vote, or whether one would be given.
     fn vote(
         &self,

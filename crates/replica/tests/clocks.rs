@@ -7,6 +7,7 @@ mod support;
 
 use conclave_core::{Accepted, limits::SESSION_MS};
 use conclave_replica::Replica;
+use conclave_storage::state::Applied;
 use support::{Cluster, PATIENCE, open_session, send, sequence, wait_for};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -23,6 +24,12 @@ async fn date_of_send(node: &Replica, session: conclave_core::SessionId, number:
         Ok(Accepted::MessageSent { sent_at, .. }) => sent_at.0,
         other => panic!("{other:?}"),
     }
+}
+
+/// Returns how far the database of a node has come, with everything that was acknowledged.
+async fn applied(node: &Replica) -> Applied {
+    node.read_barrier(PATIENCE).await.unwrap();
+    node.reader().applied().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +49,7 @@ async fn a_leader_a_year_ahead_stamps_right_dates_and_ends_no_session() {
         let date = date_of_send(&node, alice, number).await;
         assert!(date.abs_diff(cluster.clocks.truth()) < NEAR_MS, "{date}");
     }
-    let applied = node.reader().applied().unwrap();
+    let applied = applied(&node).await;
     assert!(applied.log_time.0 < cluster.clocks.truth() + SESSION_MS);
     cluster.clocks.set(leader, 0);
     wait_for("it is right again", || {
@@ -79,7 +86,7 @@ async fn when_all_clocks_step_back_dates_follow_and_nothing_expires() {
     let leader = cluster.leader().await;
     let node = cluster.node(leader);
     let alice = open_session(&node, "alice", 1).await;
-    let before = node.reader().applied().unwrap().log_time;
+    let before = applied(&node).await.log_time;
     for step_ms in [-HOUR_MS, 0, HOUR_MS] {
         (1..=3).for_each(|node| cluster.clocks.set(node, step_ms));
         let set = cluster.clocks.truth().saturating_add_signed(step_ms);
@@ -97,7 +104,7 @@ async fn when_all_clocks_step_back_dates_follow_and_nothing_expires() {
     .await;
     let date = date_of_send(&node, alice, 1).await;
     assert!(date.abs_diff(truth()) < NEAR_MS, "{date}");
-    let after = node.reader().applied().unwrap().log_time;
+    let after = applied(&node).await.log_time;
     assert!(after >= before, "log time went back");
     let passed = after.0 - before.0;
     assert!(
@@ -112,7 +119,7 @@ async fn log_time_includes_downtime_despite_a_wrong_clock() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let alice = open_session(&cluster.node(leader), "alice", 1).await;
-    let before = cluster.node(leader).reader().applied().unwrap();
+    let before = applied(&cluster.node(leader)).await;
     for node in 1..=3 {
         cluster.stop_node(node).await;
     }
@@ -126,7 +133,7 @@ async fn log_time_includes_downtime_despite_a_wrong_clock() {
     let node = cluster.node(leader);
     wait_for("it has read the clocks", || node.clock_status().skew_ms).await;
     date_of_send(&node, alice, 1).await;
-    let after = cluster.node(leader).reader().applied().unwrap();
+    let after = applied(&cluster.node(leader)).await;
     let passed = after.log_time.0 - before.log_time.0;
     assert!(
         passed.abs_diff(2 * HOUR_MS as u64) < 4 * NEAR_MS,

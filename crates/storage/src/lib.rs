@@ -38,7 +38,10 @@
 mod fault;
 mod files;
 pub mod log;
+mod recent_map;
 pub mod search;
 pub mod state;
 
 pub use fault::{DiskFailure, Fault};
+pub use files::disk_space;
+pub use recent_map::RecentMap;

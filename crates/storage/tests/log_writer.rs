@@ -4,9 +4,9 @@ mod log_support;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
-use conclave_storage::log::{LogStore, Options, SegmentLog};
+use conclave_storage::log::{Completion, LogStore, Options, SegmentLog, Vote};
 use log_support::{append, completion, entry, id, open, options, wait};
 
 #[test]
@@ -47,30 +47,60 @@ fn waiting_appends_share_one_sync() {
 }
 
 #[test]
-fn completions_follow_the_order_of_the_calls() {
+fn completions_follow_the_calls_but_appends_from_the_last() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = open(dir.path());
     let order = Arc::new(Mutex::new(Vec::new()));
-    for index in 1..=300 {
+    let note = |name: u64| -> Completion {
         let order = Arc::clone(&order);
-        let done = move |_| order.lock().expect("no thread panics").push(index);
-        log.append(vec![entry(1, index, 90)], Box::new(done))
-            .expect("it is accepted");
-        assert_eq!(
-            log.state().last,
-            Some(id(1, index)),
-            "it is readable at once"
-        );
-        assert_eq!(
-            log.read(index..index + 1, 0).expect("it can be read").len(),
-            1
-        );
-    }
+        Box::new(move |_| order.lock().expect("no thread panics").push(name))
+    };
+    // The writer is held by the first completion while the others gather behind it.
+    let (begun, has_begun) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let hold = move |_| {
+        begun.send(()).expect("the test waits");
+        gone.recv().expect("the test goes on");
+    };
+    let append = |index, done| {
+        let accepted = log.append(vec![entry(1, index, 90)], done);
+        accepted.expect("it is accepted");
+        let last = Some(id(1, index));
+        assert_eq!(log.state().last, last, "it is readable at once");
+        let read = log.read(index..index + 1, 0).expect("it can be read");
+        assert_eq!(read.len(), 1);
+    };
+    append(1, Box::new(hold));
+    has_begun.recv().expect("the writer completes");
+    append(2, note(2));
+    append(3, note(3));
+    append(4, note(4));
+    let vote = Vote {
+        term: 1,
+        node: 1,
+        committed: true,
+    };
+    log.save_vote(vote, note(100)).expect("it is accepted");
+    append(5, note(5));
+    append(6, note(6));
+    go.send(()).expect("the writer waits");
     log.close();
-    assert_eq!(
-        *order.lock().expect("no thread panics"),
-        (1..=300).collect::<Vec<_>>()
-    );
+    let order = order.lock().expect("no thread panics");
+    assert_eq!(*order, [4, 3, 2, 100, 6, 5]);
+}
+
+#[test]
+fn recent_entries_are_read_without_the_disk() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    append(&log, (1..=100).map(|index| entry(1, index, 100)).collect());
+    // The options keep 1024 bytes.
+    let recent = log.read_recent(95..101, usize::MAX);
+    let read = log.read(95..101, usize::MAX).expect("it can be read");
+    assert_eq!(recent, Some(read));
+    assert_eq!(log.read_recent(50..101, usize::MAX), None);
+    assert_eq!(log.read_recent(50..51, 0), None);
+    assert_eq!(log.read_recent(200..300, 0), Some(vec![]));
 }
 
 #[test]

@@ -124,3 +124,24 @@ fn answers_that_only_nodes_retry_are_forgotten_early() {
     let after = apply_at(&mut state, START + ONCE_BRIEF_MS, count());
     assert_ne!(after.events, [], "it is another attempt");
 }
+
+#[test]
+fn a_remembered_send_takes_few_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = with_webhook(directory.path());
+    for number in 3..=3 + conclave_core::limits::REQUEST_WINDOW {
+        let at = START + 1000 * number;
+        let answer = apply_at(
+            &mut state,
+            at,
+            vec![ask(1, number, say_room("lobby", "hi"))],
+        );
+        assert!(answer.answers[0].is_ok());
+    }
+    let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    let sql = "SELECT count(*), max(octet_length(answer)) FROM answers WHERE session = 1";
+    let kept = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    let (rows, longest): (i64, i64) = kept.unwrap();
+    assert_eq!(rows, conclave_core::limits::REQUEST_WINDOW as i64);
+    assert!(longest <= 20, "{longest} bytes");
+}

@@ -144,9 +144,13 @@ fn a_process_that_applies_until_it_is_killed() {
     };
     let mut state = State::open(Path::new(&directory), Options::default()).unwrap();
     let done = state.applied().last.map_or(0, |last| last.index as usize);
-    for chunk in fixed_log()[done..].chunks(2) {
-        state.apply(chunk).unwrap();
+    for (step, chunk) in fixed_log()[done..].chunks(2).enumerate() {
+        state.decide(chunk).unwrap();
+        if step % 5 == 4 {
+            state.write().unwrap();
+        }
     }
+    state.write().unwrap();
     // Waits to be killed, so that the end of the process never closes the database.
     loop {
         std::thread::park();

@@ -160,3 +160,19 @@ fn no_statement_scans_a_table() {
     }
     drop(state);
 }
+
+#[test]
+fn sqlite_is_built_without_a_lock_that_all_connections_share() {
+    let (directory, _state) = opened();
+    let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
+    let options = statement.query_map([], |row| row.get(0)).unwrap();
+    let options: Vec<String> = options.collect::<Result<_, _>>().unwrap();
+    // See .cargo/config.toml.
+    assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"));
+    let shared = "ENABLE_MEMORY_MANAGEMENT";
+    assert!(
+        !options.iter().any(|option| option == shared),
+        "{options:?}"
+    );
+}

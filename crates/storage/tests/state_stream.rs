@@ -238,6 +238,46 @@ fn resuming_before_the_forgotten_changes_reports_a_gap() {
 }
 
 #[test]
+fn messages_of_others_cost_a_resuming_stream_no_page() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea", "cyd"]);
+    accept(&mut state, vec![ask(3, 1, say("bea", "first"))]);
+    let begin = now(&state);
+    for number in 1..=20 {
+        let others = (0..250).map(|n| ask(1, 250 * number + n, say("bea", "not for cyd")));
+        let result =
+            state_support::apply_at(&mut state, START + 600_000 * number, others.collect());
+        assert!(result.answers.iter().all(Result::is_ok));
+    }
+    accept(&mut state, vec![ask(3, 2, say("bea", "last"))]);
+    let [StreamEvent::Sent(last)] = &told(&state, 3, begin)[..] else {
+        panic!("more than one message of its own");
+    };
+    assert_eq!(last.text.as_deref(), Some("last"));
+}
+
+#[test]
+fn a_stream_goes_on_behind_any_message_of_a_long_conversation() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    for number in 1..=67 {
+        accept(&mut state, vec![ask(1, number, say("bea", "x"))]);
+    }
+    let messages = |after| {
+        let items = state.reader().stream(AccountId(2), after, 1000);
+        let items = items.unwrap().items.into_iter();
+        let sent = items.filter(|item| matches!(item.what, StreamEvent::Sent(_)));
+        sent.map(|item| item.position).collect::<Vec<_>>()
+    };
+    let all = messages(Position(0));
+    assert_eq!(all.len(), 67);
+    for (at, position) in all.iter().enumerate() {
+        assert_eq!(messages(*position), all[at + 1..]);
+        assert_eq!(messages(Position(position.0 - 1)), all[at..]);
+    }
+}
+
+#[test]
 fn the_index_gets_all_sends_edits_and_deletions() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea"]);

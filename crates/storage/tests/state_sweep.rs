@@ -161,6 +161,106 @@ fn a_deleted_account_leaves_no_block_invitation_or_hidden_row() {
     assert_eq!(rows(at, "SELECT id FROM conversations"), ["1"]);
 }
 
+/// Applies empty entries until nothing is left to sweep; none may remove more than it may.
+fn sweep_rows(state: &mut State, directory: &Path, count: &str) -> u64 {
+    let (mut entries, mut before) = (0, number(directory, count));
+    while number(directory, "SELECT count(*) FROM orphans") > 0 {
+        apply(state, vec![]);
+        let left = number(directory, count);
+        assert!(
+            before - left <= SWEEP_ROWS_PER_ENTRY as u64,
+            "one entry swept too much"
+        );
+        before = left;
+        entries += 1;
+        assert!(entries < 1000, "the sweep does not end");
+    }
+    assert_eq!(before, 0);
+    entries
+}
+
+#[test]
+fn many_reactions_to_a_deleted_message_go_in_pieces() {
+    let (directory, mut state) = opened();
+    let at = directory.path();
+    let names: Vec<String> = (1..=200).map(|n| format!("p{n}")).collect();
+    people(
+        &mut state,
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    accept(&mut state, vec![ask(1, 1, create_room("lobby", true))]);
+    let joins = (2..=200).map(|n| ask(n, 1, join("lobby")));
+    accept(&mut state, joins.collect());
+    accept(&mut state, vec![ask(1, 2, say_room("lobby", "hi"))]);
+    let kept = |account| {
+        let sql = format!("SELECT stored_bytes FROM allowances WHERE account = {account}");
+        number(at, &sql)
+    };
+    let before = kept(200);
+    let reactions = (1..=200).map(|n| ask(n, 3, react(1, 1, "+1", true)));
+    accept(&mut state, reactions.collect());
+    assert!(kept(200) > before);
+
+    accept(&mut state, vec![ask(1, 4, delete(1, &[1], true))]);
+    let row = state
+        .reader()
+        .message(conclave_core::AccountId(2), message(1, 1));
+    assert_eq!(
+        row.unwrap().unwrap().reactions,
+        [],
+        "what is deleted is shown"
+    );
+    assert!(kept(200) > before, "one entry swept everything");
+    let entries = sweep_rows(&mut state, at, "SELECT count(*) FROM reactions");
+    assert!((1..=3).contains(&entries), "{entries}");
+    assert_eq!(kept(200), before, "freed, and once");
+    assert_eq!(number(at, "SELECT orphans FROM meta"), 0);
+}
+
+#[test]
+fn many_conversations_and_blocks_of_an_account_go_in_pieces() {
+    let (directory, mut state) = opened();
+    let at = directory.path();
+    let names: Vec<String> = (1..=150).map(|n| format!("p{n}")).collect();
+    people(
+        &mut state,
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    let sends = (2..=150).map(|n| ask(n, 1, say("p1", "hi")));
+    accept(&mut state, sends.collect());
+    accept(&mut state, vec![ask(1, 1, advance(1, 1, 1))]);
+    let blocks = (2..=150).map(|n| ask(n, 2, block("p1", true)));
+    accept(&mut state, blocks.collect());
+    let leave = Operation::Account(AccountOperation::DeleteAccount {
+        password_version: 1,
+    });
+    accept(&mut state, vec![ask(1, 2, leave)]);
+
+    let left = "SELECT (SELECT count(*) FROM members WHERE account = 1)
+        + (SELECT count(*) FROM blocks WHERE other = 1)";
+    assert!(number(at, left) > 150, "one entry swept everything");
+    let reader = state.reader();
+    let p150 = conclave_core::AccountId(150);
+    let rows = reader.conversations(p150, None, 10).unwrap();
+    let conclave_storage::state::Counterpart::Peer { name, progress, .. } = &rows[0].with else {
+        panic!("it is a direct conversation");
+    };
+    assert_eq!((name, progress.read.0), (&None, 0));
+    assert_eq!(reader.blocks(p150).unwrap(), []);
+    let stream = reader.stream(conclave_core::AccountId(2), Position(0), 100);
+    let told = stream.unwrap().items;
+    let is_advance = |item: &conclave_storage::state::StreamItem| {
+        matches!(
+            item.what,
+            conclave_storage::state::StreamEvent::Advanced { .. }
+        )
+    };
+    assert!(!told.iter().any(is_advance), "{told:?}");
+    sweep_rows(&mut state, at, left);
+    let sql = "SELECT count(*) FROM conversations";
+    assert_eq!(number(at, sql), 149, "the others keep theirs");
+}
+
 /// Writes as many changes as are kept, as if they had happened before the first entry's end.
 fn fill_changes(directory: &Path) {
     let connection = rusqlite::Connection::open(directory.join("state.db")).unwrap();

@@ -76,7 +76,7 @@ fn number_after(state: &State) -> u64 {
     token[..8].copy_from_slice(&1_u64.to_be_bytes());
     let token = conclave_core::TokenHash(token);
     let session = state.reader().session_by_token(&token).unwrap().unwrap();
-    session.request_last + 1
+    state.reader().request_last(session.id).unwrap() + 1
 }
 
 #[test]

@@ -1,14 +1,8 @@
-//! Runs the task behind an outbox: one message of each recipient on its way, many recipients at
-//! once.
+//! Runs the task behind an outbox: messages on one stream, in the order in which they were taken.
 
-use conclave_wire::Reason;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use conclave_core::Recipient;
-use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep,
@@ -21,12 +15,14 @@ use super::{
     record::{Numbered, Record},
 };
 use crate::{
-    CallError, Client, Outgoing, RequestKey, Sent, attempts::KeyedCallError,
-    calls::chat::send_request, numbers::TakenNumber,
+    CallError, Client, Outgoing, RequestKey, Sent,
+    calls::chat::send_request,
+    numbers::TakenNumber,
+    send_stream::pipeline::{Pipeline, Step},
 };
 
-/// Maximum number of recipients with a message under way; the others wait for their turn. Well
-/// below [`crate::IN_FLIGHT_MAX`], so that other calls of the session find room.
+/// Maximum number of messages under way; the others wait for their turn. Well below
+/// [`crate::IN_FLIGHT_MAX`], so that other calls of the session find room.
 const UNDER_WAY_MAX: usize = 64;
 /// Maximum number of messages that are taken with one write to the file.
 const TAKEN_TOGETHER_MAX: usize = 256;
@@ -53,24 +49,21 @@ pub(super) struct Input {
     pub(super) reply: oneshot::Sender<Result<(), OutboxError>>,
 }
 
-/// Key of a recipient, whose messages keep their order.
-type Queue = String;
-
-struct Delivered {
-    queue: Queue,
+/// A message that waits for its turn.
+struct Waiting {
     entry: Entry,
-    outcome: Outcome,
+    /// The number that an earlier run of the program has given it.
+    held: Option<TakenNumber>,
 }
 
 pub(super) struct Delivery {
     client: Client,
+    session: [u8; 32],
     journal: Option<Writer>,
     inputs: mpsc::Receiver<Input>,
-    /// Messages that wait behind the one under way, for each recipient that has one.
-    queues: BTreeMap<Queue, VecDeque<Entry>>,
-    /// Recipients whose first message may be sent.
-    ready: VecDeque<Queue>,
-    under_way: FuturesUnordered<BoxFuture<'static, Delivered>>,
+    /// Messages that are not under way yet.
+    queue: VecDeque<Waiting>,
+    pipeline: Pipeline<Entry>,
     waiting: watch::Sender<usize>,
 }
 
@@ -82,12 +75,12 @@ impl Delivery {
         waiting: watch::Sender<usize>,
     ) -> Self {
         Self {
+            session: client.session.fingerprint(),
+            pipeline: Pipeline::new(client.clone(), None),
             client,
             journal,
             inputs,
-            queues: BTreeMap::new(),
-            ready: VecDeque::new(),
-            under_way: FuturesUnordered::new(),
+            queue: VecDeque::new(),
             waiting,
         }
     }
@@ -95,11 +88,13 @@ impl Delivery {
     /// Sends messages until the last handle is gone. Those that are left then stay in the file.
     pub(super) async fn run(mut self, restored: Vec<Entry>) {
         for entry in restored {
-            self.enqueue(entry);
+            self.restore(entry).await;
         }
         let mut taken = Vec::new();
         loop {
-            self.start();
+            self.start().await;
+            let may_start = !self.queue.is_empty() && self.pipeline.len() < UNDER_WAY_MAX;
+            let (pipeline, client) = (&mut self.pipeline, &self.client);
             tokio::select! {
                 count = self.inputs.recv_many(&mut taken, TAKEN_TOGETHER_MAX) => {
                     if count == 0 {
@@ -107,9 +102,26 @@ impl Delivery {
                     }
                     self.take(std::mem::take(&mut taken)).await;
                 }
-                Some(delivered) = self.under_way.next() => self.finish(delivered).await,
+                step = pipeline.step() => self.follow(step).await,
+                // The numbers of the session are not known yet, or others hold up the window.
+                number = number(client), if may_start => self.start_first(number).await,
             }
         }
+    }
+
+    /// Puts a message in the queue that an earlier run of the program has left.
+    async fn restore(&mut self, entry: Entry) {
+        let held = match entry.numbered {
+            Some(numbered) if numbered.session != self.session => {
+                let sentence = "it may have been sent in another session";
+                let error = unknown(sentence, numbered.key);
+                return self.finish(entry, Err(error.into())).await;
+            }
+            // Others do not get too far ahead of it from now on.
+            Some(numbered) => Some(self.client.session.numbers.hold(numbered.key)),
+            None => None,
+        };
+        self.queue.push_back(Waiting { entry, held });
     }
 
     /// Takes messages, all of them with one write.
@@ -130,52 +142,94 @@ impl Delivery {
         }
         self.waiting.send_modify(|count| *count += inputs.len());
         for Input { entry, reply } in inputs {
-            self.enqueue(entry);
+            self.queue.push_back(Waiting { entry, held: None });
             let _ = reply.send(Ok(()));
         }
     }
 
-    fn enqueue(&mut self, entry: Entry) {
-        let queue = queue_of(&entry.to);
-        if !self.queues.contains_key(&queue) {
-            self.ready.push_back(queue.clone());
-        }
-        self.queues.entry(queue).or_default().push_back(entry);
-    }
-
-    fn start(&mut self) {
-        while self.under_way.len() < UNDER_WAY_MAX
-            && let Some(queue) = self.ready.pop_front()
+    /// Starts as many messages as have numbers without a wait, all of them with one write.
+    async fn start(&mut self) {
+        let mut starting = Vec::new();
+        while self.pipeline.len() + starting.len() < UNDER_WAY_MAX
+            && let Some(mut first) = self.queue.pop_front()
         {
-            let entries = self.queues.get_mut(&queue);
-            let entry = entries.and_then(VecDeque::pop_front);
-            let entry = entry.expect("a ready conversation has a message");
-            let (client, journal) = (self.client.clone(), self.journal.clone());
-            self.under_way.push(Box::pin(async move {
-                let outcome = deliver(&client, journal.as_ref(), &entry).await;
-                Delivered {
-                    queue,
-                    entry,
-                    outcome,
-                }
-            }));
+            let held = first.held.take();
+            let taken = held.or_else(|| self.client.session.numbers.try_take());
+            let Some(taken) = taken else {
+                self.queue.push_front(first);
+                break;
+            };
+            starting.push((first.entry, taken));
+        }
+        self.push(starting).await;
+    }
+
+    async fn start_first(&mut self, number: Result<TakenNumber, CallError>) {
+        let Some(first) = self.queue.pop_front() else {
+            return;
+        };
+        match number {
+            Ok(taken) => self.push(vec![(first.entry, taken)]).await,
+            Err(error) => self.finish(first.entry, Err(error.into())).await,
         }
     }
 
-    async fn finish(&mut self, delivered: Delivered) {
-        let Delivered {
-            queue,
-            entry,
-            outcome,
-        } = delivered;
+    /// Writes the numbers of messages to the file before they are used, and sends the messages.
+    async fn push(&mut self, starting: Vec<(Entry, TakenNumber)>) {
+        let records: Vec<Record> = starting
+            .iter()
+            .filter(|(entry, _)| entry.numbered.is_none())
+            .map(|(entry, taken)| self.numbered(entry.id, taken))
+            .collect();
+        let written = self.write(records).await;
+        for (entry, taken) in starting {
+            let maybe_done = entry.numbered.is_some();
+            match (&written, send_request(&entry.to, &entry.message)) {
+                (Ok(()), Ok(request)) => self.pipeline.push(request, taken, maybe_done, entry),
+                (Ok(()), Err(error)) => self.finish(entry, Err(error.into())).await,
+                (Err(error), _) => self.finish(entry, Err(error.clone())).await,
+            }
+        }
+    }
+
+    fn numbered(&self, id: u64, taken: &TakenNumber) -> Record {
+        let (session, key) = (self.session, taken.key);
+        let numbered = Numbered { session, key };
+        Record::Numbered { id, numbered }
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<(), OutboxError> {
+        match self.journal.as_ref().filter(|_| !records.is_empty()) {
+            Some(journal) => journal.write(records).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn follow(&mut self, step: Step<Entry>) {
+        match step {
+            Step::Done(entry, result) => {
+                let outcome = result.map(Sent::from).map_err(OutboxError::from);
+                self.finish(entry, outcome).await;
+            }
+            Step::NewNumber(taken) => {
+                let id = self.pipeline.first().map_or(0, |entry| entry.id);
+                let record = self.numbered(id, &taken);
+                match self.write(vec![record]).await {
+                    Ok(()) => self.pipeline.renumber(taken),
+                    Err(error) => {
+                        if let Some(entry) = self.pipeline.remove_first() {
+                            self.finish(entry, Err(error)).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn finish(&mut self, entry: Entry, outcome: Outcome) {
         let is_done = !matches!(outcome, Err(OutboxError::File { .. } | OutboxError::Ended));
         if let Some(journal) = self.journal.as_ref().filter(|_| is_done) {
             journal.note(Record::Done { id: entry.id }).await;
-        }
-        if self.queues.get(&queue).is_some_and(VecDeque::is_empty) {
-            self.queues.remove(&queue);
-        } else {
-            self.ready.push_back(queue);
         }
         self.waiting.send_modify(|count| *count -= 1);
         // The caller may have dropped its ticket.
@@ -183,87 +237,14 @@ impl Delivery {
     }
 }
 
-fn queue_of(to: &Recipient) -> Queue {
-    match to {
-        Recipient::Account(name) => name.key(),
-        Recipient::Room(name) => format!("#{}", name.key()),
-        Recipient::Conversation(number) => format!("/{number}"),
-    }
-}
-
-/// Sends a message until it is acknowledged or refused.
-async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Outcome {
-    let request = send_request(&entry.to, &entry.message)?;
-    let session = client.session.fingerprint();
-    let mut maybe_done = entry.numbered.is_some();
-    let mut held: Option<TakenNumber> = None;
-    if let Some(numbered) = entry.numbered {
-        if numbered.session != session {
-            let sentence = "it may have been sent in another session";
-            return Err(unknown(sentence, numbered.key).into());
-        }
-        held = Some(client.session.numbers.hold(numbered.key));
-    }
+/// Takes a number, however long that takes.
+async fn number(client: &Client) -> Result<TakenNumber, CallError> {
     loop {
-        let taken = match held.take() {
-            Some(taken) => taken,
-            None => number(client, journal, entry.id, session).await?,
-        };
-        let answer = client.call_with_key(request.clone(), taken.key, maybe_done);
-        match answer.await {
-            Ok(sent) => return Ok(Sent::from(sent)),
-            Err(KeyedCallError::Call(error)) => {
-                match error {
-                    CallError::NotDone { .. } => {}
-                    CallError::Unknown { .. } => maybe_done = true,
-                    final_one => return Err(final_one.into()),
-                }
-                held = Some(taken);
-            }
-            Err(KeyedCallError::Number {
-                reason,
-                last,
-                maybe_done: doubt,
-            }) => {
-                if doubt && reason != Reason::RequestReused {
-                    let sentence = "the cluster does not remember whether it was sent";
-                    return Err(unknown(sentence, taken.key).into());
-                }
-                // The message was not executed under this number, and never will be.
-                if reason == Reason::RequestOutOfRange {
-                    taken.restart(last);
-                } else {
-                    client.session.numbers.learn(last);
-                }
-                maybe_done = false;
-            }
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-/// Takes a number, and writes it to the file before it is used.
-async fn number(
-    client: &Client,
-    journal: Option<&Writer>,
-    id: u64,
-    session: [u8; 32],
-) -> Result<TakenNumber, OutboxError> {
-    let taken = loop {
         match client.take_number().await {
-            Ok(taken) => break taken,
             Err(CallError::NotDone { .. } | CallError::Unknown { .. }) => sleep(PAUSE).await,
-            Err(error) => return Err(error.into()),
+            taken => return taken,
         }
-    };
-    if let Some(journal) = journal {
-        let key = taken.key;
-        let numbered = Numbered { session, key };
-        journal
-            .write(vec![Record::Numbered { id, numbered }])
-            .await?;
     }
-    Ok(taken)
 }
 
 fn unknown(sentence: &str, key: RequestKey) -> CallError {

@@ -5,9 +5,9 @@
 //! before it is taken, and its request number is on disk before it is used, so that the next run of
 //! the program asks with the same number and the message is stored once.
 //!
-//! Always true: messages to one recipient are stored in the order in which they were taken, because
-//! the next one is sent only after the answer to the one before it; and no message is ever sent
-//! under a second number unless the first one certainly was not executed.
+//! Always true: messages are stored in the order in which they were taken, because all of them go
+//! one behind the other on one stream; and no message is ever sent under a second number unless the
+//! first one certainly was not executed.
 
 mod capacity;
 mod delivery;
@@ -106,8 +106,8 @@ impl Outbox {
     /// Takes a message; returns once it is on disk, if there is a file. Waits while the outbox is
     /// full. If the future is dropped, the message may or may not have been taken.
     ///
-    /// Messages to one recipient keep their order if the recipient is named in the same way each
-    /// time: the name of an account and the number of the conversation with it are two ways.
+    /// All messages keep their order. If another program uses the same session at the same time, a
+    /// message may come behind those that were taken after it.
     ///
     /// # Errors
     /// [`OutboxError::Call`] if no node would accept the text, [`OutboxError::File`],

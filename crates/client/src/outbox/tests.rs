@@ -134,7 +134,10 @@ async fn a_send_tried_in_another_session_is_unknown_and_not_repeated() {
     let path = directory.path().join("outbox");
     let node = Fake::always(|| Step::Hang).await;
     let (outbox, _) = open(&client(&node, "one"), &path).await;
-    outbox.send(&to("bob"), "in doubt").await.unwrap();
+    // So many are under way at once.
+    for _ in 0..64 {
+        outbox.send(&to("bob"), "in doubt").await.unwrap();
+    }
     outbox.send(&to("bob"), "never tried").await.unwrap();
     until(|| !texts(&node).is_empty()).await;
     drop(outbox);
@@ -145,16 +148,16 @@ async fn a_send_tried_in_another_session_is_unknown_and_not_repeated() {
     for one in restored {
         outcomes.push(timeout(LIMIT, one.ticket.outcome()).await.unwrap());
     }
-    assert!(
-        matches!(
-            &outcomes[0],
-            Err(OutboxError::Call(CallError::Unknown { .. }))
-        ),
-        "{outcomes:?}"
-    );
-    assert!(outcomes[1].is_ok(), "{outcomes:?}");
-    assert_eq!(texts(&other).len(), 1);
-    assert_eq!(texts(&other)[0].1, "never tried");
+    let last = outcomes.pop().unwrap();
+    assert!(last.is_ok(), "{last:?}");
+    let unknown = outcomes.iter().filter(|outcome| {
+        let outcome = outcome.as_ref();
+        matches!(outcome, Err(OutboxError::Call(CallError::Unknown { .. })))
+    });
+    assert!(unknown.count() > 0, "{outcomes:?}");
+    let tried = texts(&other);
+    assert_eq!(tried.last().unwrap().1, "never tried");
+    assert!(tried.len() < 65, "what was tried is not repeated");
     drop(outbox);
 }
 

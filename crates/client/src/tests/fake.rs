@@ -13,7 +13,10 @@ use crate::tests::flaky_connection::FlakyConnection;
 use conclave_core::Rejection;
 use conclave_wire::{
     Problem,
-    v1::{self, chat_service_server::*, live_service_server::*, session_service_server::*},
+    v1::{
+        self, chat_service_server::*, live_service_server::*, send_message_result::Outcome,
+        session_service_server::*,
+    },
 };
 use futures::{Stream, StreamExt as _, stream};
 use tokio::{
@@ -22,7 +25,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 /// Steps of a script: each says what to do with one request that changes something.
 pub(crate) enum Step {
@@ -180,12 +183,74 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Does a step of the script for a message of a stream.
+    async fn result(
+        &self,
+        message: v1::SendMessageRequest,
+    ) -> Result<v1::SendMessagesResponse, Status> {
+        let id = message.request.unwrap();
+        self.seen.sends.lock().unwrap().push(id);
+        self.seen.texts.lock().unwrap().push((id, message.text));
+        let answer = v1::SendMessageResponse {
+            conversation_id: 1,
+            sequence: id.number,
+            ..Default::default()
+        };
+        let outcome = match self.step(answer).await {
+            Ok(answer) => Outcome::Sent(answer.into_inner()),
+            Err(status) => match Problem::from_status(&status).unwrap() {
+                problem @ Problem::Refused {
+                    request_last: None, ..
+                } => Outcome::Refused(v1::Refusal {
+                    code: 0,
+                    reason: problem.reason().name().to_owned(),
+                    sentence: problem.to_string(),
+                }),
+                _ => return Err(status),
+            },
+        };
+        let result = v1::SendMessageResult {
+            number: id.number,
+            outcome: Some(outcome),
+        };
+        Ok(v1::SendMessagesResponse {
+            results: vec![result],
+        })
+    }
+}
+
 fn unscripted<T>() -> Result<Response<T>, Status> {
     Err(Status::unimplemented("not in the script"))
 }
 
 #[tonic::async_trait]
 impl ChatService for Node {
+    type SendMessagesStream =
+        Pin<Box<dyn Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send>>;
+
+    async fn send_messages(
+        &self,
+        request: Request<Streaming<v1::SendMessagesRequest>>,
+    ) -> Result<Response<Self::SendMessagesStream>, Status> {
+        let node = self.clone();
+        let messages = request.into_inner().flat_map(|request| {
+            let messages = request.map(|request| request.messages);
+            stream::iter(messages.unwrap_or_default())
+        });
+        let responses = messages.then(move |message| {
+            let node = node.clone();
+            async move { node.result(message).await }
+        });
+        let mut is_over = false;
+        // The stream ends with its first failure.
+        let responses = responses.take_while(move |response| {
+            let goes_on = !std::mem::replace(&mut is_over, response.is_err());
+            async move { goes_on }
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+
     async fn send_message(
         &self,
         request: Request<v1::SendMessageRequest>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod fake;
 mod flaky_connection;
+mod send_stream;
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 

@@ -1,21 +1,24 @@
 //! `conclave bench`: measures a cluster.
 //!
-//! The work is done by [`conclave_bench`]; here are the flags and the result.
+//! The work is done by [`conclave_bench`]; here are the flags and the result. The flags of sends,
+//! which `bench` alone measures, are in `bench/sends.rs`.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+mod figures;
+mod sends;
+mod watch;
 
-use conclave_bench::{Figures, failover, live, sends, snapshot};
-use conclave_client::{Client, OperatorCredential};
+use std::{process::ExitCode, time::Duration};
+
+use conclave_bench::{Figures as _, failover, live, snapshot};
 use conclave_core::limits::TEXT_BYTES_MAX;
 use conclave_local_cluster::NODES_MAX;
 
 use crate::{
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED},
     local_nodes::{MEASURE_AGAIN, interrupted, signals, this_program, without_result},
-    operators,
     output::{self, Format},
-    trust,
 };
+use sends::Sends;
 
 /// Maximum number of subscribers that one node takes.
 const SUBSCRIBERS_MAX: u64 = 9_000;
@@ -39,43 +42,6 @@ enum Other {
     Live(Live),
     /// Measure what senders notice of a machine that joins and receives a snapshot
     Snapshot(Snapshot),
-}
-
-/// Options for the measurement of sends.
-#[derive(Debug, clap::Args)]
-struct Sends {
-    /// Number of nodes to start
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
-    nodes: u64,
-    /// Number of messages under way at once
-    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
-    concurrency: u64,
-    /// Seconds to measure
-    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// Bytes of one message
-    #[arg(
-        long,
-        default_value = "100",
-        value_parser = clap::value_parser!(u64).range(1..=TEXT_BYTES_MAX as u64)
-    )]
-    payload: u64,
-    /// Measure these nodes instead of starting some
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    endpoints: Vec<String>,
-    /// File with an operator's credential for these nodes [default: the one that `conclave operator
-    /// use` has kept]
-    #[arg(long, env = "CONCLAVE_OPERATOR_FILE", value_name = "FILE")]
-    operator_file: Option<PathBuf>,
-    /// Start nodes that talk to clients encrypted
-    #[arg(long, conflicts_with = "endpoints")]
-    tls: bool,
-    /// Send to all nodes instead of the leader alone
-    #[arg(long)]
-    spread: bool,
-    /// Output format of the result
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
 }
 
 /// Arguments of `bench failover`.
@@ -201,7 +167,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut signals = signals()?;
     let measured = async {
         match &args.other {
-            None => Box::pin(sends(&args.sends)).await,
+            None => Box::pin(sends::run(&args.sends)).await,
             Some(Other::Failover(args)) => Box::pin(failover(args)).await,
             Some(Other::Live(args)) => Box::pin(live(args)).await,
             Some(Other::Snapshot(args)) => Box::pin(snapshot(args)).await,
@@ -210,52 +176,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tokio::select! {
         ended = measured => ended,
         () = interrupted(&mut signals) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
-    }
-}
-
-async fn sends(args: &Sends) -> anyhow::Result<ExitCode> {
-    let options = sends::Options {
-        target: target(args).await?,
-        concurrency: args.concurrency,
-        seconds: args.seconds,
-        payload: args.payload,
-        spread: args.spread,
-    };
-    let report = sends::measure(&options).await.map_err(without_result)?;
-    show(args.output, &report)?;
-    if report.holds() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let sentence = "the nodes do not have the acknowledged number of messages";
-    let hint = "were other clients sending? measure a cluster that is not in use";
-    Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
-}
-
-async fn target(args: &Sends) -> anyhow::Result<sends::Target> {
-    if args.endpoints.is_empty() {
-        return Ok(sends::Target::Local {
-            program: this_program()?,
-            nodes: args.nodes,
-            tls: args.tls,
-        });
-    }
-    let endpoints = args.endpoints.clone();
-    let builder = match trust::find(&endpoints, None).await? {
-        Some(authority) => Client::builder().pinned(&authority),
-        None => Client::builder(),
-    };
-    Ok(sends::Target::Running {
-        client: builder.endpoints(endpoints.clone()).build()?,
-        operator: credential(args)?,
-        endpoints,
-    })
-}
-
-/// Finds the credential that nodes require before they report what they hold.
-fn credential(args: &Sends) -> Result<Option<OperatorCredential>, CommandError> {
-    match &args.operator_file {
-        Some(file) => Ok(Some(operators::read(file)?)),
-        None => operators::find(&args.endpoints),
     }
 }
 
@@ -288,7 +208,7 @@ async fn live(args: &Live) -> anyhow::Result<ExitCode> {
         payload: args.payload,
     };
     let report = live::measure(&options).await.map_err(without_result)?;
-    show(args.output, &report)?;
+    figures::show(args.output, &report)?;
     if report.holds() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -321,20 +241,6 @@ async fn snapshot(args: &Snapshot) -> anyhow::Result<ExitCode> {
         seconds: args.seconds,
     };
     let report = snapshot::measure(&options).await.map_err(without_result)?;
-    show(args.output, &report)?;
+    figures::show(args.output, &report)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn show(format: Format, figures: &impl Figures) -> anyhow::Result<()> {
-    match format {
-        Format::Json => output::json_line(&serde_json::to_value(figures)?)?,
-        Format::Table => {
-            let rows = figures.rows().into_iter();
-            let rows: Vec<Vec<String>> = rows
-                .map(|(name, value)| vec![name.to_owned(), value])
-                .collect();
-            output::table(&["measured", "value"], &rows)?;
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@
 mod bad_input;
 mod bad_requests;
 mod bad_start;
+mod bench;
 mod canary;
 mod chat;
 mod clocks;

@@ -50,6 +50,11 @@ impl Pins {
         at.map_or(entries.len(), |at| at + 1)
     }
 
+    /// Returns whether a caller wants to see the state after entry `applied`, or has missed it.
+    pub(crate) fn want(&self, applied: u64) -> bool {
+        self.waiting.iter().any(|(index, _)| *index <= applied)
+    }
+
     /// Notes that everything up to `applied` is in the database, and nothing more.
     pub(crate) fn reached(&mut self, applied: u64, reader: &Reader) {
         for (index, done) in self.waiting.extract_if(.., |(index, _)| *index <= applied) {

@@ -1,8 +1,9 @@
 //! The log as the engine sees it: its entries, how far they are on disk, and how many are kept.
 
 pub(crate) mod follower_progress;
+mod proposed;
 pub(crate) mod retention;
 pub(crate) mod store;
 #[cfg(test)]
-mod suite_tests;
+pub(crate) mod suite_tests;
 pub(crate) mod synced;

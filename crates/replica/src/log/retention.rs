@@ -4,10 +4,12 @@
 //! into the database), and the newest ones stay (see [`LogRetention`]), so that a follower
 //! that was away for a while is served from the log instead of a snapshot. The log also stays
 //! that goes on after a snapshot that is being sent, and what a follower lacks that is catching
-//! up, up to [`HELD`] times what is kept.
+//! up: as much as the disk has room for, so that a transfer of any length ends in time. Without
+//! room it is up to [`HELD`] times what is kept.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
+use conclave_storage::disk_space;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::Instant;
 
@@ -24,10 +26,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MARKS_MAX: usize = 4096;
 /// Bytes between two marks.
 const MARK_BYTES: u64 = 256 * 1024;
-/// How many times the bytes that are kept may be held back for followers that are catching up.
+/// How many times the bytes that are kept may be held back for followers that are catching up, if
+/// the disk has little room.
 const HELD: u64 = 4;
-/// How many entries may be held back, if that is less.
-const HELD_ENTRIES: u64 = 1_000_000;
+/// How many entries may be held back in any case: their places are in memory, 50 bytes each.
+const HELD_ENTRIES: u64 = 4_000_000;
+/// Part of the disk that has to be free for more: far above the mark at which the cluster refuses
+/// to grow.
+const ROOM_PART: u64 = 4;
 
 /// Where the log stood when this many bytes had been appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +49,19 @@ pub(crate) struct Retention {
     marks: VecDeque<Mark>,
     fenced: Mark,
     store: SnapshotStore,
+    /// The directory of the log.
+    data: PathBuf,
     follower_progress: FollowerProgress,
 }
 
 impl Retention {
-    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention, store: SnapshotStore) -> Self {
+    pub(crate) fn new(
+        raft: Raft,
+        log: Log,
+        limits: LogRetention,
+        store: SnapshotStore,
+        data: PathBuf,
+    ) -> Self {
         let index = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
         let start = Mark { index, bytes: 0 };
         Self {
@@ -57,6 +71,7 @@ impl Retention {
             marks: VecDeque::from([start]),
             fenced: start,
             store,
+            data,
             follower_progress: FollowerProgress::default(),
         }
     }
@@ -95,12 +110,9 @@ impl Retention {
 
     /// Returns up to where the log may be purged for followers that are catching up.
     fn held_back(&mut self, upto: u64, now: Mark) -> u64 {
-        let held = LogRetention {
-            keep_bytes: self.limits.keep_bytes.saturating_mul(HELD),
-            keep_entries: HELD_ENTRIES,
-            ..self.limits
-        };
-        let bound = purge_to(&held, &self.marks, now);
+        // A disk that does not say has none.
+        let has_room = disk_space(&self.data).is_ok_and(has_room);
+        let bound = purge_to(&held(&self.limits, has_room), &self.marks, now);
         let matched: Vec<(u64, u64)> = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
@@ -134,6 +146,23 @@ impl Retention {
     }
 }
 
+/// Returns whether a disk with these bytes, free and in all, has room for a log that is held back.
+fn has_room((free, all): (u64, u64)) -> bool {
+    free >= all / ROOM_PART
+}
+
+/// Returns how much of the log may be held back.
+fn held(limits: &LogRetention, has_room: bool) -> LogRetention {
+    LogRetention {
+        keep_bytes: match has_room {
+            true => u64::MAX,
+            false => limits.keep_bytes.saturating_mul(HELD),
+        },
+        keep_entries: HELD_ENTRIES,
+        ..*limits
+    }
+}
+
 /// Returns the entry up to which the log may go: far enough behind by bytes or by entries.
 fn purge_to(limits: &LogRetention, marks: &VecDeque<Mark>, now: Mark) -> u64 {
     let by_entries = now.index.saturating_sub(limits.keep_entries);
@@ -145,6 +174,24 @@ fn purge_to(limits: &LogRetention, marks: &VecDeque<Mark>, now: Mark) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_transfer_holds_the_log_while_the_disk_has_room() {
+        let limits = LogRetention::default();
+        let mark = |index, mib: u64| Mark {
+            index,
+            bytes: mib << 20,
+        };
+        // 100 GiB since the transfer began, in entries of 64 KiB.
+        let marks = VecDeque::from([mark(0, 0), mark(1_000_000, 64_000)]);
+        let now = mark(1_638_400, 102_400);
+        let purge = |free| purge_to(&held(&limits, has_room((free, 1000))), &marks, now);
+        assert_eq!(purge(250), 0, "what the receiver needs stays");
+        assert_eq!(purge(249), 1_000_000, "the disk is not filled");
+        let many = mark(HELD_ENTRIES + 9, 102_400);
+        let bound = purge_to(&held(&limits, true), &marks, many);
+        assert_eq!(bound, 9, "places in memory are bounded");
+    }
 
     #[test]
     fn the_newest_bytes_and_entries_are_kept() {

@@ -1,12 +1,14 @@
 //! openraft's view of the log.
 //!
 //! Always true: openraft hears that entries are on disk only from the log's own completion, which
-//! runs after the sync. Everything is written in the order in which it was asked for.
+//! runs after the sync; of appends that one sync has written, the last completes first, and openraft
+//! ignores the others. Everything is written in the order in which it was asked for. No task of the
+//! runtime waits for a disk to read.
 
 use std::{
     fmt::Debug,
     io,
-    ops::{Bound, RangeBounds},
+    ops::{Bound, Range, RangeBounds},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +21,7 @@ use openraft::{
     OptionalSend, RaftLogReader,
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use crate::{
     Codec,
@@ -27,7 +29,7 @@ use crate::{
         Entry, LogId, TypeConfig, Vote, entry_in, entry_out, log_id_in, log_id_out, vote_in,
         vote_out,
     },
-    log::synced::Synced,
+    log::{proposed::Proposed, synced::Synced},
 };
 
 /// Bytes of entries read at once for replication or applying: enough to keep a disk or a network
@@ -41,6 +43,7 @@ pub(crate) struct Log {
     /// Payload bytes appended since this process started: what retention counts.
     appended_bytes: Arc<AtomicU64>,
     synced: Synced,
+    proposed: Proposed,
 }
 
 impl Log {
@@ -52,6 +55,7 @@ impl Log {
             codec,
             appended_bytes: Arc::default(),
             synced: Synced::new(last),
+            proposed: Proposed::default(),
         }
     }
 
@@ -64,8 +68,16 @@ impl Log {
         self.appended_bytes.load(Ordering::Relaxed)
     }
 
-    fn read(&self, range: std::ops::Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let entries = self.store.read(range, bytes_max)?;
+    /// Reads entries; in a thread that may wait for the disk if they are no longer in memory.
+    async fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let entries = match self.store.read_recent(range.clone(), bytes_max) {
+            Some(recent) => recent,
+            None => {
+                let store = self.store.clone();
+                let reading = spawn_blocking(move || store.read(range, bytes_max));
+                reading.await.map_err(io::Error::other)??
+            }
+        };
         entries
             .into_iter()
             .map(|entry| entry_in(entry, &*self.codec))
@@ -86,7 +98,7 @@ impl Log {
     }
 }
 
-fn bounds(range: &impl RangeBounds<u64>) -> std::ops::Range<u64> {
+fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
     let start = match range.start_bound() {
         Bound::Included(start) => *start,
         Bound::Excluded(before) => before.saturating_add(1),
@@ -105,7 +117,7 @@ impl RaftLogReader<TypeConfig> for Log {
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.read(bounds(&range), usize::MAX)
+        self.read(bounds(&range), usize::MAX).await
     }
 
     async fn limited_get_log_entries(
@@ -113,10 +125,10 @@ impl RaftLogReader<TypeConfig> for Log {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.read(start..end, READ_BYTES_MAX)
+        self.read(start..end, READ_BYTES_MAX).await
     }
 
-    /// Reads in pieces: after a restart the range may be the whole log.
+    /// Reads what is to be applied, in pieces: after a restart that may be the whole log.
     async fn entries_stream<RB>(
         &mut self,
         range: RB,
@@ -129,8 +141,9 @@ impl RaftLogReader<TypeConfig> for Log {
             let log = log.clone();
             async move {
                 let rest = rest.filter(|rest| !rest.is_empty())?;
-                Some(match log.read(rest.clone(), READ_BYTES_MAX) {
-                    Ok(entries) => {
+                Some(match log.read(rest.clone(), READ_BYTES_MAX).await {
+                    Ok(mut entries) => {
+                        log.proposed.restore(&mut entries);
                         let next = entries.last().map(|last| last.log_id.index() + 1..rest.end);
                         (entries.into_iter().map(Ok).collect(), next)
                     }
@@ -183,10 +196,11 @@ impl RaftLogStorage<TypeConfig> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<log::Entry> = entries
-            .into_iter()
-            .map(|entry| entry_out(entry, &*self.codec))
-            .collect();
+        let entries = entries.into_iter().map(|entry| {
+            self.proposed.note(&entry);
+            entry_out(entry, &*self.codec)
+        });
+        let entries: Vec<log::Entry> = entries.collect();
         let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
         self.appended_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
@@ -198,7 +212,7 @@ impl RaftLogStorage<TypeConfig> for Log {
             entries,
             Box::new(move |result| {
                 match (&result, last) {
-                    (Ok(()), Some(last)) => synced.ends(last),
+                    (Ok(()), Some(last)) => synced.grows_to(last),
                     (Ok(()), None) => {}
                     (Err(_), _) => synced.failed(),
                 }

@@ -34,6 +34,17 @@ impl Synced {
         self.0.send_replace(Reach::Index(index));
     }
 
+    /// Notes that an append up to this entry is on disk. One after it may have completed before.
+    pub(crate) fn grows_to(&self, index: u64) {
+        self.0.send_if_modified(|reach| match reach {
+            Reach::Index(known) if *known < index => {
+                *known = index;
+                true
+            }
+            Reach::Index(_) | Reach::Failed => false,
+        });
+    }
+
     /// Ends all waiting: the log has failed.
     pub(crate) fn failed(&self) {
         self.0.send_replace(Reach::Failed);

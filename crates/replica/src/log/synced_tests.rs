@@ -61,6 +61,10 @@ impl LogStore for Slow {
         self.log.read(range, bytes_max)
     }
 
+    fn read_recent(&self, range: Range<u64>, bytes_max: usize) -> Option<Vec<log::Entry>> {
+        self.log.read_recent(range, bytes_max)
+    }
+
     fn close(&self) {
         self.log.close();
     }
@@ -70,7 +74,7 @@ impl LogStore for Slow {
 struct Deaf;
 
 impl Listener for Deaf {
-    fn applied(&self, _: u64, _: Vec<(Position, Event)>) {}
+    fn decided(&self, _: u64, _: Vec<(Position, Event)>) {}
 
     fn installed(&self, _: u64) {}
 }
@@ -143,4 +147,20 @@ async fn a_truncation_lowers_the_synced_index_and_failures_end_waits() {
     assert!(poll!(&mut waiting).is_pending());
     synced.failed();
     waiting.await.unwrap_err();
+}
+
+#[tokio::test]
+async fn completions_from_the_last_one_on_do_not_lower_the_synced_index() {
+    let synced = Synced::new(3);
+    synced.grows_to(9);
+    synced.grows_to(6);
+    synced.reaches(9).await.unwrap();
+    // A truncation lowers it, and what is appended after that raises it again.
+    synced.ends(5);
+    synced.grows_to(6);
+    let again = synced.clone();
+    assert!(poll!(Box::pin(again.reaches(7))).is_pending());
+    synced.failed();
+    synced.grows_to(8);
+    synced.reaches(7).await.unwrap_err();
 }

@@ -338,6 +338,6 @@ pub(crate) fn sequence(answer: &Answer) -> u64 {
 struct SilentListener;
 
 impl conclave_replica::Listener for SilentListener {
-    fn applied(&self, _: u64, _: Vec<(conclave_core::Position, conclave_core::Event)>) {}
+    fn decided(&self, _: u64, _: Vec<(conclave_core::Position, conclave_core::Event)>) {}
     fn installed(&self, _: u64) {}
 }

@@ -1,7 +1,8 @@
-//! The network between replicas in one process: links that can be cut, and a trap for a moment in a
-//! change of the membership.
+//! The network between replicas in one process: links that can be cut or stalled, and a trap for a
+//! moment in a change of the membership.
 //!
 //! Always true: a call over a link that is cut fails, also if the link is cut before the answer.
+//! Appends on a stalled link arrive when it goes on, also those of a stream that was given up.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,17 +12,20 @@ use std::{
 
 use conclave_core::{Command, Timestamp};
 use conclave_replica::{
-    AppendRequest, AppendResponse, Lane, Member, Outcome, Peer, PeerError, ProposeError, ReadError,
-    Replica, SnapshotOffer, Transport, VoteRequest, VoteResponse,
+    APPENDS_UNANSWERED_MAX, AppendRequest, AppendResponse, Appends, Lane, Member, Outcome, Peer,
+    PeerError, ProposeError, ReadError, Replica, SnapshotOffer, Transport, VoteRequest,
+    VoteResponse,
 };
 use conclave_storage::log::{Entry, EntryKind, LogId, Vote};
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture, stream};
+use tokio::sync::mpsc;
 
 /// The running nodes, and the directed links that are cut.
 #[derive(Default)]
 pub(super) struct Net {
     pub(super) nodes: BTreeMap<u64, Replica>,
     cut: BTreeSet<(u64, u64)>,
+    stalled: BTreeSet<(u64, u64, Lane)>,
     trap: Option<Trap>,
 }
 
@@ -121,6 +125,24 @@ impl Network {
         Err(PeerError::Unreachable("cut".to_owned()))
     }
 
+    /// Stalls the appends of a link in one direction, or lets them go on.
+    pub(crate) fn stall(&self, source: u64, target: u64, lane: Lane, stalled: bool) {
+        let mut net = self.0.lock().unwrap();
+        let link = (source, target, lane);
+        match stalled {
+            true => net.stalled.insert(link),
+            false => net.stalled.remove(&link),
+        };
+    }
+
+    /// Waits while the link is stalled.
+    async fn flow(&self, source: u64, target: u64, lane: Lane) {
+        let link = (source, target, lane);
+        while self.0.lock().unwrap().stalled.contains(&link) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Cuts or mends every link of a node, in both directions.
     pub(crate) fn isolate(&self, node: u64, others: impl Iterator<Item = u64>, cut: bool) {
         let mut net = self.0.lock().unwrap();
@@ -140,19 +162,22 @@ pub(super) struct From {
 }
 
 impl Transport for From {
-    fn peer(&self, node: u64, _member: &Member, _lane: Lane) -> Arc<dyn Peer> {
+    fn peer(&self, node: u64, _member: &Member, lane: Lane) -> Arc<dyn Peer> {
         Arc::new(To {
             source: self.node,
             target: node,
+            lane,
             network: self.network.clone(),
         })
     }
 }
 
 /// The way from one node to another.
+#[derive(Clone)]
 struct To {
     source: u64,
     target: u64,
+    lane: Lane,
     network: Network,
 }
 
@@ -172,17 +197,58 @@ impl To {
     }
 }
 
+fn arriving<T: Send + 'static>(
+    queue: mpsc::Receiver<T>,
+) -> impl futures::Stream<Item = T> + Send + 'static {
+    stream::unfold(queue, |mut queue| async {
+        Some((queue.recv().await?, queue))
+    })
+}
+
+impl To {
+    /// Carries the appends of one stream, and what they are answered. A sender that gives the
+    /// stream up does not take back what it has sent.
+    async fn carry(
+        self,
+        target: Replica,
+        requests: mpsc::Receiver<AppendRequest>,
+        answers: mpsc::Sender<Result<AppendResponse, PeerError>>,
+    ) {
+        let (source, way) = (self.source, self.clone());
+        let requests = arriving(requests).then(move |request| {
+            let way = way.clone();
+            async move {
+                way.network.flow(source, way.target, way.lane).await;
+                way.network.reach(source, way.target)?;
+                way.network.pass(source, way.target, &request.entries)?;
+                Ok(request)
+            }
+        });
+        let mut responses = std::pin::pin!(target.on_appends(requests));
+        while let Some(response) = responses.next().await {
+            self.network.flow(self.target, source, self.lane).await;
+            let back = self.network.reach(self.target, source).map(drop);
+            let response = back.and(response).flatten();
+            let failed = response.is_err();
+            let _ = answers.send(response).await;
+            if failed {
+                return;
+            }
+        }
+    }
+}
+
 impl Peer for To {
-    fn append(
-        &self,
-        request: AppendRequest,
-        limit: Duration,
-    ) -> BoxFuture<'_, Result<AppendResponse, PeerError>> {
+    fn appends(&self, _: Duration) -> BoxFuture<'_, Result<Appends, PeerError>> {
         Box::pin(async move {
-            self.network
-                .pass(self.source, self.target, &request.entries)?;
-            self.call(limit, |node| async move { node.on_append(request).await })
-                .await?
+            let target = self.network.reach(self.source, self.target)?;
+            let (requests, queue) = mpsc::channel(APPENDS_UNANSWERED_MAX);
+            let (answers, responses) = mpsc::channel(APPENDS_UNANSWERED_MAX);
+            tokio::spawn(self.clone().carry(target, queue, answers));
+            Ok(Appends {
+                requests,
+                responses: arriving(responses).boxed(),
+            })
         })
     }
 

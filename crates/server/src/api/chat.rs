@@ -11,20 +11,28 @@ use conclave_wire::{
     Problem, Reason, request,
     v1::{self, chat_service_server::ChatService},
 };
-use tonic::Request;
+use tonic::{Request, Streaming};
 
+use self::{
+    flight::sent,
+    send_stream::{Responses, SendStream},
+};
 use crate::{
     api::{
         edge::{self, Answer},
         search,
     },
+    auth::account_limiters::Paced,
     context::{
-        access::{accepted, position_of},
+        access::{accepted, held_back, position_of},
         call::Call,
         node_context::NodeContext,
     },
     protocol::{pages, show},
 };
+
+pub(crate) mod flight;
+pub(crate) mod send_stream;
 
 /// Number of messages on a page if the client sets none.
 const MESSAGES_DEFAULT: usize = 50;
@@ -134,20 +142,24 @@ impl Chat {
         request: v1::SendMessageRequest,
     ) -> Result<v1::SendMessageResponse, Problem> {
         let outcome = self.shared.propose_in_session(&call, request).await?;
-        accepted(&outcome, |accepted| match accepted {
-            Accepted::MessageSent {
-                conversation,
-                sequence,
-                sent_at,
-                position,
-            } => Some(v1::SendMessageResponse {
-                conversation_id: conversation.0,
-                sequence: sequence.0,
-                position: position.0,
-                sent_at_ms: sent_at.0,
-            }),
-            _ => None,
-        })
+        sent(&outcome)
+    }
+
+    async fn send_all(
+        &self,
+        call: Call,
+        requests: Streaming<v1::SendMessagesRequest>,
+    ) -> Result<Responses, Problem> {
+        let shared = &self.shared;
+        shared.refuse_if_stopping()?;
+        let token = call.credential.session()?;
+        let session = shared.session(token, call.deadline).await?;
+        if let Err(rejection) = session.of_account.check_and_count(Paced::Stream) {
+            return Err(held_back(rejection.into(), &session.of_account, call.deadline).await);
+        }
+        let place = shared.sends.enter(session.account)?;
+        let stream = SendStream::new(shared.clone(), call.credential, session, requests);
+        Ok(stream.start(token, place))
     }
 
     async fn list(
@@ -269,6 +281,15 @@ impl Chat {
 
 #[tonic::async_trait]
 impl ChatService for Chat {
+    type SendMessagesStream = Responses;
+
+    async fn send_messages(
+        &self,
+        requests: Request<Streaming<v1::SendMessagesRequest>>,
+    ) -> Answer<Self::SendMessagesStream> {
+        edge::answer(requests, |call, requests| self.send_all(call, requests)).await
+    }
+
     async fn send_message(
         &self,
         request: Request<v1::SendMessageRequest>,

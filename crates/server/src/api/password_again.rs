@@ -24,7 +24,8 @@ use crate::{
 /// Owner of a session, and whether the password was right.
 pub(crate) struct Again {
     pub(crate) row: rows::AccountRow,
-    pub(crate) session: rows::SessionRow,
+    /// Greatest number that the session has used.
+    request_last: u64,
     pub(crate) verified: bool,
     /// Turn for whatever else the call has to hash.
     pub(crate) turn: Turn,
@@ -40,7 +41,7 @@ impl Again {
     pub(crate) fn version(&self, number: u64) -> Result<u64, Rejection> {
         match self.verified {
             true => Ok(self.row.password_version),
-            false if number <= self.session.request_last => Ok(0),
+            false if number <= self.request_last => Ok(0),
             false => Err(Rejection::WrongCredentials),
         }
     }
@@ -59,9 +60,11 @@ impl NodeContext {
     ) -> Result<Again, Problem> {
         self.only_where_trusted()?;
         let read = |reader: &rows::Reader, session: &rows::SessionRow| {
-            Ok((reader.account(session.account)?, session.clone()))
+            let last = reader.request_last(session.id)?;
+            Ok((reader.account(session.account)?, session.clone(), last))
         };
-        let (row, session) = self.read_in_session(call, Freshness::Latest, read).await?;
+        let (row, session, request_last) =
+            self.read_in_session(call, Freshness::Latest, read).await?;
         let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
         let keys = keys_of_session(&row.name.to_ascii_lowercase(), call.address, session.id);
         // A retry counts again: a reader of the database knows everything that could name it.
@@ -72,7 +75,7 @@ impl NodeContext {
             .await?;
         Ok(Again {
             row,
-            session,
+            request_last,
             verified: tried.verified,
             turn: tried.turn,
         })

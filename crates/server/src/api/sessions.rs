@@ -91,13 +91,16 @@ impl Accounts {
             renewed_hash,
         );
         let outcome = self.shared.propose(command, deadline).await?;
+        let is_readable = self.shared.is_readable(&outcome, deadline).await;
         accepted(&outcome, |accepted| match accepted {
             Accepted::SessionOpened {
                 session,
                 expires_at,
                 ..
             } => {
-                self.shared.sessions.keep(hash, *session, row.id);
+                if is_readable {
+                    self.shared.sessions.keep(hash, *session, row.id);
+                }
                 Some(v1::OpenSessionResponse {
                     token: show_token(&token),
                     session_id: session.0,
@@ -171,9 +174,10 @@ impl Accounts {
         request: v1::GetSessionRequest,
     ) -> Result<v1::GetSessionResponse, Problem> {
         let read = |reader: &rows::Reader, session: &rows::SessionRow| {
-            Ok((reader.account(session.account)?, session.clone()))
+            let last = reader.request_last(session.id)?;
+            Ok((reader.account(session.account)?, session.clone(), last))
         };
-        let (row, session) = self
+        let (row, session, request_number_last) = self
             .shared
             .read_in_session(&call, request.read, read)
             .await?;
@@ -183,7 +187,7 @@ impl Accounts {
             account: Some(show::account(row)),
             opened_at_ms: session.opened_at.0,
             expires_at_ms: self.shared.replica.now().date_of(session.expires_at).0,
-            request_number_last: session.request_last,
+            request_number_last,
         })
     }
 

@@ -35,7 +35,9 @@ use crate::{
 };
 
 /// Maximum number of accounts in memory. At the bound, accounts with nothing under way are removed.
-const KEPT_MAX: usize = 65_536;
+///
+/// As many as there are sessions in memory: each of those may be of another account.
+const KEPT_MAX: usize = 262_144;
 /// Maximum number of commands of one account under way on one node: four sessions with full
 /// windows.
 const COMMANDS_OF_ONE_MAX: usize = 1024;
@@ -94,12 +96,22 @@ pub(crate) struct AccountLimiter {
     refusals: Mutex<RateLimiter>,
 }
 
-/// A command of an account under way, until dropped.
-pub(crate) struct CommandPermit(Arc<AccountLimiter>);
+/// Commands of an account under way, until dropped.
+pub(crate) struct CommandPermit {
+    of: Arc<AccountLimiter>,
+    count: usize,
+}
+
+impl CommandPermit {
+    /// Returns the number of commands.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}
 
 impl Drop for CommandPermit {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.of.under_way.fetch_sub(self.count, Ordering::Relaxed);
     }
 }
 
@@ -211,12 +223,26 @@ impl AccountLimiter {
     /// Takes a place for one more command, if the account may have one; `free` places are left for
     /// all accounts.
     pub(crate) fn admit(self: &Arc<Self>, free: usize) -> Result<CommandPermit, Problem> {
+        self.admit_up_to(1, free)
+    }
+
+    /// Takes places for up to `wanted` more commands, at least one, as [`Self::admit`] does.
+    pub(crate) fn admit_up_to(
+        self: &Arc<Self>,
+        wanted: usize,
+        free: usize,
+    ) -> Result<CommandPermit, Problem> {
         let most = (free / 2).clamp(1, COMMANDS_OF_ONE_MAX);
-        if self.under_way.fetch_add(1, Ordering::Relaxed) >= most {
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
-            return Err(Problem::Busy);
+        let before = self.under_way.fetch_add(wanted, Ordering::Relaxed);
+        let count = most.saturating_sub(before).min(wanted);
+        self.under_way.fetch_sub(wanted - count, Ordering::Relaxed);
+        match count {
+            0 => Err(Problem::Busy),
+            count => Ok(CommandPermit {
+                of: self.clone(),
+                count,
+            }),
         }
-        Ok(CommandPermit(self.clone()))
     }
 }
 
@@ -281,6 +307,10 @@ mod tests {
         assert!(account_limiters.of(AccountId(3)).admit(1).is_ok());
         held.pop();
         assert!(greedy.admit(all - held.len()).is_ok());
+        held.clear();
+        let many = greedy.admit_up_to(80, all).unwrap();
+        assert_eq!(many.count(), 50, "half of what is free");
+        assert!(greedy.admit_up_to(80, all - 50).is_err());
     }
 
     #[test]

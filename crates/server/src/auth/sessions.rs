@@ -4,23 +4,21 @@
 //! session is still open is decided where it matters: by the rules for a command, by the database
 //! for a read.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, Ordering},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{AccountId, SessionId, TokenHash};
+use conclave_storage::RecentMap;
 use conclave_wire::{Problem, request::TOKEN_BYTES};
 
 use crate::auth::account_limiters::{AccountLimiter, AccountLimiters};
 
-/// Maximum number of sessions in memory. At the bound the memory is emptied: reading a session
-/// again is cheap.
-const KEPT_MAX: usize = 65_536;
+/// Maximum number of sessions in memory. Half of them, those that were used last, are never
+/// forgotten; reading a session again is cheap.
+const KEPT_MAX: usize = 262_144;
 /// Maximum number of commands of one session under way on one node: as many as its window
 /// remembers.
 const COMMANDS_MAX: u32 = 256;
@@ -37,28 +35,56 @@ pub(crate) struct KnownSession {
 impl KnownSession {
     /// Counts one more command under way.
     pub(crate) fn admit(&self) -> Result<Admitted, Problem> {
-        if self.under_way.fetch_add(1, Ordering::Relaxed) >= COMMANDS_MAX {
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
-            return Err(Problem::Busy);
+        self.admit_up_to(1)
+    }
+
+    /// Counts up to `most` more commands under way, at least one.
+    pub(crate) fn admit_up_to(&self, most: u32) -> Result<Admitted, Problem> {
+        let before = self.under_way.fetch_add(most, Ordering::Relaxed);
+        let count = COMMANDS_MAX.saturating_sub(before).min(most);
+        self.under_way.fetch_sub(most - count, Ordering::Relaxed);
+        match count {
+            0 => Err(Problem::Busy),
+            count => Ok(Admitted {
+                under_way: self.under_way.clone(),
+                count,
+            }),
         }
-        Ok(Admitted(self.under_way.clone()))
     }
 }
 
-/// A command of a session under way, until dropped.
-pub(crate) struct Admitted(Arc<AtomicU32>);
+/// Commands of a session under way, until dropped.
+pub(crate) struct Admitted {
+    under_way: Arc<AtomicU32>,
+    count: u32,
+}
+
+impl Admitted {
+    /// Returns the number of commands.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+}
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.under_way.fetch_sub(self.count, Ordering::Relaxed);
     }
 }
 
 /// Sessions in memory; see the head of this file.
-#[derive(Default)]
 pub(crate) struct Sessions {
     pub(crate) account_limiters: AccountLimiters,
-    known: Mutex<HashMap<TokenHash, KnownSession>>,
+    known: Mutex<RecentMap<TokenHash, KnownSession>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            account_limiters: AccountLimiters::default(),
+            known: Mutex::new(RecentMap::new(KEPT_MAX)),
+        }
+    }
 }
 
 impl Sessions {
@@ -67,21 +93,21 @@ impl Sessions {
             .lock()
             .unwrap_or_else(|error| error.into_inner())
             .get(token)
-            .cloned()
     }
 
     pub(crate) fn keep(&self, token: TokenHash, id: SessionId, account: AccountId) -> KnownSession {
         let mut known = self.known.lock().unwrap_or_else(|error| error.into_inner());
-        if known.len() >= KEPT_MAX {
-            known.clear();
+        if let Some(kept) = known.get(&token) {
+            return kept;
         }
-        let new = || KnownSession {
+        let new = KnownSession {
             id,
             account,
             of_account: self.account_limiters.of(account),
             under_way: Arc::default(),
         };
-        known.entry(token).or_insert_with(new).clone()
+        known.insert(token, new.clone());
+        new
     }
 }
 
@@ -113,5 +139,11 @@ mod tests {
         assert!(matches!(known.admit(), Err(Problem::Busy)));
         drop(admitted);
         assert!(known.admit().is_ok());
+        let most = known.admit_up_to(COMMANDS_MAX - 6).unwrap();
+        let rest = known.admit_up_to(100).unwrap();
+        assert_eq!((most.count(), rest.count()), (COMMANDS_MAX - 6, 6));
+        assert!(known.admit_up_to(100).is_err());
+        drop(most);
+        assert_eq!(known.admit_up_to(100).unwrap().count(), 100);
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use conclave_core::{
     LoginKeys, SessionId, Throttle, ThrottleKey, Timestamp, limits::THROTTLE_FREE_ACCOUNT,
 };
-use conclave_storage::state as rows;
+use conclave_storage::{RecentMap, state as rows};
 use conclave_wire::{
     Problem,
     request::{
@@ -32,8 +32,8 @@ use tokio::time::Instant;
 
 use crate::{auth::hash_queue::Asker, protocol::problems::millis};
 
-/// Maximum number of waits whose beginning is remembered. At the bound all are removed: the waits
-/// begin again, and none gets longer than it was meant to be from then on.
+/// Maximum number of waits whose beginning is remembered. A wait that is forgotten begins again,
+/// and does not get longer than it was meant to be from then on.
 const SEEN_MAX: usize = 16_384;
 /// Maximum number of attempts under way. At the bound further ones are refused as busy.
 const UNDER_WAY_MAX: usize = 4096;
@@ -120,12 +120,20 @@ impl KnownFailures {
 }
 
 /// Admits attempts, one after the other.
-#[derive(Default)]
 pub(crate) struct AttemptGate {
     /// Since when this node knows of a wait.
-    seen: Mutex<HashMap<ThrottleKey, (Throttle, Instant)>>,
+    seen: Mutex<RecentMap<ThrottleKey, (Throttle, Instant)>>,
     /// Number of attempts under way on each account.
     under_way: Mutex<HashMap<ThrottleKey, u32>>,
+}
+
+impl Default for AttemptGate {
+    fn default() -> Self {
+        Self {
+            seen: Mutex::new(RecentMap::new(SEEN_MAX)),
+            under_way: Mutex::default(),
+        }
+    }
 }
 
 impl AttemptGate {
@@ -161,11 +169,8 @@ impl AttemptGate {
     fn seen_since(&self, key: ThrottleKey, throttle: &Throttle) -> Instant {
         let mut seen = lock(&self.seen);
         match seen.get(&key) {
-            Some((known, since)) if known == throttle => return *since,
+            Some((known, since)) if known == *throttle => return since,
             _ => {}
-        }
-        if seen.len() >= SEEN_MAX {
-            seen.clear();
         }
         let now = Instant::now();
         seen.insert(key, (*throttle, now));

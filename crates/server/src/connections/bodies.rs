@@ -22,10 +22,13 @@ use super::{meter::Connection, slots::ConnectionSlots};
 /// Limits of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BodyLimits {
-    /// Maximum size of the body in bytes.
+    /// Maximum size in bytes: of the body or, in a stream, of each of its messages.
     pub(crate) bytes: usize,
-    /// Maximum time for the body; `None` for a member of the cluster, which has no limit.
+    /// Maximum time for the body or the message; `None` for a member of the cluster, which has no
+    /// limit.
     pub(crate) within: Option<Duration>,
+    /// Whether the body is a stream of messages without an end.
+    pub(crate) is_stream: bool,
 }
 
 /// Counters to which bytes are added.
@@ -58,6 +61,52 @@ pub(crate) struct RequestBody {
     got: usize,
     held: usize,
     books: ByteCounters,
+    message: UnfinishedMessage,
+}
+
+/// Bytes of a gRPC message before its content: whether it is packed, and its length.
+const MESSAGE_HEAD: usize = 5;
+
+/// The message of a stream that has not arrived completely: all before it are with the service.
+#[derive(Default)]
+struct UnfinishedMessage {
+    head: [u8; MESSAGE_HEAD],
+    /// Number of bytes that have arrived, with the head.
+    got: usize,
+    /// Length of the content, once the head is known.
+    length: usize,
+}
+
+impl UnfinishedMessage {
+    /// Takes received bytes; returns the length of the longest message that begins in them.
+    fn take(&mut self, mut bytes: &[u8]) -> usize {
+        let mut longest = 0;
+        while let Some(missing) = bytes.len().checked_sub(1).map(|_| self.missing()) {
+            let (part, rest) = bytes.split_at(missing.min(bytes.len()));
+            bytes = rest;
+            if let Some(head) = self.head.get_mut(self.got..self.got + part.len()) {
+                head.copy_from_slice(part);
+            }
+            self.got += part.len();
+            if self.got == MESSAGE_HEAD {
+                let [_, length @ ..] = self.head;
+                self.length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                longest = longest.max(self.length);
+            }
+            if self.got >= MESSAGE_HEAD && self.missing() == 0 {
+                *self = Self::default();
+            }
+        }
+        longest
+    }
+
+    /// Returns the number of bytes until the end of the head, or of the message.
+    fn missing(&self) -> usize {
+        match self.got {
+            got if got < MESSAGE_HEAD => MESSAGE_HEAD - got,
+            got => self.length.saturating_add(MESSAGE_HEAD) - got,
+        }
+    }
 }
 
 impl RequestBody {
@@ -65,11 +114,15 @@ impl RequestBody {
         Self {
             inner,
             allowance,
-            until: allowance.within.map(|within| Instant::now() + within),
+            until: allowance
+                .within
+                .filter(|_| !allowance.is_stream)
+                .map(|within| Instant::now() + within),
             slept: None,
             got: 0,
             held: 0,
             books,
+            message: UnfinishedMessage::default(),
         }
     }
 
@@ -78,12 +131,36 @@ impl RequestBody {
         self.held = 0;
     }
 
+    /// Counts received bytes of a stream; refuses a message that is too long.
+    fn count_in_stream(&mut self, bytes: &[u8]) -> Result<(), Status> {
+        if self.message.take(bytes) > self.allowance.bytes {
+            return Err(too_long());
+        }
+        let held = std::mem::replace(&mut self.held, self.message.got);
+        if held == 0 && self.held > 0 {
+            self.until = self.allowance.within.map(|within| Instant::now() + within);
+            self.slept = None;
+        }
+        if self.held == 0 {
+            self.until = None;
+        }
+        self.books.hold(self.held, false);
+        self.books.connection.release(held, false);
+        match self.books.are_full() {
+            true => Err(Problem::Busy.to_status()),
+            false => Ok(()),
+        }
+    }
+
     /// Counts received bytes; refuses a body that is too large.
-    fn count(&mut self, bytes: usize) -> Result<(), Status> {
+    fn count(&mut self, bytes: &[u8]) -> Result<(), Status> {
+        if self.allowance.is_stream {
+            return self.count_in_stream(bytes);
+        }
+        let bytes = bytes.len();
         self.got += bytes;
         if self.got > self.allowance.bytes {
-            let sentence = "the request is longer than its caller may send";
-            return Err(Problem::refused(Reason::RequestTooLong, sentence).to_status());
+            return Err(too_long());
         }
         // A member of the cluster is trusted, and its streams have no end.
         if self.allowance.within.is_some() && !self.inner.is_end_stream() {
@@ -98,6 +175,11 @@ impl RequestBody {
     }
 }
 
+fn too_long() -> Status {
+    let sentence = "the request is longer than its caller may send";
+    Problem::refused(Reason::RequestTooLong, sentence).to_status()
+}
+
 impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = Status;
@@ -109,7 +191,7 @@ impl HttpBody for RequestBody {
         let me = &mut *self;
         match Pin::new(&mut me.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                let counted = frame.data_ref().map_or(Ok(()), |data| me.count(data.len()));
+                let counted = frame.data_ref().map_or(Ok(()), |data| me.count(data));
                 if me.inner.is_end_stream() {
                     me.release();
                 }
@@ -316,5 +398,32 @@ impl Buf for Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         self.release(self.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_a_stream_are_told_apart_however_they_arrive() {
+        let mut stream = Vec::new();
+        for length in [3_u8, 0, 7] {
+            stream.extend([0, 0, 0, 0, length]);
+            stream.extend(vec![9; length.into()]);
+        }
+        for piece in 1..=stream.len() {
+            let mut message = UnfinishedMessage::default();
+            let mut longest = 0;
+            for bytes in stream.chunks(piece) {
+                longest = longest.max(message.take(bytes));
+            }
+            assert_eq!((longest, message.got), (7, 0), "{piece}");
+            message.take(&[0, 0, 0, 0, 8, 1]);
+            assert_eq!(message.got, 6, "six bytes wait for the rest");
+        }
+        let mut hostile = UnfinishedMessage::default();
+        assert_eq!(hostile.take(&[0, 255, 255, 255, 255]), 0xffff_ffff);
+        assert_eq!(hostile.take(&[0; 100]), 0);
     }
 }

@@ -142,6 +142,13 @@ impl NodeContext {
         self.read(read).await
     }
 
+    /// Waits until this node's database has what a command has done; `false` if it takes too long.
+    /// A session that is remembered must be there for a read that does not wait.
+    pub(crate) async fn is_readable(&self, outcome: &Outcome, deadline: Deadline) -> bool {
+        let reached = self.replica.wait_applied(outcome.index, deadline.left());
+        reached.await.is_ok()
+    }
+
     /// Waits until this node has applied everything that was acknowledged before the call.
     pub(crate) async fn barrier(&self, deadline: Deadline) -> Result<(), Problem> {
         let confirmed = self.replica.read_barrier(deadline.left()).await;
@@ -201,7 +208,11 @@ impl NodeContext {
         let deadline = call.deadline;
         let token = call.credential.session()?;
         let freshness = freshness.into();
-        let known = self.sessions.get(&token);
+        let known = match (self.sessions.get(&token), freshness) {
+            // Opened a moment ago perhaps, and not in this node's database yet.
+            (None, Freshness::AtLeast(_)) => Some(self.session(token, deadline).await?),
+            (known, _) => known,
+        };
         let fresh = async {
             self.freshen(freshness, deadline).await?;
             let mut own = match &known {

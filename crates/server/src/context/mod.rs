@@ -12,5 +12,6 @@ pub(crate) mod operator_calls;
 pub(crate) mod proof;
 pub(crate) mod roll_call_state;
 pub(crate) mod rotation_state;
+pub(crate) mod send_places;
 pub(crate) mod space;
 pub(crate) mod try_password;

@@ -28,7 +28,7 @@ use crate::{
     connections::ConnectionSlots,
     context::{
         check_state::Checks, operator_calls::Operators, roll_call_state::RollCall,
-        rotation_state::Rotation, space::Space,
+        rotation_state::Rotation, send_places::SendPlaces, space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,
@@ -62,6 +62,8 @@ pub(crate) struct NodeContext {
     pub(crate) codes: WrongCodes,
     pub(crate) registration: Registration,
     pub(crate) commands: Arc<Semaphore>,
+    /// Places of the streams in which clients send messages.
+    pub(crate) sends: Arc<SendPlaces>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) client_slots: Arc<ConnectionSlots>,
     pub(crate) peer_slots: Arc<ConnectionSlots>,

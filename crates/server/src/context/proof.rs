@@ -9,7 +9,7 @@
 //! Always true: a learner's command is proposed only for the session whose token came with it.
 
 use conclave_core::{AccountOperation, Command, Operation, Origin, SessionId};
-use conclave_replica::{Lane, NodeMembership, Outcome, ProposeError};
+use conclave_replica::{Lane, NodeMembership, Outcome};
 use conclave_wire::{Problem, Reason};
 
 use crate::{
@@ -41,30 +41,45 @@ impl NodeContext {
         command: Command,
         call: &Call,
     ) -> Result<Outcome, Problem> {
-        if self.is_trusted() {
-            return self.propose(command, call.deadline).await;
-        }
-        if !may_be_forwarded(&command.operation) {
-            return Err(Problem::GoingAway);
-        }
         self.has_room_for(&command)?;
         let _under_way = self.commands.try_acquire().map_err(|_| Problem::Busy)?;
-        let credential = &call.credential;
-        self.at_leader(call.deadline, |shared, leader, left| {
-            let (command, credential) = (command.clone(), credential.clone());
+        let (credential, deadline) = (&call.credential, call.deadline);
+        let commands = [command];
+        let outcomes = self.propose_all_proven(&commands, credential, deadline);
+        let lost = || Problem::OutcomeUnknown { waited_ms: 0 };
+        outcomes.await?.pop().ok_or_else(lost)
+    }
+
+    /// Proposes commands of a session together, for which the caller has places; returns their
+    /// outcomes.
+    pub(crate) async fn propose_all_proven(
+        &self,
+        commands: &[Command],
+        credential: &Credential,
+        deadline: Deadline,
+    ) -> Result<Vec<Outcome>, Problem> {
+        if self.is_trusted() {
+            let outcomes = self.replica.propose_all(commands, deadline.left()).await;
+            return outcomes.map_err(|error| problems::of_propose(&error));
+        }
+        if !commands
+            .iter()
+            .all(|command| may_be_forwarded(&command.operation))
+        {
+            return Err(Problem::GoingAway);
+        }
+        self.at_leader(deadline, |shared, leader, left| {
+            let (commands, credential) = (commands.to_vec(), credential.clone());
             Box::pin(async move {
-                match leader {
+                let outcomes = match leader {
                     // This node has become a voter meanwhile.
-                    None => {
-                        let outcome = shared.replica.propose(command, left).await;
-                        outcome.map_err(|error| problems::of_propose(&error))
-                    }
+                    None => shared.replica.propose_all(&commands, left).await,
                     Some((node, member)) => {
                         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-                        let outcome = peer.forward_proven(&command, &credential, left).await?;
-                        outcome.map_err(|error: ProposeError| problems::of_propose(&error))
+                        peer.forward_proven(&commands, &credential, left).await?
                     }
-                }
+                };
+                outcomes.map_err(|error| problems::of_propose(&error))
             })
         })
         .await

@@ -15,6 +15,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use conclave_storage::disk_space;
 use rustix::fs::FallocateFlags;
 
 /// Maximum of the mark: half a gibibyte, more than a minute of the fastest writing.
@@ -54,13 +55,8 @@ struct Disk {
 
 impl Disk {
     fn of(data: &Path, mark: Option<u64>) -> io::Result<Self> {
-        let found = rustix::fs::statvfs(data)?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Ok(Self::sized(
-            bytes(found.f_bavail),
-            bytes(found.f_blocks),
-            mark,
-        ))
+        let (free, all) = disk_space(data)?;
+        Ok(Self::sized(free, all, mark))
     }
 
     fn sized(free: u64, all: u64, mark: Option<u64>) -> Self {

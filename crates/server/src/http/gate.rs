@@ -13,7 +13,7 @@ use crate::{
     base::deadline::Deadline,
     connections::{bodies::BodyLimits, limits::Limits},
     context::node_context::NodeContext,
-    protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
+    protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS, STREAMED_REQUEST_BYTES_MAX},
     tls::{Caller, Presented},
 };
 
@@ -24,6 +24,8 @@ const OPEN: [&str; 2] = [
     "/conclave.v1.SessionService/OpenSession",
 ];
 const OF_OPERATORS: &str = "/conclave.v1.AdminService/";
+/// The call whose requests are a stream.
+const OF_MESSAGES: &str = "/conclave.v1.ChatService/SendMessages";
 /// Calls of the peer port that need no certificate.
 const OPEN_FOR_MACHINES: [&str; 3] = [
     "/conclave.peer.v1.PeerService/DescribeCluster",
@@ -103,6 +105,7 @@ fn unauthenticated(limits: &Limits) -> Entry {
         allowance: BodyLimits {
             bytes,
             within: Some(limits.body()),
+            is_stream: false,
         },
         known: false,
     }
@@ -137,11 +140,16 @@ async fn of_client(
         let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
         limit.await.unwrap_or(Err(Problem::Busy))?;
     }
+    let is_stream = parts.uri.path() == OF_MESSAGES;
     Ok(Entry {
         allowance: BodyLimits {
-            // The message, and the prefix with its length.
-            bytes: CLIENT_MESSAGE_BYTES_MAX + 1024,
+            bytes: match is_stream {
+                true => STREAMED_REQUEST_BYTES_MAX,
+                // The message, and the prefix with its length.
+                false => CLIENT_MESSAGE_BYTES_MAX + 1024,
+            },
             within: Some(limits.body()),
+            is_stream,
         },
         known: true,
     })
@@ -165,6 +173,7 @@ fn of_peer(
             allowance: BodyLimits {
                 bytes: usize::MAX,
                 within: None,
+                is_stream: false,
             },
             known: true,
         });

@@ -1,21 +1,34 @@
 //! Names of accounts and rooms by their numbers, which events for people need.
 //!
+//! Events come before the database has their rows. A read here waits until it has them.
+//!
 //! Names of accounts and rooms never change while these exist, and numbers are never used again, so
-//! a cached name stays true until a deletion is published. At its bound the cache is emptied.
+//! a cached name stays true until a deletion is published.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use conclave_core::{AccountId, ConversationId};
-use conclave_storage::state::{ConversationInfo, ReadError, Reader};
+use conclave_replica::Written;
+use conclave_storage::{
+    RecentMap,
+    state::{ConversationInfo, ReadError, Reader},
+};
 
-/// Maximum number of cached names of each kind.
-const KEPT_MAX: usize = 65_536;
+/// Maximum number of cached names of each kind. Half of them, those that were used last, are never
+/// forgotten.
+const KEPT_MAX: usize = 262_144;
+
+/// How long a read waits for the database. After that all subscribers catch up by themselves.
+const WRITTEN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Cache of names; see the head of this file.
 pub(crate) struct Directory {
-    pub(crate) reader: Reader,
-    accounts: HashMap<AccountId, String>,
-    conversations: HashMap<ConversationId, Between>,
+    reader: Reader,
+    written: Written,
+    /// The entry that the database must have before it is read.
+    index: u64,
+    accounts: RecentMap<AccountId, String>,
+    conversations: RecentMap<ConversationId, Between>,
 }
 
 /// Participants of a conversation.
@@ -26,23 +39,36 @@ pub(crate) enum Between {
 }
 
 impl Directory {
-    pub(crate) fn new(reader: Reader) -> Self {
+    pub(crate) fn new(reader: Reader, written: Written) -> Self {
         Self {
             reader,
-            accounts: HashMap::new(),
-            conversations: HashMap::new(),
+            written,
+            index: 0,
+            accounts: RecentMap::new(KEPT_MAX),
+            conversations: RecentMap::new(KEPT_MAX),
         }
+    }
+
+    /// Begins with events of which the last is of entry `index`.
+    pub(crate) fn begin(&mut self, index: u64) {
+        self.index = index;
+    }
+
+    /// Returns a reader that sees what the present events have done.
+    pub(crate) fn reader(&self) -> Result<&Reader, ReadError> {
+        let reached = self.written.reaches_blocking(self.index, WRITTEN_LIMIT);
+        reached.map_err(|_| ReadError::Busy)?;
+        Ok(&self.reader)
     }
 
     /// Returns the name of an account; `None` if it was deleted.
     pub(crate) fn account(&mut self, id: AccountId) -> Result<Option<String>, ReadError> {
         if let Some(name) = self.accounts.get(&id) {
-            return Ok(Some(name.clone()));
+            return Ok(Some(name));
         }
-        let Some(row) = self.reader.account(id)? else {
+        let Some(row) = self.reader()?.account(id)? else {
             return Ok(None);
         };
-        make_room(&mut self.accounts);
         self.accounts.insert(id, row.name.clone());
         Ok(Some(row.name))
     }
@@ -53,14 +79,13 @@ impl Directory {
         id: ConversationId,
     ) -> Result<Option<Between>, ReadError> {
         if let Some(between) = self.conversations.get(&id) {
-            return Ok(Some(between.clone()));
+            return Ok(Some(between));
         }
-        let between = match self.reader.conversation_of(id)? {
+        let between = match self.reader()?.conversation_of(id)? {
             Some(ConversationInfo::Direct(low, high)) => Between::Two(low, high),
             Some(ConversationInfo::Room { name, .. }) => Between::Room(name),
             None => return Ok(None),
         };
-        make_room(&mut self.conversations);
         self.conversations.insert(id, between.clone());
         Ok(Some(between))
     }
@@ -68,11 +93,5 @@ impl Directory {
     /// Removes the name of an account that was deleted.
     pub(crate) fn forget(&mut self, id: AccountId) {
         self.accounts.remove(&id);
-    }
-}
-
-fn make_room<K, V>(map: &mut HashMap<K, V>) {
-    if map.len() >= KEPT_MAX {
-        map.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! Passes applied events from the writer's thread to the router, in log order.
+//! Passes decided events from the writer's thread to the router, in log order.
 //!
 //! Without subscribers the feed wakes the router only for deleted accounts.
 //!
@@ -20,9 +20,9 @@ use super::hub::Hub;
 /// are a long pause.
 const BLOCKS_MAX: usize = 1024;
 
-/// Result of one transaction.
+/// Result of entries that were decided at once.
 pub(crate) struct Block {
-    /// The last entry that is in the database.
+    /// The last of them. The database may have it only later.
     pub(crate) index: u64,
     /// Events since the previous block.
     pub(crate) events: Vec<(Position, Event)>,
@@ -66,7 +66,7 @@ impl Feed {
 }
 
 impl Listener for Feed {
-    fn applied(&self, index: u64, events: Vec<(Position, Event)>) {
+    fn decided(&self, index: u64, events: Vec<(Position, Event)>) {
         self.tell(index, events);
     }
 
@@ -93,12 +93,12 @@ mod tests {
         let (feed, waiting) = Feed::new(hub.clone());
         let _listener = hub.register(AccountId(1), SessionId(1), false);
         for index in 0..BLOCKS_MAX as u64 + 3 {
-            feed.applied(index, Vec::new());
+            feed.decided(index, Vec::new());
         }
         let taken: Vec<Block> = waiting.try_iter().collect();
         assert_eq!(taken.len(), BLOCKS_MAX);
         assert!(taken.iter().all(|block| block.lost == 0));
-        feed.applied(2000, Vec::new());
+        feed.decided(2000, Vec::new());
         assert_eq!(waiting.try_recv().unwrap().lost, 3);
         feed.installed(3000);
         assert_eq!(waiting.try_recv().unwrap().lost, 4);
@@ -107,14 +107,14 @@ mod tests {
     #[test]
     fn without_subscribers_the_router_gets_only_account_deletions() {
         let (feed, waiting) = Feed::new(hub());
-        feed.applied(1, Vec::new());
+        feed.decided(1, Vec::new());
         assert!(waiting.try_recv().is_err());
         let account = AccountId(1);
         let deleted = (
             Position::new(2, 0),
             Event::Account(AccountEvent::Deleted { account }),
         );
-        feed.applied(2, vec![deleted]);
+        feed.decided(2, vec![deleted]);
         assert_eq!(waiting.try_recv().unwrap().index, 2);
     }
 }

@@ -382,10 +382,15 @@ impl HubSubscription {
         self.hub.attach(&self.subscriber, seen, rooms)
     }
 
+    /// Returns the position up to which everything was published.
+    pub(crate) fn published(&self) -> Position {
+        Position(self.hub.published.load(Ordering::SeqCst))
+    }
+
     /// Takes waiting events, up to about `bytes_max`.
     pub(crate) fn take(&self, bytes_max: usize) -> Taken {
         // Read before the queue: events published up to here are in the queue or were taken.
-        let published = Position(self.hub.published.load(Ordering::SeqCst));
+        let published = self.published();
         self.subscriber.take(published, bytes_max)
     }
 

@@ -17,6 +17,7 @@ use std::{
 };
 
 use conclave_core::{AccountId, SessionId, Timestamp};
+use conclave_storage::RecentMap;
 use conclave_wire::v1;
 use tokio::{sync::Notify, time::Instant};
 
@@ -24,7 +25,8 @@ use tokio::{sync::Notify, time::Instant};
 pub(crate) const SILENT_MAX: Duration = Duration::from_secs(4);
 /// How long an account without a stream stays present.
 const GRACE: Duration = Duration::from_secs(3);
-/// Maximum number of accounts whose last time is remembered. At the bound all are removed.
+/// Maximum number of accounts whose last time is remembered. Half of them, those that were asked
+/// for or went last, are never forgotten.
 const LAST_SEEN_MAX: usize = 65_536;
 /// Maximum number of accounts that one node may report: as many as it may have streams.
 pub(crate) const TOLD_MAX: usize = 16_384;
@@ -72,13 +74,23 @@ pub(crate) struct Presences {
     pub(crate) dirty: Notify,
 }
 
-#[derive(Default)]
 struct Table {
     own: HashMap<AccountId, Own>,
     others: BTreeMap<u64, Other>,
     /// Presence as the subscribers of this node last received it.
     told: HashMap<AccountId, Presence>,
-    last_seen: HashMap<AccountId, Timestamp>,
+    last_seen: RecentMap<AccountId, Timestamp>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            own: HashMap::new(),
+            others: BTreeMap::new(),
+            told: HashMap::new(),
+            last_seen: RecentMap::new(LAST_SEEN_MAX),
+        }
+    }
 }
 
 /// The streams of one account with this node.
@@ -198,11 +210,11 @@ impl Presences {
     /// Returns the presence of an account as the subscribers of this node last received it, and the
     /// time at which it was last present if it is offline.
     pub(crate) fn of(&self, account: AccountId) -> Changed {
-        let table = self.table();
+        let mut table = self.table();
         Changed {
             account,
             state: table.told.get(&account).copied().unwrap_or_default(),
-            last_seen: table.last_seen.get(&account).copied(),
+            last_seen: table.last_seen.get(&account),
         }
     }
 
@@ -241,9 +253,6 @@ impl Presences {
         for (account, state) in changed {
             let last_seen = match state {
                 Presence::Offline => {
-                    if table.last_seen.len() >= LAST_SEEN_MAX {
-                        table.last_seen.clear();
-                    }
                     table.last_seen.insert(account, now);
                     Some(now)
                 }

@@ -14,6 +14,7 @@ use conclave_core::{
     AccountEvent, ConversationEvent, ConversationId, Event, MessageEvent, MessageRef, Position,
     RoomEvent, SentMessage, Sequence, SessionEvent,
 };
+use conclave_replica::Written;
 use conclave_storage::state::{
     AccountRow, Delivery, Destination, MessageRow, ReadError, Reader, RoomChange, StreamEvent,
     StreamItem,
@@ -34,11 +35,12 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) fn start(
     hub: Arc<Hub>,
     reader: Reader,
+    written: Written,
     blocks: mpsc::Receiver<Block>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     let router = Router {
         hub,
-        directory: Directory::new(reader),
+        directory: Directory::new(reader, written),
         lost: 0,
     };
     thread::Builder::new()
@@ -69,6 +71,7 @@ impl Router {
 
     fn take(&mut self, block: Block) {
         let up_to = Position::end_of(block.index);
+        self.directory.begin(block.index);
         if block.lost != self.lost {
             tracing::warn!(
                 blocks = block.lost - self.lost,
@@ -130,7 +133,7 @@ impl Router {
             | AccountEvent::DisplayNameChanged { account, .. }
             | AccountEvent::RoleChanged { account, .. }
             | AccountEvent::BlockChanged { account, .. } => {
-                let row: Option<AccountRow> = self.directory.reader.account(*account)?;
+                let row: Option<AccountRow> = self.directory.reader()?.account(*account)?;
                 Ok(row.map(|row| (Audience::One(*account), StreamEvent::AccountChanged(row))))
             }
             AccountEvent::Created { .. }
@@ -196,7 +199,7 @@ impl Router {
                 ..
             } => {
                 let message = message(*conversation, *sequence);
-                let Some(row) = self.directory.reader.message_for_all(message)? else {
+                let Some(row) = self.directory.reader()?.message_for_all(message)? else {
                     return Ok(None);
                 };
                 (conversation, StreamEvent::Edited(row))

@@ -5,8 +5,7 @@
 use std::sync::{Arc, mpsc};
 
 use conclave_core::Position;
-use conclave_replica::Listener;
-use conclave_storage::state::Reader;
+use conclave_replica::{Listener, Replica};
 use tokio::sync::Semaphore;
 
 use super::{feed, hub, presence, router, typing};
@@ -37,7 +36,7 @@ pub(crate) struct Blocks {
     blocks: mpsc::Receiver<feed::Block>,
 }
 
-/// Creates the listener for applied events, and what is needed to start the router.
+/// Creates the listener for decided events, and what is needed to start the router.
 pub(crate) fn listener() -> (Arc<dyn Listener>, Blocks) {
     let hub = Arc::new(hub::Hub::new(Position(0)));
     let (feed, blocks) = feed::Feed::new(hub.clone());
@@ -45,17 +44,17 @@ pub(crate) fn listener() -> (Arc<dyn Listener>, Blocks) {
 }
 
 impl LiveState {
-    /// Starts the router. Everything up to entry `applied` is in the database.
+    /// Starts the router.
     pub(crate) fn start(
-        reader: Reader,
+        replica: &Replica,
         blocks: Blocks,
-        applied: u64,
         paces: &RateLimiters,
     ) -> std::io::Result<Self> {
         let Blocks { hub, blocks } = blocks;
+        let applied = *replica.applied().borrow();
         hub.publish(None, Position::end_of(applied));
         // The thread ends by itself when the replica, and so the feed, is gone.
-        router::start(hub.clone(), reader, blocks)?;
+        router::start(hub.clone(), replica.reader(), replica.written(), blocks)?;
         Ok(Self {
             hub,
             presences: Arc::default(),

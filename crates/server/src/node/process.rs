@@ -145,9 +145,8 @@ impl Opened {
             Err((None, error)) => return Err(error.into()),
         };
         let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
-        let applied = *replica.applied().borrow();
         let paces = RateLimiters::default();
-        let live = match LiveState::start(replica.reader(), blocks, applied, &paces) {
+        let live = match LiveState::start(&replica, blocks, &paces) {
             Ok(live) => live,
             Err(error) => {
                 replica.stop().await;
@@ -227,6 +226,7 @@ impl Node {
                 .registration
                 .unwrap_or_else(|| Registration::default_at(bound.client_address.ip())),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            sends: Arc::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             client_slots: ConnectionSlots::new(ports.clients, config.limits.held_bytes),
             peer_slots: ConnectionSlots::new(ports.peers, config.limits.held_bytes),

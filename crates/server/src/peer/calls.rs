@@ -85,21 +85,24 @@ impl GrpcPeer {
         Ok(self.ask(limit, call).await?.leader_node_id)
     }
 
-    /// Sends one command to the peer, as the leader, with the client's credential.
+    /// Sends commands of one session to the peer, as the leader, with the client's credential;
+    /// returns the outcomes if all of them have one.
     pub(crate) async fn forward_proven(
         &self,
-        command: &Command,
+        commands: &[Command],
         credential: &Credential,
         limit: Duration,
-    ) -> Result<Result<Outcome, ProposeError>, Problem> {
+    ) -> Result<Result<Vec<Outcome>, ProposeError>, Problem> {
         let request = peer::ForwardRequest {
             envelope: Some(self.envelope()),
-            commands: vec![batch::encode_command(command)],
+            commands: commands.iter().map(batch::encode_command).collect(),
         };
         let request = on_behalf(request, credential, limit);
         let call = |mut service: Service| async move { service.forward(request).await };
-        let outcome = self.ask(limit, call).await?.outcomes.pop();
-        Ok(convert::outcome_in(outcome.unwrap_or_default(), limit))
+        let mut outcomes = self.ask(limit, call).await?.outcomes;
+        outcomes.resize_with(commands.len(), Default::default);
+        let outcome = |outcome| convert::outcome_in(outcome, limit);
+        Ok(outcomes.into_iter().map(outcome).collect())
     }
 
     /// Asks the peer which cluster it belongs to.

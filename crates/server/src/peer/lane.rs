@@ -3,18 +3,18 @@
 //! It does not choose the address (`transport.rs`) and knows no other call of the cluster
 //! (`calls.rs`).
 //!
-//! Always true: every call ends by its limit. A request follows another on the stream of entries
-//! only after its response. A connection that was made before this node got new certificates is
-//! not used again.
+//! Always true: every call ends by its limit. A connection that was made before this node got new
+//! certificates is not used again, and a stream of entries on it ends with the next request.
 
 use std::{
+    future::ready,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use conclave_core::{Command, Timestamp};
 use conclave_replica::{
-    AppendRequest, AppendResponse, Outcome, Peer, PeerError, ProposeError, ReadError,
+    APPENDS_UNANSWERED_MAX, Appends, Outcome, Peer, PeerError, ProposeError, ReadError,
     SnapshotOffer, VoteRequest, VoteResponse,
 };
 use conclave_storage::log::{LogId, Vote};
@@ -22,13 +22,10 @@ use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_client::PeerServiceClient},
 };
-use futures::future::BoxFuture;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use futures::{StreamExt as _, future::BoxFuture};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     peer::{
@@ -49,8 +46,6 @@ pub(crate) struct GrpcPeer {
     security: Security,
     line: RwLock<Line>,
     reachable: Arc<Reachability>,
-    /// Stream of entries, while it is not in use.
-    appends: tokio::sync::Mutex<Option<Appends>>,
     snapshots: Arc<snapshots::Sender>,
 }
 
@@ -71,13 +66,6 @@ fn line_to(security: &Security, node: u64, address: String) -> Line {
     }
 }
 
-/// An open stream of entries: one response for each request.
-struct Appends {
-    generation: u64,
-    requests: mpsc::Sender<peer::AppendEntriesRequest>,
-    responses: Streaming<peer::AppendEntriesResponse>,
-}
-
 pub(crate) type Service = PeerServiceClient<Channel>;
 
 impl GrpcPeer {
@@ -94,7 +82,6 @@ impl GrpcPeer {
             envelope,
             security,
             reachable,
-            appends: tokio::sync::Mutex::default(),
             snapshots,
         }
     }
@@ -112,7 +99,7 @@ impl GrpcPeer {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let outcome = match tokio::time::timeout(limit, call(self.service()?)).await {
+        let outcome = match timeout(limit, call(self.service()?)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure_of(&status)),
             Err(_) => Err(PeerError::Timeout(limit)),
@@ -160,40 +147,26 @@ impl GrpcPeer {
         *line = line_to(&self.security, self.envelope.target_node_id, address);
     }
 
-    /// Sends a request on this lane's stream and receives its response. The stream is put back only
-    /// after that: a stream that was left in the middle is dropped, and the next request opens
-    /// another.
-    async fn append_on_stream(
-        &self,
-        request: peer::AppendEntriesRequest,
-    ) -> Result<peer::AppendEntriesResponse, PeerError> {
-        let mut place = self.appends.lock().await;
-        let generation = self.security.tls.generation();
-        let open = place.take().filter(|open| open.generation == generation);
-        let mut appends = match open {
-            Some(appends) => appends,
-            None => {
-                let (requests, queue) = mpsc::channel(1);
-                let opened = self
-                    .service()?
-                    .append_entries(ReceiverStream::new(queue))
-                    .await;
-                let responses = opened.map_err(|status| failure_of(&status))?.into_inner();
-                Appends {
-                    generation,
-                    requests,
-                    responses,
-                }
-            }
+    /// Opens a stream of entries.
+    async fn open_appends(&self) -> Result<Appends, PeerError> {
+        let (requests, queue) = mpsc::channel(APPENDS_UNANSWERED_MAX);
+        let (envelope, tls) = (self.envelope.clone(), self.security.tls.clone());
+        let generation = tls.generation();
+        let queue = ReceiverStream::new(queue)
+            .take_while(move |_| ready(tls.generation() == generation))
+            .map(move |request| convert::append_out(envelope.clone(), request));
+        let opened = self.service()?.append_entries(queue).await;
+        let reachable = self.reachable.clone();
+        let response = move |response: Result<_, Status>| {
+            let response = response.map_err(|status| failure_of(&status));
+            reachable.note(response.as_ref().err());
+            convert::appended_in(response?)
         };
-        let gone = || PeerError::Failed("the stream has ended".to_owned());
-        appends.requests.send(request).await.map_err(|_| gone())?;
-        let response = appends.responses.message().await;
-        let response = response
-            .map_err(|status| failure_of(&status))?
-            .ok_or_else(gone)?;
-        *place = Some(appends);
-        Ok(response)
+        let responses = opened.map_err(|status| failure_of(&status))?.into_inner();
+        Ok(Appends {
+            requests,
+            responses: Box::pin(responses.map(response)),
+        })
     }
 
     /// Makes a call for an administrator, who gets the peer's refusal.
@@ -206,7 +179,7 @@ impl GrpcPeer {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let service = self.service().map_err(|_| no_leader())?;
-        match tokio::time::timeout(limit, call(service)).await {
+        match timeout(limit, call(service)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(Problem::from_status(&status).unwrap_or_else(no_leader)),
             Err(_) => Err(no_leader()),
@@ -235,20 +208,12 @@ pub(super) fn no_leader() -> Problem {
 }
 
 impl Peer for GrpcPeer {
-    fn append(
-        &self,
-        request: AppendRequest,
-        limit: Duration,
-    ) -> BoxFuture<'_, Result<AppendResponse, PeerError>> {
-        let request = convert::append_out(self.envelope.clone(), request);
+    fn appends(&self, limit: Duration) -> BoxFuture<'_, Result<Appends, PeerError>> {
         Box::pin(async move {
-            let deadline = Instant::now() + limit;
-            let outcome = match timeout_at(deadline, self.append_on_stream(request)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(PeerError::Timeout(limit)),
-            };
-            self.reachable.note(outcome.as_ref().err());
-            convert::appended_in(outcome?)
+            let opened = timeout(limit, self.open_appends()).await;
+            let opened = opened.unwrap_or(Err(PeerError::Timeout(limit)));
+            self.reachable.note(opened.as_ref().err());
+            opened
         })
     }
 

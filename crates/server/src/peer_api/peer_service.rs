@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_replica::AppendRequest;
 use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_server::PeerService},
@@ -52,33 +53,27 @@ pub(crate) struct Peers {
     pub(crate) shared: Arc<NodeContext>,
 }
 
-impl Peers {
-    async fn append(
-        &self,
-        caller: &Caller,
-        mut request: peer::AppendEntriesRequest,
-    ) -> Result<peer::AppendEntriesResponse, Status> {
-        self.shared
-            .check_request(caller, peer_roles::APPEND_ENTRIES, request.envelope.take())?;
+/// One stream of entries, of the peer that has shown this. When it ends, the replica is notified.
+struct AppendStream {
+    shared: Arc<NodeContext>,
+    caller: Caller,
+    /// Number of the peer, once a request of it was trusted; 0 before that.
+    source: AtomicU64,
+}
+
+impl AppendStream {
+    /// Checks one request of the stream.
+    fn check(&self, mut request: peer::AppendEntriesRequest) -> Result<AppendRequest, Status> {
+        let envelope = request.envelope.take();
+        let source = envelope.as_ref().map_or(0, |from| from.source_node_id);
+        let call = peer_roles::APPEND_ENTRIES;
+        self.shared.check_request(&self.caller, call, envelope)?;
         if self.shared.space.is_full() && !request.entries.is_empty() {
             return Err(Problem::NoSpace.into());
         }
-        let request = convert::append_in(request)?;
-        let response = self
-            .shared
-            .replica
-            .on_append(request)
-            .await
-            .map_err(convert::failed)?;
-        Ok(convert::appended_out(response))
+        self.source.store(source, Ordering::Relaxed);
+        convert::append_in(request)
     }
-}
-
-/// Stream of entries from one peer. When its connection breaks, the replica is notified.
-struct AppendStream {
-    shared: Arc<NodeContext>,
-    /// Number of the peer, once a request of it was trusted; 0 before that.
-    source: AtomicU64,
 }
 
 impl Drop for AppendStream {
@@ -107,25 +102,16 @@ impl PeerService for Peers {
         &self,
         request: Request<Streaming<peer::AppendEntriesRequest>>,
     ) -> Result<Response<Self::AppendEntriesStream>, Status> {
-        let caller = caller(&request);
-        let (peers, requests) = (self.clone(), request.into_inner());
-        let stream = Arc::new(AppendStream {
+        let stream = AppendStream {
             shared: self.shared.clone(),
+            caller: caller(&request),
             source: AtomicU64::new(0),
-        });
-        let responses = requests.then(move |request| {
-            let (peers, caller, stream) = (peers.clone(), caller.clone(), stream.clone());
-            async move {
-                let request = request?;
-                let source = request
-                    .envelope
-                    .as_ref()
-                    .map_or(0, |from| from.source_node_id);
-                let appended = peers.append(&caller, request).await?;
-                stream.source.store(source, Ordering::Relaxed);
-                Ok(appended)
-            }
-        });
+        };
+        let requests = request.into_inner();
+        let requests = requests.map(move |request| stream.check(request?));
+        let responses = self.shared.replica.on_appends(requests);
+        let responses = responses
+            .map(|response| Ok(convert::appended_out(response?.map_err(convert::failed)?)));
         Ok(Response::new(Box::pin(responses)))
     }
 

@@ -5,6 +5,8 @@
 
 /// Largest message from a client in bytes: far more than the largest request.
 pub(crate) const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Largest request in a stream of messages in bytes: the node keeps some of each stream.
+pub(crate) const STREAMED_REQUEST_BYTES_MAX: usize = 128 * 1024;
 /// Services that `grpc.health.v1` reports: the whole node, and each service for clients.
 pub(crate) const SERVICES: [&str; 7] = [
     "",

@@ -183,7 +183,6 @@ fn only_the_calling_session_is_marked_as_current() {
         closed: false,
         opened_at: Timestamp(1),
         expires_at: Timestamp(2),
-        request_last: 0,
         label: "telephone".to_owned(),
         role: AccountRole::User,
         suspended: false,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use conclave_core::limits::SESSION_MS;
 use conclave_server::{Node, NodeConfig, Registration};
 use conclave_wire::{
-    OperatorCredential,
+    OperatorCredential, Problem, Reason,
     request::TOKEN_BYTES,
     v1::{self, live_service_client::LiveServiceClient},
 };
@@ -310,7 +310,11 @@ impl World {
     ) -> Result<Bytes, Status> {
         let request = (row.request)(&self.facts(caller, target));
         let path = format!("/conclave.v1.{}", row.call);
-        self.call_bytes(&path, request, caller).await
+        let answer = self.call_bytes(&path, request, caller).await?;
+        match row.call {
+            "ChatService/SendMessages" => first_result(answer),
+            _ => Ok(answer),
+        }
     }
 
     /// Makes the call of a row at the port for peers.
@@ -349,6 +353,24 @@ impl World {
         }
         let mut live = LiveServiceClient::new(self.clients.clone());
         Ok(live.subscribe(request).await?.into_inner())
+    }
+}
+
+/// Returns the answer of a stream of messages, or the refusal of its message as the status that the
+/// call for one message has.
+fn first_result(answer: Bytes) -> Result<Bytes, Status> {
+    use v1::send_message_result::Outcome;
+    let mut results = v1::SendMessagesResponse::decode(answer.clone())
+        .unwrap()
+        .results;
+    match results.pop().unwrap().outcome.unwrap() {
+        Outcome::Sent(_) => Ok(answer),
+        Outcome::Refused(refusal) => {
+            let reason = Reason::named(&refusal.reason);
+            let status = Problem::refused(reason, refusal.sentence).to_status();
+            assert_eq!(u32::try_from(i32::from(status.code())), Ok(refusal.code));
+            Err(status)
+        }
     }
 }
 

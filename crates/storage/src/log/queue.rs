@@ -33,6 +33,12 @@ pub(super) struct Operation {
     pub(super) done: Completion,
 }
 
+impl Operation {
+    pub(super) fn is_append(&self) -> bool {
+        matches!(self.change, Change::Append(_))
+    }
+}
+
 /// The writer's next work.
 pub(super) enum Work {
     /// Write these, with this committed position, and sync.

@@ -226,6 +226,15 @@ impl LogStore for SegmentLog {
         Ok(older)
     }
 
+    fn read_recent(&self, range: Range<u64>, bytes_max: usize) -> Option<Vec<Entry>> {
+        let planned = self.shared.lock().memory.plan(range, bytes_max);
+        let recent = planned.into_iter().map(|step| match step {
+            Planned::Cached(entry) => Some(entry),
+            Planned::OnDisk(_) => None,
+        });
+        recent.collect()
+    }
+
     fn close(&self) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Running { writer, _lock }) = running.take() else {

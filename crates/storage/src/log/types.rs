@@ -76,7 +76,8 @@ pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// The durable log as the replica sees it.
 ///
 /// Operations take effect in memory before they return, reach the disk in call order, and
-/// complete in call order. Where an operation returns an error, nothing was changed and `done`
+/// complete in call order; of appends without another operation between them that one sync has made
+/// durable, the last completes first. Where an operation returns an error, nothing was changed and `done`
 /// was dropped without being called. After a failed write or sync every operation fails: the log
 /// must be closed and opened again.
 pub trait LogStore: Send + Sync + 'static {
@@ -102,6 +103,9 @@ pub trait LogStore: Send + Sync + 'static {
     /// Returns the present entries of `range`, in order; stops early only when their bytes would
     /// exceed `bytes_max`, but never before the first.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>>;
+
+    /// Returns what [`read`](Self::read) would return, if all of it is in memory.
+    fn read_recent(&self, range: Range<u64>, bytes_max: usize) -> Option<Vec<Entry>>;
 
     /// Writes and syncs what waits, then stops the writer thread. Later writes fail.
     fn close(&self);

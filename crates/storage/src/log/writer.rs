@@ -104,9 +104,7 @@ impl Writer {
     ) -> Result<(), Failure> {
         match self.write_batch(&operations, committed) {
             Ok(()) => {
-                for operation in operations {
-                    (operation.done)(Ok(()));
-                }
+                complete(operations);
                 self.remove_purged();
                 Ok(())
             }
@@ -287,6 +285,20 @@ impl Writer {
             self.shared.lock().files.remove(&oldest.ordinal);
             self.files.remove(oldest.file.path.clone());
             self.segments.pop_front();
+        }
+    }
+}
+
+/// Completes what one sync has made durable, in the order of the calls; but a run of appends from
+/// its last one on, so that a caller that goes by the greatest index is woken once.
+fn complete(operations: Vec<Operation>) {
+    let runs = |a: &Operation, b: &Operation| a.is_append() && b.is_append();
+    let lengths: Vec<usize> = operations.chunk_by(runs).map(<[_]>::len).collect();
+    let mut operations = operations.into_iter();
+    for length in lengths {
+        let run: Vec<_> = operations.by_ref().take(length).collect();
+        for operation in run.into_iter().rev() {
+            (operation.done)(Ok(()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{fs, io, path::Path};
 
 use conclave_core::{ConversationId, Position};
 use conclave_words::tables_version;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::{
     column::number,
@@ -74,9 +74,10 @@ fn try_open(path: &Path) -> rusqlite::Result<Option<Connection>> {
     // Damage of the file has to show now and not in the middle of a search.
     indexed_to(&connection)?;
     docs::last(&connection)?;
-    let sql = "SELECT count(*) FROM words WHERE words MATCH ?1";
+    let sql = "SELECT rowid FROM words WHERE words MATCH ?1 LIMIT 1";
     let tag = format!("\"{}\"", terms::conversation_tag(ConversationId(1)));
-    connection.query_row(sql, [tag], |_| Ok(()))?;
+    let found = connection.query_row(sql, [tag], |_| Ok(()));
+    found.optional()?;
     let sql = "SELECT tables FROM meta WHERE id = 1";
     let tables: String = connection.query_row(sql, [], |row| row.get(0))?;
     Ok((tables == tables_version()).then_some(connection))

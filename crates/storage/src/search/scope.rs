@@ -86,11 +86,7 @@ fn place_of(
         ConversationFilter::Direct(name) => reader.direct_with(account, &name.key()),
         // A conversation that the account is not in has nothing that it may see: rows are checked
         // when they are read, and here so that the time discloses nothing.
-        ConversationFilter::Number(id) => {
-            let after = id.0.checked_sub(1).map(ConversationId);
-            let row = reader.conversations(account, after, 1)?.pop();
-            Ok(row.filter(|row| row.id == *id).map(|row| row.id))
-        }
+        ConversationFilter::Number(id) => Ok(reader.member_role(*id, account)?.map(|_| *id)),
     }
 }
 
@@ -100,11 +96,12 @@ fn own(
     account: AccountId,
     is_unread: bool,
 ) -> Result<Option<Vec<ConversationId>>, ReadError> {
-    let rows = reader.conversations(account, None, CONVERSATIONS_NAMED_MAX + 1)?;
-    if rows.len() > CONVERSATIONS_NAMED_MAX {
-        return Ok(None);
+    let ids = reader.conversation_ids(account, CONVERSATIONS_NAMED_MAX + 1)?;
+    if ids.len() > CONVERSATIONS_NAMED_MAX || !is_unread {
+        return Ok((ids.len() <= CONVERSATIONS_NAMED_MAX).then_some(ids));
     }
     // What is counted as unread leaves out what is deleted; so does a search.
-    let rows = rows.into_iter().filter(|row| !is_unread || row.unread > 0);
-    Ok(Some(rows.map(|row| row.id).collect()))
+    let rows = reader.conversations(account, None, CONVERSATIONS_NAMED_MAX)?;
+    let unread = rows.into_iter().filter(|row| row.unread > 0);
+    Ok(Some(unread.map(|row| row.id).collect()))
 }

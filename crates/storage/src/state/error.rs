@@ -117,7 +117,7 @@ impl ApplyError {
                 fault::judge_damage(state, self.to_string())
             }
             Self::Full(why) => (Fault::Full, why.clone()),
-            Self::Answer(_) | Self::Closed => (Fault::Elsewhere, self.to_string()),
+            Self::Closed => (Fault::Elsewhere, self.to_string()),
         }
     }
 
@@ -151,9 +151,6 @@ pub enum ApplyError {
     /// A rule could not read the state.
     #[error("an entry cannot be decided")]
     Broken(#[from] Broken),
-    /// An answer cannot be encoded.
-    #[error("an answer cannot be encoded")]
-    Answer(#[from] serde_json::Error),
     /// Rows contradict each other.
     #[error("the state contradicts itself: {0}")]
     Contradiction(&'static str),
@@ -171,12 +168,24 @@ pub enum CheckpointError {
     /// SQLite failed.
     #[error("the state cannot be synced")]
     Sqlite(#[from] rusqlite::Error),
+    /// What was decided could not be written.
+    #[error("the state cannot be written before it is synced")]
+    Write(#[source] ApplyError),
     /// There is no room. Trying again is safe.
     #[error("there is no room to sync the state: {0}")]
     Full(String),
     /// An exchange has failed before, and the database is not open any more.
     #[error("the state was closed by a failed replacement")]
     Closed,
+}
+
+impl From<ApplyError> for CheckpointError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Full(why) => Self::Full(why),
+            error => Self::Write(error),
+        }
+    }
 }
 
 /// A snapshot was not installed. Except for `Reopen` and `Swap` the old state is still in use.

@@ -54,8 +54,6 @@ pub struct SessionRow {
     pub opened_at: Timestamp,
     /// When it ends; if closed: when it may be forgotten.
     pub expires_at: Timestamp,
-    /// The greatest request number that it has used.
-    pub request_last: u64,
     /// The owner's name for it; may be empty.
     pub label: String,
     /// What its account may do; [`AccountRole::User`] if the account was deleted.

@@ -101,7 +101,7 @@ CREATE TABLE answers (
     slot INTEGER NOT NULL,                 -- number % REQUEST_WINDOW: newer answers replace older
     number INTEGER NOT NULL,               -- the request number
     digest INTEGER NOT NULL,               -- of the request; bits of an unsigned number
-    answer TEXT NOT NULL,                  -- JSON
+    answer BLOB NOT NULL,                  -- see core/src/answer.rs
     log_index INTEGER NOT NULL,            -- the entry in which it was decided
     PRIMARY KEY (session, slot)
 ) STRICT, WITHOUT ROWID;
@@ -112,7 +112,7 @@ CREATE TABLE once_answers (
     id BLOB NOT NULL UNIQUE,               -- the client's random bits
     pool INTEGER NOT NULL,                 -- 0 lasting, 1 brief, else 1 and a webhook's number
     digest INTEGER NOT NULL,
-    answer TEXT NOT NULL,
+    answer BLOB NOT NULL,
     log_index INTEGER NOT NULL,            -- the entry in which it was decided
     forget_at INTEGER NOT NULL
 ) STRICT;
@@ -135,7 +135,8 @@ CREATE TABLE conversations (
     key TEXT UNIQUE,                       -- lower case
     topic TEXT,
     public INTEGER,                        -- whether every account may see and join it
-    members INTEGER                        -- how many rows members has for it
+    members INTEGER,                       -- how many rows members has for it
+    message_last INTEGER NOT NULL          -- position of its last message; 0: none
 ) STRICT;
 CREATE UNIQUE INDEX conversations_direct ON conversations (direct_low, direct_high)
     WHERE direct_low IS NOT NULL;
@@ -320,12 +321,13 @@ CREATE TABLE login_places (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX login_places_by_account ON login_places (account, place);
 
--- What deleted accounts and empty rooms left behind: swept away a few rows per log entry, in
--- this order.
+-- What deletions left behind: swept away a few rows per log entry, in this order.
 CREATE TABLE orphans (
     number INTEGER PRIMARY KEY,
     conversation INTEGER,                  -- one without members: all in it, then itself
-    account INTEGER                        -- or a deleted account: its rows in hidden
+    sequence INTEGER,                      -- or one deleted message in it: its reactions
+    account INTEGER                        -- or a deleted account: its direct conversations,
+                                           -- blocks, invitations and rows in hidden
 ) STRICT;
 
 -- In snapshot files only: the digest of all other tables, checked before a snapshot is installed.

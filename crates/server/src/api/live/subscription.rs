@@ -37,6 +37,9 @@ const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(30);
 /// Pause before a busy database is read again.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// How long a page waits until the database has what was published; then the client hears a sign
+/// of life, and the wait begins again.
+const WRITTEN_LIMIT: Duration = Duration::from_secs(2);
 /// How often a stream checks its session: a session that has expired ends its streams.
 const SESSION_LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -127,6 +130,9 @@ impl State {
     /// Reads a page; returns `None` if it has nothing to send.
     async fn catch_up(&mut self) -> Option<Response> {
         // Boxed, so that an idle stream does not keep room for it.
+        if !Box::pin(self.subscription.is_written()).await {
+            return Some(Ok(self.tell(v1::event::Event::Heartbeat(v1::Heartbeat {}))));
+        }
         let turn = Box::pin(self.subscription.turn()).await;
         let Some(turn) = turn else {
             return Some(Ok(self.tell(v1::event::Event::Heartbeat(v1::Heartbeat {}))));
@@ -268,6 +274,15 @@ fn unlogged(event: v1::event::Event) -> v1::Event {
 }
 
 impl Subscription {
+    /// Waits until the database has everything that was published, and so everything that the
+    /// client has seen: a page that ends before that could neither be attached to what follows, nor
+    /// say of which rooms the account is a member by then.
+    async fn is_written(&self) -> bool {
+        let index = self.position.max(self.place.published()).index();
+        let replica = &self.shared.replica;
+        replica.wait_applied(index, WRITTEN_LIMIT).await.is_ok()
+    }
+
     /// Takes the turn to read a page; `None` if other streams hold all turns for longer than the
     /// client may go without a response.
     async fn turn(&self) -> Option<ReadTurn> {

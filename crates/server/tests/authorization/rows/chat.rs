@@ -34,7 +34,21 @@ fn of_sending() -> Vec<Row> {
         blocked: "BLOCKED",
         ..ACCOUNTS
     };
+    let stream = move |request, to| v1::SendMessagesRequest {
+        messages: vec![send(request, to)],
+    };
     vec![
+        Row::new("ChatService/SendMessages", UNBLOCKED, move |f| {
+            stream(f.request, To::ConversationId(f.conversation))
+        }),
+        Row::new("ChatService/SendMessages", MEMBERS, move |f| {
+            stream(f.request, To::RoomName(f.room.clone()))
+        })
+        .case("to a room"),
+        Row::new("ChatService/SendMessages", to_a_person, move |f| {
+            stream(f.request, To::RecipientName("alice".to_owned()))
+        })
+        .case("to a person"),
         Row::new("ChatService/SendMessage", UNBLOCKED, move |f| {
             send(f.request, To::ConversationId(f.conversation))
         }),

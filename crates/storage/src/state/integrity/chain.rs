@@ -12,9 +12,9 @@ use conclave_core::{
 use crate::state::column::{account_role_number, member_role_number};
 
 /// Feeds one answer, as it is kept.
-pub(crate) fn answer(hasher: &mut Hasher, json: &str) {
+pub(crate) fn answer(hasher: &mut Hasher, answer: &[u8]) {
     hasher.update(b"a");
-    bytes(hasher, json.as_bytes());
+    bytes(hasher, answer);
 }
 
 /// Feeds what an account has used after it has paid for a request.

@@ -143,6 +143,26 @@ impl Reader {
         })
     }
 
+    /// Returns the numbers of the first `limit` conversations of an account, without a look at what
+    /// is in them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) fn conversation_ids(
+        &self,
+        account: AccountId,
+        limit: usize,
+    ) -> std::result::Result<Vec<ConversationId>, ReadError> {
+        let sql = "SELECT conversation FROM members WHERE account = ?1
+            ORDER BY conversation LIMIT ?2";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let from = params![sought(account.0), count(page(limit))];
+            let rows = statement.query_map(from, |row| number(row, 0).map(ConversationId))?;
+            rows.collect()
+        })
+    }
+
     /// Returns what a conversation is, for any account; `None` also for a room that all members
     /// have left.
     ///

@@ -6,14 +6,14 @@
 use conclave_core::{AccountId, ConversationId, Position, Timestamp, limits::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row};
 
-use super::{
-    reader::{mark, page},
-    stream::STREAM_SCANNED_MAX,
-};
+use super::reader::{mark, page};
 use crate::state::{
     ReadError, Reader,
     column::{bound, count, number, sought},
 };
+
+/// Messages and changes, of all conversations, that one page looks at.
+const SCANNED_MAX: usize = 4 * PAGE_MAX;
 
 /// Messages after `?1`; `?2` rows.
 const MESSAGES: &str = "
@@ -105,7 +105,7 @@ fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<I
         gap: after < mark.changes_after,
     };
     // One row more than is looked at: a source that has ended has no more.
-    let from = [bound(after.0), count(STREAM_SCANNED_MAX + 1)];
+    let from = [bound(after.0), count(SCANNED_MAX + 1)];
     let mut messages = connection.prepare_cached(MESSAGES)?;
     let mut messages = messages.query_map(from, index_row)?;
     let mut changes = connection.prepare_cached(CHANGES)?;
@@ -121,7 +121,7 @@ fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<I
         let Some(at) = heads.into_iter().flatten().min() else {
             break;
         };
-        if page.rows.len() == limit || scanned == STREAM_SCANNED_MAX {
+        if page.rows.len() == limit || scanned == SCANNED_MAX {
             return Ok(page);
         }
         scanned += 1;

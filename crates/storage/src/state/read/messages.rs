@@ -35,8 +35,7 @@ macro_rules! select_messages {
             LEFT JOIN accounts a ON a.id = m.by_account
             LEFT JOIN accounts r ON r.id =
                 iif(c.direct_low = m.by_account, c.direct_high, c.direct_low)
-            LEFT JOIN members o ON o.conversation = m.conversation AND o.account =
-                iif(c.direct_low = m.by_account, c.direct_high, c.direct_low) ",
+            LEFT JOIN members o ON o.conversation = m.conversation AND o.account = r.id ",
             $rest
         )
     };

@@ -11,6 +11,7 @@ pub(crate) mod index;
 pub(crate) mod messages;
 pub(crate) mod nodes;
 pub(crate) mod operators;
+mod own_messages;
 pub(crate) mod people;
 pub(crate) mod pool;
 pub(crate) mod reader;

@@ -39,7 +39,10 @@ pub(crate) struct Pool {
     path: PathBuf,
     options: Options,
     inner: Mutex<Inner>,
-    changed: Condvar,
+    /// One reader is woken for each connection that comes back, all of them when the mode changes.
+    returned: Condvar,
+    /// Woken when a connection comes back while reading is paused.
+    emptied: Condvar,
     /// What was found to be damaged first.
     damage: OnceLock<String>,
     /// What keeps the state from being read or written first, and what is to blame.
@@ -58,7 +61,8 @@ impl Pool {
             path,
             options,
             inner: Mutex::default(),
-            changed: Condvar::new(),
+            returned: Condvar::new(),
+            emptied: Condvar::new(),
             damage: OnceLock::new(),
             failure: OnceLock::new(),
         }
@@ -77,7 +81,7 @@ impl Pool {
             Mode::Closed => false,
         };
         let waited =
-            self.changed
+            self.returned
                 .wait_timeout_while(self.inner(), self.options.reader_wait, must_wait);
         let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         if inner.mode == Mode::Closed {
@@ -106,14 +110,14 @@ impl Pool {
         let mut inner = self.inner();
         inner.mode = Mode::Paused;
         let waited = self
-            .changed
+            .emptied
             .wait_timeout_while(inner, wait, |inner| inner.lent > 0);
         let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         inner.idle.clear();
         if outcome.timed_out() {
             inner.mode = Mode::Open;
             drop(inner);
-            self.changed.notify_all();
+            self.returned.notify_all();
             return false;
         }
         true
@@ -122,7 +126,7 @@ impl Pool {
     /// Lets readers in again.
     pub(crate) fn resume(&self) {
         self.inner().mode = Mode::Open;
-        self.changed.notify_all();
+        self.returned.notify_all();
     }
 
     /// Ends reading for good.
@@ -131,7 +135,7 @@ impl Pool {
         inner.mode = Mode::Closed;
         inner.idle.clear();
         drop(inner);
-        self.changed.notify_all();
+        self.returned.notify_all();
     }
 
     /// Remembers an error that says that the file is damaged, or that the disk has failed.
@@ -224,11 +228,13 @@ impl Drop for PooledConnection {
         let reusable = self.connection.take().filter(|back| back.is_autocommit());
         if inner.mode == Mode::Open {
             inner.idle.extend(reusable);
+            drop(inner);
+            self.pool.returned.notify_one();
         } else {
             // Closed before any waiting thread learns that it is back.
             drop(reusable);
+            drop(inner);
+            self.pool.emptied.notify_all();
         }
-        drop(inner);
-        self.pool.changed.notify_all();
     }
 }

@@ -1,7 +1,8 @@
 //! What an account may see of the log, in order: messages, changes, and the positions of members.
 //!
 //! Always true: one page is read from one state. Pages that follow each other give everything once;
-//! only the last advance of each member is given, at its position.
+//! only the last advance of each member is given, at its position. Messages of other conversations
+//! cost nothing, however many there are.
 
 use std::collections::HashMap;
 
@@ -12,6 +13,7 @@ use rusqlite::{Connection, Error, OptionalExtension as _, Result, Row};
 
 use super::{
     messages::{add_mentions_and_reactions, at_position, named},
+    own_messages::OwnMessages,
     reader::{account_now, mark, page},
 };
 use crate::state::{
@@ -20,25 +22,25 @@ use crate::state::{
     column::{bound, count, member_role_of, number, number_or_none, sought},
 };
 
-/// Messages and changes, of all conversations, that one page looks at.
-pub(crate) const STREAM_SCANNED_MAX: usize = 4 * PAGE_MAX;
+/// Steps that one page takes: one for each change that is passed over.
+const STREAM_STEPS_MAX: usize = 32 * PAGE_MAX;
+
+/// Steps that a message or a change of the account costs, which is read from several tables.
+const STEPS_PER_ITEM: usize = 8;
 
 /// Bytes of the messages of one page, about: a stream whose client does not read holds one.
 const STREAM_BYTES_MAX: usize = 256 * 1024;
 
-/// Conversations of account `?1`, and how far it and a direct peer have come.
+/// Conversations of account `?1`, how far it and a direct peer have come, and the last message.
 const SEATS: &str = "
 SELECT own.conversation, own.joined_at, c.direct_low IS NULL,
     iif(c.direct_low = ?1, c.direct_high, c.direct_low),
-    own.delivered, own.read, own.advanced_at, peer.delivered, peer.read, peer.advanced_at
+    own.delivered, own.read, own.advanced_at, peer.delivered, peer.read, peer.advanced_at,
+    c.message_last
 FROM members own JOIN conversations c ON c.id = own.conversation
 LEFT JOIN members peer ON peer.conversation = own.conversation
     AND peer.account = iif(c.direct_low = ?1, c.direct_high, c.direct_low)
 WHERE own.account = ?1 ORDER BY own.conversation";
-
-/// Messages after `?1`; `?2` rows.
-const MESSAGES: &str = "
-SELECT position, conversation FROM messages WHERE position > ?1 ORDER BY position LIMIT ?2";
 
 /// Changes after `?1`; `?2` rows.
 const CHANGES: &str = "
@@ -67,7 +69,7 @@ fn stream(
     limit: usize,
 ) -> Result<StreamPage> {
     let mark = mark(connection)?;
-    let view = View::load(connection, account, after)?;
+    let (view, mut messages) = View::load(connection, account, after)?;
     let mut page = StreamPage {
         items: Vec::new(),
         scanned_to: after,
@@ -76,18 +78,17 @@ fn stream(
         rooms: Vec::new(),
     };
     // One row more than is looked at: a source that has ended has no more.
-    let from = [bound(after.0), count(STREAM_SCANNED_MAX + 1)];
-    let mut messages = connection.prepare_cached(MESSAGES)?;
-    let mut messages = messages.query_map(from, |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+    let from = [bound(after.0), count(STREAM_STEPS_MAX + 1)];
     let mut changes = connection.prepare_cached(CHANGES)?;
     let mut changes = changes.query_map(from, change)?;
     let mut advances = view.advances.iter();
-    let (mut message, mut change) = (messages.next().transpose()?, changes.next().transpose()?);
+    let mut change = changes.next().transpose()?;
     let mut advance = advances.next();
-    let (mut scanned, mut bytes) = (0, 0);
+    let (mut steps, mut bytes) = (0, 0);
     loop {
+        let message = messages.head();
         let heads = [
-            message.map(|(at, _)| at),
+            message,
             change.as_ref().map(|change| change.at),
             advance.map(|advance| advance.at),
         ];
@@ -95,19 +96,23 @@ fn stream(
             break;
         };
         let is_full = page.items.len() == limit || bytes >= STREAM_BYTES_MAX;
-        if is_full || scanned == STREAM_SCANNED_MAX {
+        if is_full || steps >= STREAM_STEPS_MAX {
             view.finish(&mut page)?;
             return Ok(page);
         }
         let mut what = None;
-        if let Some((_, conversation)) = message.filter(|head| head.0 == at) {
-            what = view.message(at, conversation)?;
-            message = messages.next().transpose()?;
-            scanned += 1;
+        if message == Some(at) {
+            let row = at_position(connection, account, Position(at))?;
+            what = row.map(StreamEvent::Sent);
+            messages.advance()?;
+            steps += STEPS_PER_ITEM;
         } else if let Some(head) = change.take_if(|head| head.at == at) {
-            what = view.change(head)?;
+            steps += 1;
+            if view.is_for_account(&head) {
+                what = view.change(head)?;
+                steps += STEPS_PER_ITEM;
+            }
             change = changes.next().transpose()?;
-            scanned += 1;
         } else if let Some(head) = advance {
             what = Some(head.what.clone());
             advance = advances.next();
@@ -178,7 +183,13 @@ struct View<'c> {
 }
 
 impl<'c> View<'c> {
-    fn load(connection: &'c Connection, account: AccountId, after: Position) -> Result<Self> {
+    /// Loads the account's conversations, with the messages in them after a position.
+    fn load(
+        connection: &'c Connection,
+        account: AccountId,
+        after: Position,
+    ) -> Result<(Self, OwnMessages<'c>)> {
+        let mut messages = OwnMessages::new(connection)?;
         let mut view = Self {
             connection,
             account,
@@ -192,6 +203,11 @@ impl<'c> View<'c> {
             let conversation = number(row, 0)?;
             let (is_room, peer) = (row.get(2)?, number_or_none(row, 3)?);
             let since = if is_room { number(row, 1)? } else { 0 };
+            // What happened at `since` itself is seen.
+            let seen_after = after.0.max(since.saturating_sub(1));
+            if number(row, 10)? > seen_after {
+                messages.add(conversation, seen_after)?;
+            }
             view.seats.insert(conversation, Seat { since, peer });
             if is_room {
                 view.rooms.push(ConversationId(conversation));
@@ -202,7 +218,8 @@ impl<'c> View<'c> {
                 let (Some(who), Some(at)) = (who, number_or_none(row, column + 2)?) else {
                     continue;
                 };
-                if at <= after.0 {
+                // What is left of a deleted account is not shown.
+                if at <= after.0 || view.name_of(AccountId(who))?.is_none() {
                     continue;
                 }
                 let what = StreamEvent::Advanced {
@@ -217,7 +234,7 @@ impl<'c> View<'c> {
             }
         }
         view.advances.sort_by_key(|advance| advance.at);
-        Ok(view)
+        Ok((view, messages))
     }
 
     /// Returns whether the account may know what happened at `at` in a conversation.
@@ -226,26 +243,19 @@ impl<'c> View<'c> {
         seat.is_some_and(|seat| seat.since <= at)
     }
 
-    fn message(&self, at: u64, conversation: u64) -> Result<Option<StreamEvent>> {
-        if !self.is_seen(conversation, at) {
-            return Ok(None);
-        }
-        let row = at_position(self.connection, self.account, Position(at))?;
-        Ok(row.map(StreamEvent::Sent))
-    }
-
-    fn change(&self, change: Change) -> Result<Option<StreamEvent>> {
-        let is_for_it = match change.account {
+    /// Returns whether the account gets a change.
+    fn is_for_account(&self, change: &Change) -> bool {
+        match change.account {
             Some(account) => account == self.account.0,
             None => {
                 let has_left = change.kind == Kind::Left && change.subject == Some(self.account.0);
                 let is_seen = |conversation| self.is_seen(conversation, change.at);
                 has_left || change.conversation.is_some_and(is_seen)
             }
-        };
-        if !is_for_it {
-            return Ok(None);
         }
+    }
+
+    fn change(&self, change: Change) -> Result<Option<StreamEvent>> {
         if change.kind == Kind::AccountChanged {
             let now = account_now(self.connection, self.account)?;
             return Ok(now.map(StreamEvent::AccountChanged));

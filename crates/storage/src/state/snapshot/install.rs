@@ -110,7 +110,9 @@ impl State {
         Result<(), InstallError>,
         Result<(), crate::state::OpenError>,
     ) {
-        let writer = self.writer.take();
+        let mut writer = self.writer.take();
+        // The snapshot has what is decided here and not yet written.
+        writer.iter_mut().for_each(Writer::roll_back);
         let mut alone = self.checkpointer.alone();
         alone.close();
         let exchanged = self.exchange(writer, new);
@@ -140,7 +142,12 @@ impl State {
     }
 
     fn take_over(&mut self, writer: Writer) -> Result<(), crate::state::OpenError> {
-        self.applied = meta::load_applied(&writer.connection)?;
+        let found = meta::load_applied(&writer.connection)?;
+        // After an exchange that has failed they are decided again.
+        self.unwritten.retain(|entry| Some(entry.id) > found.last);
+        if self.unwritten.is_empty() {
+            self.applied = found;
+        }
         self.writer = Some(writer);
         self.synced_through = None;
         Ok(())

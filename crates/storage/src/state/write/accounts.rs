@@ -9,7 +9,7 @@ use rusqlite::params;
 use crate::state::{
     ApplyError,
     column::{account_role_number, stored},
-    write::writer::Writer,
+    write::{sweep::Orphan, writer::Writer},
 };
 
 impl Writer {
@@ -153,8 +153,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes the account at once, and notes what is left of it for the sweep. Its rooms it has
-    /// left before.
+    /// Removes the account at once, and notes it for the sweep: the number of its direct
+    /// conversations, and of the accounts that have blocked or invited it, has no bound. Readers
+    /// look for the account before they show any of that. Its rooms it has left before.
     fn delete_account(&mut self, account: AccountId) -> Result<(), ApplyError> {
         let id = stored(account.0);
         let (role, suspended) = self.standing_of(account)?;
@@ -169,20 +170,10 @@ impl Writer {
         self.count_admin(role, suspended, -1);
         // At most `LOGIN_PLACES_MAX`.
         self.run("DELETE FROM login_places WHERE account = ?1", [id])?;
-        self.run("DELETE FROM blocks WHERE account = ?1 OR other = ?1", [id])?;
-        self.run("DELETE FROM invitations WHERE account = ?1", [id])?;
         let caches = self.caches.get_mut();
         caches.accounts.remove(&account);
         caches.keys.remove(key.as_str());
-        caches.blocks.clear();
-        for conversation in self.conversations_of(account)? {
-            self.remove_member(conversation, account)?;
-        }
-        let sql = "SELECT 1 FROM hidden WHERE account = ?1 LIMIT 1";
-        if self.exists(sql, id)? {
-            self.add_orphan(None, Some(account))?;
-        }
-        Ok(())
+        self.add_orphan(Orphan::Account(account))
     }
 
     pub(super) fn write_access(&mut self, event: &AccessEvent) -> Result<(), ApplyError> {

@@ -28,8 +28,9 @@ impl Writer {
         if let Some(changed) = self.allowances.get(&account) {
             return Ok(Some(*changed));
         }
-        if let Some(known) = self.caches.borrow().allowances.get(&account) {
-            return Ok(Some(*known));
+        let known = self.caches.borrow_mut().allowances.get(&account);
+        if known.is_some() {
+            return Ok(known);
         }
         let sql = "SELECT * FROM allowances WHERE account = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;

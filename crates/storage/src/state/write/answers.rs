@@ -22,7 +22,7 @@ impl Writer {
         log_index: u64,
         command: &Command,
         decision: &Decision,
-        json: &str,
+        answer: &[u8],
     ) -> Result<(), ApplyError> {
         let digest = bits(command.digest.0);
         match command.origin {
@@ -34,11 +34,11 @@ impl Writer {
                         answer = excluded.answer, log_index = excluded.log_index";
                 let [id, slot, used, index] =
                     [session.0, number % REQUEST_WINDOW, number, log_index].map(stored);
-                self.run(sql, params![id, slot, used, digest, json, index])?;
+                self.run(sql, params![id, slot, used, digest, answer, index])?;
                 self.in_cache(session, |row| row.requests.record(number));
                 Ok(())
             }
-            Origin::Once(id) => self.remember_once(log_index, id, decision.pool, digest, json),
+            Origin::Once(id) => self.remember_once(log_index, id, decision.pool, digest, answer),
         }
     }
 
@@ -48,7 +48,7 @@ impl Writer {
         id: OnceId,
         pool: OncePool,
         digest: i64,
-        json: &str,
+        answer: &[u8],
     ) -> Result<(), ApplyError> {
         // The same bits may have a row that is forgotten but not yet removed.
         let sql = "DELETE FROM once_answers WHERE id = ?1 RETURNING pool";
@@ -62,7 +62,7 @@ impl Writer {
         let number = pool_number(pool);
         self.run(
             sql,
-            params![row, id.0, number, digest, json, index, forget_at],
+            params![row, id.0, number, digest, answer, index, forget_at],
         )?;
         let sql = "INSERT INTO once_pools (pool, answers) VALUES (?1, 1)
             ON CONFLICT (pool) DO UPDATE SET answers = answers + 1";

@@ -8,8 +8,8 @@ use rusqlite::params;
 
 use crate::state::{
     ApplyError,
-    column::{member_role_number, number, stored},
-    write::writer::Writer,
+    column::{member_role_number, stored},
+    write::{sweep::Orphan, writer::Writer},
 };
 
 impl Writer {
@@ -40,8 +40,9 @@ impl Writer {
         at: Timestamp,
     ) -> Result<(), ApplyError> {
         let (low, high) = members;
-        let sql = "INSERT INTO conversations (id, direct_low, direct_high, opened_at)
-            VALUES (?1, ?2, ?3, ?4)";
+        let sql = "INSERT INTO conversations
+                (id, direct_low, direct_high, opened_at, message_last)
+            VALUES (?1, ?2, ?3, ?4, 0)";
         let row = [conversation.0, low.0, high.0, at.0].map(stored);
         self.change_one(sql, row)?;
         // An account that writes to itself is one member.
@@ -186,8 +187,9 @@ impl Writer {
         public: bool,
         at: Timestamp,
     ) -> Result<(), ApplyError> {
-        let sql = "INSERT INTO conversations (id, opened_at, name, key, topic, public, members)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
+        let sql = "INSERT INTO conversations
+                (id, opened_at, name, key, topic, public, members, message_last)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
         let key = name.key();
         let (id, since) = (stored(conversation.0), stored(at.0));
         let row = params![id, since, name.as_str(), key, topic.as_str(), public];
@@ -275,32 +277,7 @@ impl Writer {
         if self.exists(sql, stored(id.0))? {
             return Ok(false);
         }
-        self.add_orphan(Some(id), None)?;
+        self.add_orphan(Orphan::Conversation(id))?;
         Ok(true)
-    }
-
-    pub(super) fn conversations_of(
-        &self,
-        account: AccountId,
-    ) -> Result<Vec<ConversationId>, ApplyError> {
-        let sql = "SELECT conversation FROM members WHERE account = ?1 ORDER BY conversation";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([stored(account.0)], |row| number(row, 0))?;
-        let ids = rows.map(|id| id.map(ConversationId));
-        Ok(ids.collect::<rusqlite::Result<Vec<_>>>()?)
-    }
-
-    pub(super) fn add_orphan(
-        &mut self,
-        conversation: Option<ConversationId>,
-        account: Option<AccountId>,
-    ) -> Result<(), ApplyError> {
-        self.meta.orphan_last += 1;
-        self.meta.orphans += 1;
-        let number = stored(self.meta.orphan_last);
-        let conversation = conversation.map(|id| stored(id.0));
-        let account = account.map(|id| stored(id.0));
-        let sql = "INSERT INTO orphans (number, conversation, account) VALUES (?1, ?2, ?3)";
-        self.change_one(sql, params![number, conversation, account])
     }
 }

@@ -13,7 +13,7 @@ use crate::state::{
     ApplyError,
     column::{number, stored},
     sent::sent_up_to,
-    write::writer::Writer,
+    write::{sweep::Orphan, writer::Writer},
 };
 
 impl Writer {
@@ -49,6 +49,8 @@ impl Writer {
                 in_room,
             ],
         )?;
+        let sql = "UPDATE conversations SET message_last = ?2 WHERE id = ?1";
+        self.run(sql, [conversation.0, position.0].map(stored))?;
         self.count_stored(*by, MESSAGE_COST_BYTES + bytes(text), 0)?;
         self.write_mentions(*conversation, *sequence, mentions)?;
         let caches = self.caches.get_mut();
@@ -80,7 +82,7 @@ impl Writer {
 
     /// Returns whether a conversation is a room; one that does not exist is none.
     fn is_room(&self, conversation: ConversationId) -> Result<bool, ApplyError> {
-        if let Some(known) = self.caches.borrow().conversations.get(&conversation) {
+        if let Some(known) = self.caches.borrow_mut().conversations.get(&conversation) {
             return Ok(matches!(known.kind, Kind::Room { .. }));
         }
         let sql = "SELECT direct_low IS NULL FROM conversations WHERE id = ?1";
@@ -185,12 +187,13 @@ impl Writer {
                     WHERE conversation = ?1 AND sequence = ?2";
                 self.change_one(sql, [conversation.0, sequence.0, at.0].map(stored))?;
                 self.forget_mentions(*conversation, *sequence)?;
-                let sql = "DELETE FROM reactions WHERE conversation = ?1 AND sequence = ?2
-                    RETURNING account, 0";
-                let key = [conversation.0, sequence.0].map(stored);
-                self.run_and_free(sql, key, REACTION_COST_BYTES)?;
+                // There are few kinds of reactions to a message, and perhaps many reactions.
+                // Without their counts nothing shows them.
                 let sql = "DELETE FROM reaction_counts WHERE conversation = ?1 AND sequence = ?2";
-                self.run(sql, key)?;
+                let key = [conversation.0, sequence.0].map(stored);
+                if self.run(sql, key)? > 0 {
+                    self.add_orphan(Orphan::Message(*conversation, *sequence))?;
+                }
                 Ok(())
             }
             MessageEvent::Hidden {

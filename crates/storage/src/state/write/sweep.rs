@@ -1,10 +1,12 @@
-//! Removes what deleted accounts and empty rooms left behind, a few rows per log entry.
+//! Removes what deletions left behind, a few rows per log entry: of accounts, of messages with
+//! reactions, of empty rooms.
 //!
 //! Always true: how much goes depends on the entries only, never on how they are grouped into
 //! transactions; and no entry removes more than `SWEEP_ROWS_PER_ENTRY` rows, of whatever tables.
+//! What is left counts for the account that stored it until it is removed, and then no longer.
 
 use conclave_core::{
-    AccountId, ConversationId,
+    AccountId, ConversationId, Sequence,
     limits::{MESSAGE_COST_BYTES, REACTION_COST_BYTES, SWEEP_ROWS_PER_ENTRY},
 };
 use rusqlite::{Row, params};
@@ -55,60 +57,174 @@ const OF_A_CONVERSATION: [Removal; 5] = [
     ),
 ];
 
-/// What goes with an account later than the account itself.
-const OF_AN_ACCOUNT: [Removal; 1] = [(
-    "DELETE FROM hidden WHERE (account, conversation, sequence) IN
+/// What goes with an account later than the account itself and its memberships.
+const OF_AN_ACCOUNT: [Removal; 2] = [
+    (
+        "DELETE FROM invitations WHERE (conversation, account) IN
+        (SELECT conversation, account FROM invitations WHERE account = ?1
+            ORDER BY conversation LIMIT ?2)",
+        None,
+    ),
+    (
+        "DELETE FROM hidden WHERE (account, conversation, sequence) IN
         (SELECT account, conversation, sequence FROM hidden WHERE account = ?1
             ORDER BY conversation, sequence LIMIT ?2)",
-    None,
-)];
+        None,
+    ),
+];
+
+/// Blocks by account `?1`, and of it; `?2` rows.
+const BLOCKS: [&str; 2] = [
+    "DELETE FROM blocks WHERE (account, other) IN
+        (SELECT account, other FROM blocks WHERE account = ?1 ORDER BY other LIMIT ?2)
+        RETURNING account, other",
+    "DELETE FROM blocks WHERE (account, other) IN
+        (SELECT account, other FROM blocks WHERE other = ?1 ORDER BY account LIMIT ?2)
+        RETURNING account, other",
+];
+
+/// Something that was deleted and has left rows behind.
+pub(super) enum Orphan {
+    /// A conversation without members.
+    Conversation(ConversationId),
+    /// A deleted message with reactions.
+    Message(ConversationId, Sequence),
+    /// A deleted account.
+    Account(AccountId),
+}
 
 impl Writer {
+    /// Notes for the sweep that something was deleted.
+    pub(super) fn add_orphan(&mut self, orphan: Orphan) -> Result<(), ApplyError> {
+        self.meta.orphan_last += 1;
+        self.meta.orphans += 1;
+        let number = stored(self.meta.orphan_last);
+        let (conversation, sequence, account) = match orphan {
+            Orphan::Conversation(id) => (Some(id.0), None, None),
+            Orphan::Message(id, sequence) => (Some(id.0), Some(sequence.0), None),
+            Orphan::Account(account) => (None, None, Some(account.0)),
+        };
+        let [conversation, sequence, account] =
+            [conversation, sequence, account].map(|part| part.map(stored));
+        let sql = "INSERT INTO orphans (number, conversation, sequence, account)
+            VALUES (?1, ?2, ?3, ?4)";
+        self.change_one(sql, params![number, conversation, sequence, account])
+    }
+
     /// Sweeps once; called at the end of every entry.
     pub(crate) fn sweep(&mut self) -> Result<(), ApplyError> {
-        if self.meta.orphans == 0 {
-            return Ok(());
-        }
-        let sql = "SELECT number, conversation, account FROM orphans ORDER BY number LIMIT 1";
-        let (first, conversation, account) =
-            self.connection.prepare_cached(sql)?.query_row([], |row| {
-                Ok((
-                    number(row, 0)?,
-                    number_or_none(row, 1)?,
-                    number_or_none(row, 2)?,
-                ))
-            })?;
-        let is_done = match (conversation, account) {
-            (Some(id), None) => self.sweep_conversation(ConversationId(id))?,
-            (None, Some(id)) => self.sweep_rows(&OF_AN_ACCOUNT, id)?,
-            _ => return Err(ApplyError::Contradiction("an orphan is not one thing")),
-        };
-        if is_done {
-            self.run("DELETE FROM orphans WHERE number = ?1", [stored(first)])?;
-            self.meta.orphans -= 1;
+        let mut left = SWEEP_ROWS_PER_ENTRY;
+        while self.meta.orphans > 0 && left > 0 {
+            let (number, orphan) = self.first_orphan()?;
+            let is_done = match orphan {
+                Orphan::Conversation(id) => self.sweep_conversation(id, &mut left)?,
+                Orphan::Message(id, sequence) => self.sweep_reactions(id, sequence, &mut left)?,
+                Orphan::Account(account) => self.sweep_account(account, &mut left)?,
+            };
+            if is_done {
+                self.run("DELETE FROM orphans WHERE number = ?1", [stored(number)])?;
+                self.meta.orphans -= 1;
+                // What has left nothing behind costs a row, too.
+                left = left.saturating_sub(1);
+            }
         }
         Ok(())
     }
 
+    fn first_orphan(&self) -> Result<(u64, Orphan), ApplyError> {
+        let sql = "SELECT number, conversation, sequence, account FROM orphans
+            ORDER BY number LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let row = statement.query_row([], |row| {
+            let part = |column| number_or_none(row, column);
+            Ok((number(row, 0)?, part(1)?, part(2)?, part(3)?))
+        })?;
+        match row {
+            (first, Some(id), None, None) => Ok((first, Orphan::Conversation(ConversationId(id)))),
+            (first, Some(id), Some(sequence), None) => {
+                let orphan = Orphan::Message(ConversationId(id), Sequence(sequence));
+                Ok((first, orphan))
+            }
+            (first, None, None, Some(id)) => Ok((first, Orphan::Account(AccountId(id)))),
+            _ => Err(ApplyError::Contradiction("an orphan is not one thing")),
+        }
+    }
+
+    fn sweep_reactions(
+        &mut self,
+        id: ConversationId,
+        sequence: Sequence,
+        left: &mut usize,
+    ) -> Result<bool, ApplyError> {
+        let sql = "DELETE FROM reactions WHERE (conversation, sequence, account, reaction) IN
+            (SELECT conversation, sequence, account, reaction FROM reactions
+                WHERE conversation = ?1 AND sequence = ?2
+                ORDER BY account, reaction LIMIT ?3)
+            RETURNING account, 0";
+        let key = params![stored(id.0), stored(sequence.0), count(*left)];
+        *left -= self.run_and_free(sql, key, REACTION_COST_BYTES)?;
+        Ok(*left > 0)
+    }
+
+    /// Removes the memberships of an account, which may leave conversations without members, and
+    /// what else there is of it.
+    fn sweep_account(&mut self, account: AccountId, left: &mut usize) -> Result<bool, ApplyError> {
+        let sql = "SELECT conversation FROM members WHERE account = ?1
+            ORDER BY conversation LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let key = params![stored(account.0), count(*left)];
+        let found = statement.query_map(key, |row| number(row, 0).map(ConversationId))?;
+        let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        drop(statement);
+        for conversation in &found {
+            self.remove_member(*conversation, account)?;
+        }
+        *left -= found.len();
+        for sql in BLOCKS {
+            if *left == 0 {
+                return Ok(false);
+            }
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let key = params![stored(account.0), count(*left)];
+            let pair = |row: &Row<'_>| Ok((AccountId(number(row, 0)?), AccountId(number(row, 1)?)));
+            let gone = statement.query_map(key, pair)?;
+            let gone = gone.collect::<rusqlite::Result<Vec<_>>>()?;
+            drop(statement);
+            for pair in &gone {
+                self.caches.get_mut().blocks.remove(pair);
+            }
+            *left -= gone.len();
+        }
+        Ok(*left > 0 && self.sweep_rows(&OF_AN_ACCOUNT, account.0, left)?)
+    }
+
     /// Removes rows in the order of the statements; returns whether nothing is left.
-    fn sweep_rows(&mut self, statements: &[Removal], id: u64) -> Result<bool, ApplyError> {
-        let mut left = SWEEP_ROWS_PER_ENTRY;
+    fn sweep_rows(
+        &mut self,
+        statements: &[Removal],
+        id: u64,
+        left: &mut usize,
+    ) -> Result<bool, ApplyError> {
         for (sql, each) in statements {
-            let key = params![stored(id), count(left)];
-            left -= match each {
+            let key = params![stored(id), count(*left)];
+            *left -= match each {
                 Some(each) => self.run_and_free(sql, key, *each)?,
                 None => self.run(sql, key)?,
             };
-            if left == 0 {
+            if *left == 0 {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn sweep_conversation(&mut self, id: ConversationId) -> Result<bool, ApplyError> {
+    fn sweep_conversation(
+        &mut self,
+        id: ConversationId,
+        left: &mut usize,
+    ) -> Result<bool, ApplyError> {
         self.caches.get_mut().conversations.remove(&id);
-        if !self.sweep_rows(&OF_A_CONVERSATION, id.0)? {
+        if !self.sweep_rows(&OF_A_CONVERSATION, id.0, left)? {
             return Ok(false);
         }
         let sql = "DELETE FROM conversations WHERE id = ?1 RETURNING direct_low, direct_high";

@@ -1,7 +1,11 @@
-//! The one writer: applies entries, each group of them in one transaction.
+//! The one writer: decides entries in an open transaction, and commits many of them at once.
 //!
-//! Always true: after an error nothing of the group is in the database, and no cache remembers
-//! anything of it.
+//! The log has every entry on disk before it comes here, so the database may lag behind what is
+//! decided: rules see the rows of the open transaction, readers see the last commit.
+//!
+//! Always true: after an error nothing since the last commit is in the database, no cache
+//! remembers anything of it, and the same entries are decided again before anything else is. As
+//! deciding is deterministic, they get the same answers.
 
 use std::{
     cell::RefCell,
@@ -10,7 +14,7 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{AccountLimits, Batch, Now, Origin, Position, Remember, decide};
+use conclave_core::{AccountLimits, Batch, Now, Origin, Position, Remember, answer, decide};
 use rusqlite::Connection;
 
 use super::{cache::Caches, checkpointer::Checkpointer};
@@ -43,7 +47,10 @@ pub struct State {
     pub(crate) pool: Arc<Pool>,
     pub(crate) path: PathBuf,
     pub(crate) options: Options,
+    /// What is decided.
     pub(crate) applied: Applied,
+    /// Entries that are decided and not yet committed, in case that the transaction is lost.
+    pub(crate) unwritten: Vec<Entry>,
     pub(crate) synced_through: Option<LogId>,
 }
 
@@ -55,6 +62,8 @@ pub(crate) struct Writer {
     /// What this transaction has changed of what accounts have used.
     pub(crate) allowances: Changed,
     pub(crate) limits: AccountLimits,
+    /// What the last commit left of `meta` and `limits`.
+    committed: (Meta, AccountLimits),
     rows_max: usize,
 }
 
@@ -85,14 +94,21 @@ impl State {
             path,
             options,
             applied,
+            unwritten: Vec::new(),
             synced_through: None,
         })
     }
 
-    /// Returns how far the state has come.
+    /// Returns how far the state has come: what is decided, written or not.
     #[must_use]
     pub fn applied(&self) -> Applied {
         self.applied.clone()
+    }
+
+    /// Returns how many entries are decided and wait for [`Self::write`].
+    #[must_use]
+    pub fn entries_unwritten(&self) -> usize {
+        self.unwritten.len()
     }
 
     /// Returns a reader beside this writer; it stays usable when a snapshot is installed.
@@ -104,38 +120,86 @@ impl State {
     /// Decides and writes entries that follow the last applied one, all in one transaction.
     ///
     /// # Errors
-    /// See [`ApplyError`]: nothing was written, and the node must stop.
+    /// See [`Self::decide`] and [`Self::write`].
     ///
     /// # Panics
     /// If the entries do not follow the last applied one without a gap.
     pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        let results = self.decide(entries)?;
+        self.write()?;
+        Ok(results)
+    }
+
+    /// Decides entries that follow the last applied one. Their rows stay in the open transaction,
+    /// where the rules see them and readers do not, until [`Self::write`] is called; a process that
+    /// ends before finds the entries in the log.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]. None of the entries is decided. After [`ApplyError::Full`] the call may
+    /// be repeated; after any other error the node must stop.
+    ///
+    /// # Panics
+    /// If the entries do not follow the last applied one without a gap.
+    pub fn decide(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
         let Some(last) = entries.last() else {
             return Ok(Vec::new());
         };
         if let Some(failure) = self.checkpointer.take_failure() {
             return Err(failure.into());
         }
-        let writer = self.writer.as_mut().ok_or(ApplyError::Closed)?;
-        let results = match writer.apply(entries) {
-            Ok(results) => results,
-            Err(error) => {
-                let (fault, why) = error.judge(&self.path);
-                if fault == Fault::Full {
-                    return Err(ApplyError::Full(why));
-                }
-                self.pool.remember(fault, why);
-                return Err(error);
-            }
-        };
+        let results = self.decide_again().and_then(|()| {
+            let writer = self.writer.as_mut().ok_or(ApplyError::Closed)?;
+            let results = writer.decide(entries)?;
+            self.applied.log_time = writer.meta.now.log_time;
+            self.applied.date = writer.meta.now.date;
+            Ok(results)
+        });
+        let results = results.map_err(|error| self.judged(error))?;
         self.applied.last = Some(last.id);
-        self.applied.log_time = writer.meta.now.log_time;
-        self.applied.date = writer.meta.now.date;
         for entry in entries {
             if let Payload::Membership { bytes, .. } = &entry.payload {
                 self.applied.membership = Some((Some(entry.id), bytes.clone()));
             }
         }
+        self.unwritten.extend_from_slice(entries);
         Ok(results)
+    }
+
+    /// Commits what is decided, so that readers see it.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]. After [`ApplyError::Full`] the call may be repeated: nothing of what was
+    /// decided is forgotten. After any other error the node must stop.
+    pub fn write(&mut self) -> Result<(), ApplyError> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let written = self.decide_again().and_then(|()| {
+            let writer = self.writer.as_mut().ok_or(ApplyError::Closed)?;
+            writer.commit()
+        });
+        written.map_err(|error| self.judged(error))?;
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    /// Decides again what a lost transaction had; it has been answered already.
+    fn decide_again(&mut self) -> Result<(), ApplyError> {
+        let writer = self.writer.as_mut().ok_or(ApplyError::Closed)?;
+        if !self.unwritten.is_empty() && writer.connection.is_autocommit() {
+            writer.decide(&self.unwritten)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers what an error says of the disk.
+    fn judged(&self, error: ApplyError) -> ApplyError {
+        let (fault, why) = error.judge(&self.path);
+        if fault == Fault::Full {
+            return ApplyError::Full(why);
+        }
+        self.pool.remember(fault, why);
+        error
     }
 
     /// Returns the times of the last batch.
@@ -147,11 +211,12 @@ impl State {
         }
     }
 
-    /// Syncs everything applied so far into `state.db`, if no reader is in the way.
+    /// Writes everything applied so far and syncs it into `state.db`, if no reader is in the way.
     ///
     /// # Errors
-    /// See [`CheckpointError`]: the node must stop.
+    /// See [`CheckpointError`]: the node must stop, unless the disk is full.
     pub fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
+        self.write()?;
         let mut alone = self.checkpointer.alone();
         if let Some(failure) = alone.take_failure() {
             return Err(failure.into());
@@ -250,40 +315,52 @@ impl Writer {
             meta,
             allowances: Changed::new(),
             limits,
+            committed: (meta, limits),
             rows_max: options.cached_rows_max,
         })
     }
 
-    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
-        let before = (self.meta, self.limits);
-        self.connection
-            .prepare_cached("BEGIN IMMEDIATE")?
-            .execute([])?;
-        match self.apply_in_transaction(entries) {
-            Ok(results) => Ok(results),
-            Err(error) => {
-                (self.meta, self.limits) = before;
-                self.allowances = Changed::new();
-                self.caches = RefCell::new(Caches::new(self.rows_max));
-                if !self.connection.is_autocommit()
-                    && let Err(error) = self.connection.execute_batch("ROLLBACK")
-                {
-                    tracing::error!(%error, "failed to roll back a transaction");
-                }
-                Err(error)
-            }
+    /// Decides entries in the open transaction, and opens one if there is none.
+    fn decide(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        if self.connection.is_autocommit() {
+            self.connection
+                .prepare_cached("BEGIN IMMEDIATE")?
+                .execute([])?;
         }
+        let results: Result<_, _> = entries
+            .iter()
+            .map(|entry| self.apply_entry(entry))
+            .collect();
+        results.inspect_err(|_| self.roll_back())
     }
 
-    fn apply_in_transaction(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
-        let mut results = Vec::with_capacity(entries.len());
-        for entry in entries {
-            results.push(self.apply_entry(entry)?);
+    /// Commits the open transaction.
+    fn commit(&mut self) -> Result<(), ApplyError> {
+        let committed = self.commit_all();
+        match committed {
+            Ok(()) => self.committed = (self.meta, self.limits),
+            Err(_) => self.roll_back(),
         }
+        committed
+    }
+
+    fn commit_all(&mut self) -> Result<(), ApplyError> {
         self.save_allowances()?;
         self.meta.save(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(results)
+        Ok(())
+    }
+
+    /// Forgets what the open transaction has.
+    pub(crate) fn roll_back(&mut self) {
+        (self.meta, self.limits) = self.committed;
+        self.allowances = Changed::new();
+        self.caches = RefCell::new(Caches::new(self.rows_max));
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "failed to roll back a transaction");
+        }
     }
 
     fn apply_entry(&mut self, entry: &Entry) -> Result<EntryResult, ApplyError> {
@@ -323,6 +400,7 @@ impl Writer {
             dates::note_step(&self.connection, index)?;
         }
         self.meta.now = now;
+        let mut answer_bytes = Vec::new();
         let mut answers = Vec::with_capacity(batch.commands.len());
         let mut decided_in = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
@@ -344,10 +422,11 @@ impl Writer {
                 chain::event(hasher, position, &event);
                 events.push((position, event));
             }
-            let json = serde_json::to_string(&decision.answer)?;
-            chain::answer(hasher, &json);
+            answer_bytes.clear();
+            answer::encode(&decision.answer, &mut answer_bytes);
+            chain::answer(hasher, &answer_bytes);
             if decision.remember == Remember::Yes {
-                self.remember(index, command, &decision, &json)?;
+                self.remember(index, command, &decision, &answer_bytes)?;
             }
             decided_in.push(decision.decided_in.unwrap_or(index));
             answers.push(decision.answer);
@@ -369,3 +448,7 @@ impl EntryResult {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use conclave_core::{
 };
 use rusqlite::{Row, params};
 
-use self::query::{broken, first_answer, remembered, webhook};
+use self::query::{broken, first_answer, webhook};
 use super::writer::Writer;
 use crate::state::column::{bound, count, member_role, number, operator_name, sought, stored};
 
@@ -81,8 +81,7 @@ impl Lookup for Writer {
             sought(asked % REQUEST_WINDOW),
             sought(asked)
         ];
-        let found = self.one(sql, key, first_answer)?;
-        found.map(remembered).transpose()
+        self.one(sql, key, first_answer)
     }
 
     fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken> {
@@ -91,8 +90,7 @@ impl Lookup for Writer {
         match self.one(sql, [id.0], read)? {
             // Its row may stay a while; for the rules it is forgotten.
             Some((_, forget_at)) if forget_at <= self.meta.now.log_time => Ok(None),
-            Some((found, _)) => remembered(found).map(Some),
-            None => Ok(None),
+            found => Ok(found.map(|(remembered, _)| remembered)),
         }
     }
 

@@ -6,22 +6,22 @@
 use std::hash::Hash;
 
 use conclave_core::{
-    Account, AccountId, Answer, Broken, Conversation, ConversationId, Digest, Kind, Membership,
-    Progress, RequestWindow, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId,
+    Account, AccountId, Broken, Conversation, ConversationId, Digest, Kind, Membership, Progress,
+    RequestWindow, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId, answer,
     lookup::Remembered,
 };
-use rusqlite::{OptionalExtension as _, Params, Result, Row};
+use rusqlite::{Error, OptionalExtension as _, Params, Result, Row, types::Type};
 
-use crate::state::{
-    column::{account_role, from_bits, member_role, number, number_or_none, sought},
-    sent::{sent, sent_up_to},
-    write::{
-        cache::{Bounded, Caches},
-        writer::Writer,
+use crate::{
+    RecentMap,
+    state::{
+        column::{account_role, from_bits, member_role, number, number_or_none, sought},
+        sent::{sent, sent_up_to},
+        write::{cache::Caches, writer::Writer},
     },
 };
 
-pub(super) fn broken(error: &rusqlite::Error) -> Broken {
+pub(super) fn broken(error: &Error) -> Broken {
     Broken {
         why: error.to_string(),
         code: error.sqlite_extended_error_code(),
@@ -32,11 +32,11 @@ impl Writer {
     /// Returns the value of a key: from its cache, else from the tables and then kept.
     pub(super) fn cached<K: Hash + Eq, V: Copy>(
         &self,
-        cache: impl Fn(&mut Caches) -> &mut Bounded<K, V>,
+        cache: impl Fn(&mut Caches) -> &mut RecentMap<K, V>,
         key: K,
         load: impl FnOnce() -> Result<Option<V>, Broken>,
     ) -> Result<Option<V>, Broken> {
-        let known = cache(&mut self.caches.borrow_mut()).get(&key).copied();
+        let known = cache(&mut self.caches.borrow_mut()).get(&key);
         if known.is_some() {
             return Ok(known);
         }
@@ -50,11 +50,11 @@ impl Writer {
     /// Returns the value of a key that is text, which is copied only to be kept.
     pub(super) fn cached_by_text<V: Copy>(
         &self,
-        cache: impl Fn(&mut Caches) -> &mut Bounded<String, V>,
+        cache: impl Fn(&mut Caches) -> &mut RecentMap<String, V>,
         key: &str,
         load: impl FnOnce() -> Result<Option<V>, Broken>,
     ) -> Result<Option<V>, Broken> {
-        let known = cache(&mut self.caches.borrow_mut()).get(key).copied();
+        let known = cache(&mut self.caches.borrow_mut()).get(key);
         if known.is_some() {
             return Ok(known);
         }
@@ -192,23 +192,16 @@ impl Writer {
     }
 }
 
-/// An answer as its row has it: the digest of the request, the answer, the entry.
-pub(super) type FirstAnswer = (u64, String, u64);
-
-/// Reads the first three columns of a remembered answer.
-pub(super) fn first_answer(row: &Row<'_>) -> Result<FirstAnswer> {
-    Ok((from_bits(row, 0)?, row.get(1)?, number(row, 2)?))
-}
-
-pub(super) fn remembered((digest, json, decided_in): FirstAnswer) -> Result<Remembered, Broken> {
-    let answer: Answer = serde_json::from_str(&json).map_err(|error| Broken {
-        why: error.to_string(),
-        code: None,
-    })?;
+/// Reads the first three columns of a remembered answer: the digest of the request, the answer, and
+/// the entry.
+pub(super) fn first_answer(row: &Row<'_>) -> Result<Remembered> {
+    let bytes = row.get_ref(1)?.as_blob()?;
+    let answer = answer::decode(bytes)
+        .map_err(|error| Error::FromSqlConversionFailure(1, Type::Blob, Box::new(error)))?;
     Ok(Remembered {
-        digest: Digest(digest),
+        digest: Digest(from_bits(row, 0)?),
         answer,
-        decided_in,
+        decided_in: number(row, 2)?,
     })
 }
 

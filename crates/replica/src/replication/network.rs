@@ -1,27 +1,29 @@
-//! openraft's view of the network: its calls, translated to [`Peer`].
+//! openraft's view of the network: its calls, translated to [`Peer`](crate::Peer).
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, Stream, StreamExt as _, future, stream};
 use openraft::{
     OptionalSend,
+    base::{BoxFuture, BoxStream},
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
     network::{RPCOption, RPCTypes, RaftNetworkFactory, v2::RaftNetworkV2},
     raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-        VoteRequest, VoteResponse,
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+        TransferLeaderRequest, VoteRequest, VoteResponse,
     },
     storage::Snapshot,
 };
 
 use crate::{
-    Codec, Lane, Member, Peer, PeerError, Transport,
-    convert::{Leader, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out},
+    Codec, Lane, Member, PeerError, Transport,
+    convert::{Leader, TypeConfig, Vote, log_id_in, log_id_out, vote_in, vote_out},
+    replication::pipeline::{Line, Pipeline},
     snapshot::{offer::SnapshotData, store::SnapshotStore},
     transport,
 };
 
-/// How long a follower may take to sync entries. The engine would give it one heartbeat interval,
+/// How long a follower may answer nothing while it syncs entries. The engine would give it one heartbeat interval,
 /// and a busy disk would then look like a dead peer. Heartbeats keep that limit.
 const APPEND_LIMIT: Duration = Duration::from_secs(1);
 
@@ -42,8 +44,10 @@ impl Network {
             node: self.node,
             target,
             append_limit: (lane == Lane::Log).then_some(APPEND_LIMIT),
-            peer: self.transport.peer(target, member, lane),
-            codec: self.codec.clone(),
+            line: Line::new(
+                self.transport.peer(target, member, lane),
+                self.codec.clone(),
+            ),
             store: self.store.clone(),
         }
     }
@@ -65,29 +69,20 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
+/// Outcome of one append, or of several.
+type Appended = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
+
 pub(crate) struct Connection {
     node: u64,
     target: u64,
     append_limit: Option<Duration>,
-    peer: Arc<dyn Peer>,
-    codec: Arc<dyn Codec>,
+    line: Line,
     store: SnapshotStore,
 }
 
 impl Connection {
     fn rpc_error(&self, error: PeerError, action: RPCTypes) -> RPCError<TypeConfig> {
-        match error {
-            PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
-            PeerError::Failed(_) | PeerError::BadSnapshot(_) => {
-                RPCError::Network(NetworkError::new(&error))
-            }
-            PeerError::Timeout(timeout) => RPCError::Timeout(Timeout {
-                action,
-                id: self.node,
-                target: self.target,
-                timeout,
-            }),
-        }
+        rpc_error((self.node, self.target), error, action)
     }
 
     async fn ask_vote(
@@ -103,6 +98,7 @@ impl Connection {
             leader_transfer: request.leadership_transfer,
         };
         let response = self
+            .line
             .peer
             .vote(request, option.hard_ttl())
             .await
@@ -123,31 +119,29 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let request = transport::AppendRequest {
-            vote: vote_out(&rpc.vote),
-            previous: rpc.prev_log_id.as_ref().map(log_id_out),
-            entries: rpc
-                .entries
-                .into_iter()
-                .map(|entry| entry_out(entry, &*self.codec))
-                .collect(),
-            committed: rpc.leader_commit.as_ref().map(log_id_out),
-        };
-        let response = self
-            .peer
-            .append(request, self.append_limit.unwrap_or(option.hard_ttl()))
-            .await
-            .map_err(|error| self.rpc_error(error, RPCTypes::AppendEntries))?;
-        Ok(match response {
-            transport::AppendResponse::Success => AppendEntriesResponse::Success,
-            transport::AppendResponse::Partial(upto) => {
-                AppendEntriesResponse::PartialSuccess(upto.map(log_id_in))
-            }
-            transport::AppendResponse::Conflict => AppendEntriesResponse::Conflict,
-            transport::AppendResponse::HigherVote(vote) => {
-                AppendEntriesResponse::HigherVote(vote_in(vote))
-            }
-        })
+        let mut answers = self.stream_append(stream::iter([rpc]), option).await?;
+        let answer = answers.next().await.transpose()?;
+        let none = || NetworkError::from_string("the stream has ended");
+        Ok(answer.ok_or_else(none)?.into())
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        let nodes = (self.node, self.target);
+        let limit = self.append_limit.unwrap_or(option.hard_ttl());
+        let pipeline = Pipeline::new(&mut self.line, input, limit);
+        let answers = stream::unfold(pipeline, move |mut pipeline| async move {
+            let answer = pipeline.next().await?;
+            let failed = |error| rpc_error(nodes, error, RPCTypes::AppendEntries);
+            Some((answer.map_err(failed), pipeline))
+        });
+        Box::pin(future::ready(Ok(Box::pin(answers) as BoxStream<'s, _>)))
     }
 
     async fn vote(
@@ -177,9 +171,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             |error: std::io::Error| StreamingError::Unreachable(Unreachable::new(&error));
         let cancel = Box::pin(cancel);
         let made = snapshot.snapshot.into_file().await.map_err(unreadable)?;
-        let offer = made.offer(vote_out(&vote), &*self.codec);
+        let offer = made.offer(vote_out(&vote), &*self.line.codec);
         let offer = offer.map_err(unreadable)?;
-        let sent = self.peer.install_snapshot(offer, option.hard_ttl());
+        let sent = self.line.peer.install_snapshot(offer, option.hard_ttl());
         futures::select_biased! {
             sent = sent.fuse() => match sent {
                 Ok(vote) => {
@@ -204,10 +198,27 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<openraft::raft::TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         let from = vote_out(request.from_leader());
         let last = request.last_log_id().map(log_id_out);
-        self.peer
+        self.line
+            .peer
             .timeout_now(from, *request.to_node_id(), last, option.hard_ttl())
             .await
             .map_err(|error| self.rpc_error(error, RPCTypes::TransferLeader))?;
         Ok(Ok(()))
+    }
+}
+
+/// Returns what the failure of a call between these nodes, from and to, is to the engine.
+fn rpc_error((id, target): (u64, u64), error: PeerError, action: RPCTypes) -> RPCError<TypeConfig> {
+    match error {
+        PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
+        PeerError::Failed(_) | PeerError::BadSnapshot(_) => {
+            RPCError::Network(NetworkError::new(&error))
+        }
+        PeerError::Timeout(timeout) => RPCError::Timeout(Timeout {
+            action,
+            id,
+            target,
+            timeout,
+        }),
     }
 }

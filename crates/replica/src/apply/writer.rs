@@ -1,0 +1,318 @@
+//! The thread that owns the database: decides entries, answers, publishes, and writes behind.
+//!
+//! An apply is one job: decode and decide all of its entries, answer, then notify the listener of
+//! this node. The database gets them later, many at once: by time, by size, and at once when a
+//! reader waits for one of them.
+//!
+//! Always true: what is decided and not written is bounded in bytes, commands and time, unless the
+//! disk is full; then nothing more is decided.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use conclave_core::Now;
+use conclave_storage::{
+    search::Search,
+    state::{self, ApplyError, State, VerifiedSnapshot},
+};
+use openraft::EntryPayload;
+use tokio::sync::watch;
+
+use super::{
+    jobs::{Job, Responder, bytes_of},
+    written::Wanted,
+};
+use crate::{
+    Codec, Listener,
+    clocks::Clocks,
+    convert::{Decided, Entry, log_id_out, members_out},
+    health::pins::Pins,
+};
+
+/// How long a decided entry waits to be written if no reader needs it. etcd commits its store
+/// every 100 ms.
+const WRITE_EVERY: Duration = Duration::from_millis(50);
+
+/// Commands that are decided and not written at most: the commit of that many takes milliseconds,
+/// and nothing is decided meanwhile.
+const UNWRITTEN_COMMANDS_MAX: usize = 2048;
+
+/// Bytes of entries that are decided and not written at most.
+const UNWRITTEN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Pause before entries are decided or written again for which the disk had no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is notified.
+pub(crate) struct Observers {
+    /// The index of the last entry that is in the database.
+    pub(crate) applied: watch::Sender<u64>,
+    /// Hears what was decided.
+    pub(crate) listener: Arc<dyn Listener>,
+    /// Goes on with what is in the database.
+    pub(crate) search: Search,
+    /// Knows how much time has passed.
+    pub(crate) clocks: Clocks,
+}
+
+/// What is decided and not written.
+#[derive(Clone, Copy, Default)]
+struct Unwritten {
+    /// When it must be written, if there is anything.
+    due: Option<Instant>,
+    commands: usize,
+    bytes: usize,
+}
+
+/// What the writer thread owns.
+pub(super) struct Writer {
+    state: State,
+    reader: state::Reader,
+    codec: Arc<dyn Codec>,
+    observers: Observers,
+    pins: Pins,
+    wanted: Wanted,
+    unwritten: Unwritten,
+    /// Why nothing can be written any more.
+    failed: Option<String>,
+    /// Nothing is waited for any more.
+    stopping: Arc<AtomicBool>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        state: State,
+        codec: Arc<dyn Codec>,
+        observers: Observers,
+        wanted: Wanted,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            reader: state.reader(),
+            state,
+            codec,
+            observers,
+            pins: Pins::default(),
+            wanted,
+            unwritten: Unwritten::default(),
+            failed: None,
+            stopping,
+        }
+    }
+
+    pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        loop {
+            let job = match self.unwritten.due {
+                Some(due) => jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => jobs
+                    .recv()
+                    .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            match job {
+                Ok(Job::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Ok(job) => self.work(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            if self.is_due() {
+                self.write_behind();
+            }
+        }
+        // Spares the next start the work; the log has it all the same.
+        self.write_behind();
+    }
+
+    fn work(&mut self, job: Job) {
+        // The calling task may have been stopped; what was decided stands all the same.
+        match job {
+            Job::Apply { entries, done } => {
+                let _ = done.send(self.apply(entries));
+            }
+            Job::Checkpoint { done } => {
+                let _ = done.send(self.checkpoint());
+            }
+            Job::Install { file, done } => {
+                let _ = done.send(self.install(&file));
+            }
+            Job::Applied { done } => {
+                let _ = done.send(Ok(self.state.applied()));
+            }
+            Job::Pin { index, done } => {
+                if index == self.last_index()
+                    && let Err(error) = self.write()
+                {
+                    let _ = done.send(Err(error));
+                    return;
+                }
+                let applied = self.last_index();
+                self.pins.ask(index, done, applied, &self.reader);
+            }
+            Job::Wanted | Job::Stop => {}
+        }
+    }
+
+    fn apply(&mut self, entries: Vec<(Entry, Responder)>) -> io::Result<()> {
+        if let Some(why) = &self.failed {
+            return Err(io::Error::other(why.clone()));
+        }
+        let mut decoded = Vec::with_capacity(entries.len());
+        let mut responders = Vec::with_capacity(entries.len());
+        for (entry, responder) in entries {
+            self.unwritten.bytes += bytes_of(&entry);
+            decoded.push(self.decode(entry)?);
+            responders.push(responder);
+        }
+        let results = self.decide(&decoded)?;
+        let mut events = Vec::new();
+        for (responder, result) in responders.into_iter().zip(results) {
+            self.unwritten.commands += result.answers.len();
+            if let Some(responder) = responder {
+                let decided = result.answers.into_iter().zip(result.decided_in);
+                responder.send(Decided(decided.collect()));
+            }
+            events.extend(result.events);
+        }
+        self.observers.clocks.applied(self.now());
+        self.observers.listener.decided(self.last_index(), events);
+        Ok(())
+    }
+
+    /// Decides entries; if a caller has asked for the state in between, it is written there.
+    fn decide(&mut self, entries: &[state::Entry]) -> io::Result<Vec<state::EntryResult>> {
+        let mut results = Vec::with_capacity(entries.len());
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.pins.step(rest));
+            results.extend(self.when_there_is_room(|state| state.decide(now))?);
+            let begun = || Instant::now() + WRITE_EVERY;
+            self.unwritten.due.get_or_insert_with(begun);
+            if self.pins.want(self.last_index()) {
+                self.write()?;
+                self.pins.reached(self.last_index(), &self.reader);
+            }
+            rest = later;
+        }
+        Ok(results)
+    }
+
+    /// Changes the state; while the disk is full it waits for room. Nothing is lost by that: the
+    /// log has the entries.
+    fn when_there_is_room<T>(
+        &mut self,
+        mut change: impl FnMut(&mut State) -> Result<T, ApplyError>,
+    ) -> io::Result<T> {
+        let mut told = false;
+        loop {
+            match change(&mut self.state) {
+                Err(error) if error.is_full() && !self.stopping.load(Ordering::Relaxed) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!("the disk is full: applying waits for room");
+                    }
+                    thread::park_timeout(ROOM_PAUSE);
+                }
+                changed => return changed.map_err(io::Error::other),
+            }
+        }
+    }
+
+    /// Returns whether what is decided must be written now.
+    fn is_due(&self) -> bool {
+        let Unwritten {
+            due,
+            commands,
+            bytes,
+        } = self.unwritten;
+        let Some(due) = due else {
+            return false;
+        };
+        let written = *self.observers.applied.borrow();
+        Instant::now() >= due
+            || commands >= UNWRITTEN_COMMANDS_MAX
+            || bytes >= UNWRITTEN_BYTES_MAX
+            || self.wanted.is_any_in(written, self.last_index())
+    }
+
+    /// Writes what is decided. What fails is told with the next entry: nothing of it is lost, and a
+    /// failure of the disk is known to the whole node.
+    fn write_behind(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.write()
+        {
+            tracing::error!(%error, "failed to write the state");
+            self.failed = Some(error.to_string());
+            self.unwritten.due = None;
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.unwritten.due.is_none() {
+            return Ok(());
+        }
+        self.when_there_is_room(State::write)?;
+        self.unwritten = Unwritten::default();
+        self.notify_written(self.last_index());
+        Ok(())
+    }
+
+    fn notify_written(&self, index: u64) {
+        self.observers.applied.send_replace(index);
+        self.wanted.written();
+        self.observers.search.notify();
+    }
+
+    fn decode(&self, entry: Entry) -> io::Result<state::Entry> {
+        let id = log_id_out(&entry.log_id);
+        let payload = match entry.payload {
+            EntryPayload::Blank => state::Payload::Blank,
+            EntryPayload::Normal(commands) => {
+                let batch = commands.decode(&*self.codec).map_err(io::Error::other)?;
+                state::Payload::Commands(batch)
+            }
+            EntryPayload::Membership(membership) => state::Payload::Membership {
+                bytes: self.codec.encode_members(&members_out(&membership)),
+                nodes: membership.nodes().map(|(node, _)| *node).collect(),
+            },
+        };
+        Ok(state::Entry { id, payload })
+    }
+
+    fn checkpoint(&mut self) -> io::Result<Option<state::Applied>> {
+        self.write()?;
+        let applied = self.state.applied();
+        let checkpoint = match self.state.checkpoint() {
+            Err(error) if error.is_full() => return Ok(None),
+            checkpoint => checkpoint.map_err(io::Error::other)?,
+        };
+        // The writer is this thread: nothing was applied in between.
+        Ok((checkpoint.synced_through == applied.last).then_some(applied))
+    }
+
+    fn install(&mut self, file: &VerifiedSnapshot) -> io::Result<()> {
+        self.state
+            .install_verified(file)
+            .map_err(io::Error::other)?;
+        self.unwritten = Unwritten::default();
+        let log_index = self.last_index();
+        self.pins.reached(log_index, &self.reader);
+        tracing::info!(log_index, "snapshot installed");
+        self.observers.clocks.applied(self.now());
+        self.observers.listener.installed(log_index);
+        self.notify_written(log_index);
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        self.state.now()
+    }
+
+    fn last_index(&self) -> u64 {
+        self.state.applied().last.map_or(0, |last| last.index)
+    }
+}
