@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::{Problem, numbered};
 
 /// Folders of the root that documents name paths in.
-const ROOTS: [&str; 4] = ["crates/", "docs/", "proto/", "scripts/"];
+const ROOTS: [&str; 5] = ["bench/", "crates/", "docs/", "proto/", "scripts/"];
 /// Parts of a path that is named relative to `crates/`.
 const OF_CRATES: [&str; 4] = ["/src/", "/tests/", "/benches/", "/examples/"];
 /// Headings of the paths through the code, and the maximum number of steps of each.

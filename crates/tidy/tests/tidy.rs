@@ -44,6 +44,11 @@ fn files(folder: &str, ending: &str) -> Vec<&'static File> {
     files
 }
 
+/// Returns all sources in Rust, also those that only measure.
+fn rust() -> Vec<&'static File> {
+    [files("crates/", ".rs"), files("bench/", ".rs")].concat()
+}
+
 /// Fails with all problems that a rule finds.
 fn check(files: &[&File], rule: impl Fn(&File) -> Vec<Problem>) {
     let problems: Vec<String> = files
@@ -102,9 +107,7 @@ fn folders_hold_few_files() {
 
 #[test]
 fn every_file_opens_with_its_promise() {
-    check(&files("crates/", ".rs"), |file| {
-        header(&file.path, &file.text)
-    });
+    check(&rust(), |file| header(&file.path, &file.text));
 }
 
 #[test]
@@ -119,16 +122,12 @@ fn every_script_opens_with_its_story() {
 
 #[test]
 fn lines_fit_the_screen() {
-    check(&files("crates/", ".rs"), |file| {
-        columns(&file.path, &file.text)
-    });
+    check(&rust(), |file| columns(&file.path, &file.text));
 }
 
 #[test]
 fn files_are_short_or_say_why_not() {
-    check(&files("crates/", ".rs"), |file| {
-        length(&file.path, &file.text)
-    });
+    check(&rust(), |file| length(&file.path, &file.text));
 }
 
 #[test]
@@ -143,9 +142,7 @@ fn sentences_have_concrete_subjects() {
 
 #[test]
 fn test_names_are_short() {
-    check(&files("crates/", ".rs"), |file| {
-        long_test_names(&file.path, &file.text)
-    });
+    check(&rust(), |file| long_test_names(&file.path, &file.text));
 }
 
 #[test]
@@ -193,7 +190,7 @@ fn grpc_stays_at_the_edges_of_the_server() {
 
 #[test]
 fn links_lead_somewhere() {
-    let front = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    let front = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/peers/README.md"];
     let mut documents = files("docs/", ".md");
     documents.extend(
         FILES
@@ -208,7 +205,7 @@ fn links_lead_somewhere() {
 fn documents_of_today() -> Vec<&'static File> {
     let mut documents = files("docs/", ".md");
     documents.retain(|file| !file.path.starts_with("docs/notebook/"));
-    let front = ["README.md", "CONTRIBUTING.md"];
+    let front = ["README.md", "CONTRIBUTING.md", "bench/peers/README.md"];
     documents.extend(
         FILES
             .iter()
