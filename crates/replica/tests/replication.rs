@@ -1,6 +1,8 @@
 //! Promises of replication that hold while several appends are under way: links stall, streams are
 //! given up, leaders are deposed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::time::Duration;

@@ -56,8 +56,8 @@ fn completions_follow_the_calls_but_appends_from_the_last() {
         Box::new(move |_| order.lock().expect("no thread panics").push(name))
     };
     // The writer is held by the first completion while the others gather behind it.
-    let (begun, has_begun) = mpsc::channel();
-    let (go, gone) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::sync_channel(1);
+    let (go, gone) = mpsc::sync_channel::<()>(1);
     let hold = move |_| {
         begun.send(()).expect("the test waits");
         gone.recv().expect("the test goes on");

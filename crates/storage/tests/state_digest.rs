@@ -9,7 +9,6 @@ mod story;
 use conclave_storage::state::State;
 use read_support::*;
 use rusqlite::{Connection, params_from_iter, types::Value};
-use state_support::*;
 use story::*;
 
 /// Returns another value of the same type and length.

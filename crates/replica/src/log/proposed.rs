@@ -19,7 +19,9 @@ const BATCHES_MAX: usize = 16;
 
 /// Batches in the order of their entries; all clones know the same.
 #[derive(Clone, Default)]
-pub(crate) struct Proposed(Arc<Mutex<VecDeque<(LogId, Arc<Batch>)>>>);
+pub(crate) struct Proposed(Arc<Mutex<Batches>>);
+
+type Batches = VecDeque<(LogId, Arc<Batch>)>;
 
 impl Proposed {
     /// Keeps the batch of an entry, if the entry has one.
@@ -53,7 +55,7 @@ impl Proposed {
     }
 
     /// Locks the batches. A panic elsewhere leaves at most one batch fewer.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(LogId, Arc<Batch>)>> {
+    fn lock(&self) -> MutexGuard<'_, Batches> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -51,7 +51,7 @@ impl Far {
 
 /// A peer whose streams are given to the test.
 struct Played {
-    opened: mpsc::UnboundedSender<Far>,
+    opened: mpsc::Sender<Far>,
     count: Arc<AtomicUsize>,
 }
 
@@ -64,7 +64,7 @@ impl Peer for Played {
             requests: queue,
             responses,
         };
-        self.opened.send(far).ok().unwrap();
+        self.opened.try_send(far).ok().unwrap();
         let responses = answers.boxed();
         Box::pin(async {
             Ok(Appends {
@@ -113,16 +113,19 @@ impl Peer for Played {
     }
 }
 
+/// Streams that a test opens at most.
+const STREAMS_MAX: usize = 16;
+
 /// A line to a played peer, and the engine's end of its requests.
 struct Bench {
     line: Line,
-    opened: mpsc::UnboundedReceiver<Far>,
+    opened: mpsc::Receiver<Far>,
     streams: Arc<AtomicUsize>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (sender, opened) = mpsc::unbounded_channel();
+        let (sender, opened) = mpsc::channel(STREAMS_MAX);
         let streams = Arc::<AtomicUsize>::default();
         let peer = Played {
             opened: sender,
