@@ -26,7 +26,8 @@ use crate::{
     convert::{Commands, Completion, TypeConfig},
 };
 
-/// Commands waiting to be packed. At the bound further ones are refused: [`ProposeError::Busy`].
+/// Commands, or groups of them, waiting to be packed. At the bound further ones are refused:
+/// [`ProposeError::Busy`]. The callers bound the number of commands under way.
 pub(crate) const QUEUE_MAX: usize = 8192;
 
 /// Entries (or forwarded batches) under way. More would make batches smaller; fewer would leave
@@ -361,4 +362,33 @@ fn bytes_of(command: &Command) -> usize {
             // Names, hashes and lines, which all have small bounds.
             _ => SHORT_BYTES_MAX,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_stay_whole_and_entries_within_their_bounds() {
+        let group = |commands, bytes| (commands, bytes);
+        let size = |group: &(usize, usize)| *group;
+        let max = BATCH_COMMANDS_MAX;
+        let groups = [
+            group(max - 10, 100),
+            group(10, 100),
+            // One command too many.
+            group(1, 100),
+            group(1, BATCH_BYTES_MAX - 100),
+            // One byte too many.
+            group(1, 1),
+            // Longer than an entry by itself: it has one for itself.
+            group(1, 2 * BATCH_BYTES_MAX),
+            group(1, 1),
+        ];
+        let entries = cut(groups, size);
+        let lengths: Vec<usize> = entries.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [2, 2, 1, 1, 1]);
+        assert_eq!(entries.concat(), groups);
+        assert!(cut([], size).is_empty());
+    }
 }

@@ -48,6 +48,37 @@ async fn a_retry_on_another_node_gets_the_first_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_proposed_together_stay_together_in_order() {
+    let cluster = Cluster::start(3).await;
+    let mut proposals = Vec::new();
+    for node in cluster.nodes() {
+        let replica = cluster.node(node);
+        let number = u8::try_from(node).unwrap();
+        let who = format!("user{node}");
+        let session = open_session(&replica, &who, number).await;
+        proposals.push(tokio::spawn(async move {
+            for group in 0..20 {
+                let first = 10 * group + 1;
+                let numbers = first..first + 10;
+                let commands: Vec<_> = numbers
+                    .clone()
+                    .map(|number| send(session, number, &who, "hi"))
+                    .collect();
+                let outcomes = replica.propose_all(&commands, PATIENCE).await.unwrap();
+                let places: Vec<u64> = outcomes.iter().map(|one| sequence(&one.answer)).collect();
+                assert!(places.into_iter().eq(numbers), "{outcomes:?}");
+                let is_one = outcomes.iter().all(|one| one.index == outcomes[0].index);
+                assert!(is_one, "{outcomes:?}");
+            }
+        }));
+    }
+    for proposal in proposals {
+        proposal.await.unwrap();
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partitioned_leader_never_acknowledges() {
     let cluster = Cluster::start(5).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;

@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Damage, Pin, Role, VoteRequest};
-use conclave_storage::log::Vote;
+use conclave_replica::{Damage, Role, RowsAt, VoteRequest};
+use conclave_storage::{
+    log::Vote,
+    state::{RANGE_TABLES, Reader, RowRange},
+};
 use support::{Cluster, PATIENCE, open_session, send, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,37 +48,49 @@ async fn a_fenced_leader_gives_no_vote_and_another_leads() {
     cluster.stop().await;
 }
 
+/// Returns the first range of each table.
+fn ranges(reader: &Reader) -> Vec<RowRange> {
+    let first = |table| reader.next_range(table, None).unwrap().range;
+    (0..RANGE_TABLES).map(first).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn states_pinned_at_an_entry_have_equal_digests_on_all_nodes() {
+async fn rows_after_an_entry_have_equal_digests_on_all_nodes() {
     let cluster = Cluster::start(3).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let applied = cluster.node(1).read_barrier(PATIENCE).await.unwrap();
     let at = applied + 5;
-    let held = cluster.nodes().into_iter().map(|node| {
-        let node = cluster.node(node);
-        tokio::spawn(async move { node.pin(at, PATIENCE).await })
+    let ranges = ranges(&cluster.node(1).reader());
+    let asked = cluster.nodes().into_iter().map(|node| {
+        let (node, ranges) = (cluster.node(node), ranges.clone());
+        // No reader of the pool is free, and the writer waits for none.
+        let pinned: Vec<_> = std::iter::from_fn(|| node.reader().pin().ok()).collect();
+        assert!(!pinned.is_empty());
+        tokio::spawn(async move {
+            let found = node.rows_at(at, ranges, PATIENCE).await;
+            drop(pinned);
+            found
+        })
     });
-    let held: Vec<_> = held.collect();
+    let asked: Vec<_> = asked.collect();
     for number in 1..=20 {
         let command = send(session, number, "alice", "hi");
         cluster.node(2).propose(command, PATIENCE).await.unwrap();
     }
-    let mut digests = Vec::new();
-    for held in held {
-        let Ok(Ok(Pin::Pinned(pinned))) = held.await else {
-            panic!("it is held");
+    let mut found = Vec::new();
+    for asked in asked {
+        let Ok(Ok(RowsAt::Read(digests))) = asked.await else {
+            panic!("the rows are read");
         };
-        assert_eq!(pinned.index(), at);
-        let digest = pinned.digest(&mut || true).unwrap();
-        assert_eq!(digest.applied.unwrap().index, at);
-        digests.push(digest);
+        assert_eq!((digests.index, digests.digests.len()), (at, ranges.len()));
+        found.push(digests);
     }
-    assert!(digests.iter().all(|digest| *digest == digests[0]));
-    let late = cluster.node(1).pin(at, PATIENCE).await.unwrap();
-    assert!(matches!(late, Pin::Passed { .. }));
+    assert!(found.iter().all(|digests| *digests == found[0]));
     let one = cluster.node(1);
-    let never = one.pin(at + 1_000_000, Duration::from_millis(1)).await;
-    never.expect_err("the wait has a limit");
+    let late = one.rows_at(at, ranges.clone(), PATIENCE).await.unwrap();
+    assert!(matches!(late, RowsAt::Passed { .. }));
+    let never = one.rows_at(at + 1_000_000, ranges, Duration::from_millis(1));
+    never.await.expect_err("the wait has a limit");
     wait_for("all are equally far", || {
         let far = cluster.nodes().into_iter();
         let far: Vec<u64> = far
@@ -172,15 +187,18 @@ async fn random_damage_is_reported_or_found_by_digest_or_harmless() {
             continue;
         }
         let node = cluster.node(1);
-        let pinned = tokio::select! {
+        let applied = tokio::select! {
             why = node.failed() => Err(why),
-            pinned = node.pin(last, PATIENCE) => pinned.map_err(|error| error.to_string()),
+            applied = node.wait_applied(last, PATIENCE) => {
+                applied.map_err(|error| error.to_string())
+            }
         };
-        let digest = match pinned {
-            Ok(Pin::Pinned(pinned)) => pinned.digest(&mut || true).map_err(|e| e.to_string()),
-            Ok(passed) => Err(format!("{passed:?}")),
-            Err(why) => Err(why),
-        };
+        let digest = applied.and_then(|_| {
+            let pinned = node.reader().pin().map_err(|error| error.to_string())?;
+            pinned
+                .digest(&mut || true)
+                .map_err(|error| error.to_string())
+        });
         match digest {
             Ok(found) if found == truth => harmless += 1,
             Ok(_) => differs += 1,

@@ -6,6 +6,7 @@ mod read_support;
 mod state_support;
 mod story;
 
+use conclave_storage::state::State;
 use read_support::*;
 use rusqlite::{Connection, params_from_iter, types::Value};
 use state_support::*;
@@ -25,6 +26,11 @@ fn another(value: Value, declared: &str) -> Value {
         (Value::Null, "BLOB") => Value::Blob(vec![0; 32]),
         (value, declared) => panic!("{declared} {value:?}"),
     }
+}
+
+/// Returns the digest of all rows, although they contradict what the state counts.
+fn all_rows(state: &State) -> [u8; 32] {
+    state.reader().digest().unwrap().digest
 }
 
 /// Sets a column of the row with this key; returns the key that the row has then.
@@ -52,7 +58,7 @@ fn set(
 fn no_value_of_any_table_changes_without_changing_the_digest() {
     let (directory, mut state) = opened();
     story(&mut state);
-    let before = digest(&state).digest;
+    let before = all_rows(&state);
     let connection = Connection::open(directory.path().join("state.db")).unwrap();
     let mut changed = 0;
     for table in tables(directory.path()) {
@@ -87,9 +93,9 @@ fn no_value_of_any_table_changes_without_changing_the_digest() {
                 .unwrap();
             let other = another(value.clone(), &declared);
             let moved = set(&connection, &table, &keys, &row, (&column, &other));
-            assert_ne!(digest(&state).digest, before, "{table}.{column}");
+            assert_ne!(all_rows(&state), before, "{table}.{column}");
             set(&connection, &table, &keys, &moved, (&column, &value));
-            assert_eq!(digest(&state).digest, before, "{table}.{column}");
+            assert_eq!(all_rows(&state), before, "{table}.{column}");
             changed += 1;
         }
     }
@@ -100,7 +106,7 @@ fn no_value_of_any_table_changes_without_changing_the_digest() {
 fn a_row_that_is_missing_changes_the_digest() {
     let (directory, mut state) = opened();
     story(&mut state);
-    let before = digest(&state).digest;
+    let before = all_rows(&state);
     let connection = Connection::open(directory.path().join("state.db")).unwrap();
     for table in tables(directory.path()) {
         if table == "meta" {
@@ -110,9 +116,9 @@ fn a_row_that_is_missing_changes_the_digest() {
         connection.execute_batch(&kept).unwrap();
         let delete = format!("DELETE FROM main.{table}");
         assert!(connection.execute(&delete, []).unwrap() > 0, "{table}");
-        assert_ne!(digest(&state).digest, before, "{table}");
+        assert_ne!(all_rows(&state), before, "{table}");
         let back = format!("INSERT INTO main.{table} SELECT * FROM kept; DROP TABLE temp.kept");
         connection.execute_batch(&back).unwrap();
-        assert_eq!(digest(&state).digest, before, "{table}");
+        assert_eq!(all_rows(&state), before, "{table}");
     }
 }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_client::{
-    Client, Days, StartAt,
+    Client, Days, SendStreamOptions, StartAt,
     core::{MessageRef, Recipient, RoomName},
 };
 use tokio::{
@@ -27,12 +27,15 @@ const LOG_INS: usize = 12;
 const CALL_LIMIT: Duration = Duration::from_millis(500);
 /// The longest text.
 const TEXT_BYTES: usize = 16 * 1024;
+/// Number of messages in one stream.
+const MANY: usize = 64;
 const PASSWORD: &str = "a greedy password";
 
 /// What one worker does.
 #[derive(Clone, Copy)]
 enum Action {
     Send,
+    SendMany,
     Edit,
     React,
     Search,
@@ -43,7 +46,7 @@ enum Action {
 /// The workers of a session do these in turn: mostly what is written down for good.
 const ACTIONS: [Action; 8] = [
     Action::Send,
-    Action::Send,
+    Action::SendMany,
     Action::Send,
     Action::Edit,
     Action::React,
@@ -150,6 +153,21 @@ impl Worker {
         let to = Recipient::Conversation(message.conversation);
         match self.action {
             Action::Send => self.client.send(&to, "x".repeat(TEXT_BYTES)).await.is_ok(),
+            Action::SendMany => {
+                let stream = self.client.send_stream(SendStreamOptions::default());
+                let mut tickets = Vec::with_capacity(MANY);
+                for _ in 0..MANY {
+                    match stream.send(&to, "x".repeat(TEXT_BYTES)).await {
+                        Ok(ticket) => tickets.push(ticket),
+                        Err(_) => return false,
+                    }
+                }
+                let mut are_all_sent = true;
+                for ticket in tickets {
+                    are_all_sent &= ticket.result().await.is_ok();
+                }
+                are_all_sent
+            }
             Action::Edit => {
                 let text = "y".repeat(TEXT_BYTES);
                 self.client.edit_message(message, text).await.is_ok()

@@ -40,17 +40,18 @@ use crate::{
 use check::Nodes;
 use drive::{Load, Run};
 use kill::{Killed, kill_leader};
-use mode::{Sender, Unary};
+use mode::{Sender, Streams, Unary};
 use nodes::Watch;
+use population::Population;
 use record::Record;
 use report::Fill;
 use schedule::Schedule;
 use tally::Counts;
 use timeline::{Measured, Part, collect, recovery_s};
 
-pub use options::{Happening, Options, Pace, Step, Target};
+pub use options::{Happening, Mode, Options, Pace, Step, Target};
 pub use page::page;
-pub use population::{SESSIONS_WITH_PASSWORD_MAX, fits, sessions_for};
+pub use population::{SESSIONS_WITH_PASSWORD_MAX, SESSIONS_WITH_STREAM_MAX, fits, sessions_for};
 pub use report::Report;
 pub use sizes::{NoSizes, Sizes};
 
@@ -134,25 +135,49 @@ impl Place<'_> {
         let judge = operator.ok_or(BenchError::NoOperator)?;
         let judge = self.anonymous.with_operator(judge);
         let endpoints = leader_first(self.anonymous, self.endpoints.clone()).await?;
-        let population =
-            population::Population::make(options, self.anonymous, self.root, &endpoints, tell);
-        let population = Arc::new(population.await?);
-        let before = stored(&judge, &endpoints, |_| true).await?[0];
+        let population = Population::make(options, self.anonymous, self.root, &endpoints, tell);
+        let ground = Ground {
+            population: Arc::new(population.await?),
+            before: stored(&judge, &endpoints, |_| true).await?[0],
+            endpoints,
+            judge,
+        };
+        let population = Arc::clone(&ground.population);
+        match options.mode {
+            Mode::Unary => {
+                let sender = Unary(population);
+                self.measure_by(sender, options, &ground, tell).await
+            }
+            Mode::Stream => {
+                let sender = Streams::new(population);
+                self.measure_by(sender, options, &ground, tell).await
+            }
+        }
+    }
+
+    /// Measures one way of sending.
+    async fn measure_by<S: Sender>(
+        &self,
+        sender: S,
+        options: &Options,
+        ground: &Ground,
+        tell: &dyn Fn(Happening),
+    ) -> Result<Report, BenchError> {
+        let (population, sizes) = (&ground.population, &options.sizes);
         let conversations = population.conversations.len();
-        let sizes = &options.sizes;
         let record = Record::new(conversations, sizes.mean(), sizes.tell_apart());
-        let run = Run::new(Unary(population.clone()), sizes.clone(), record);
+        let run = Run::new(sender, sizes.clone(), record);
         let fill = fill(options, &run, tell).await?;
         run.record.restart();
-        let begins = check::begin(&population, &run.record).await?;
+        let begins = check::begin(population, &run.record).await?;
         let saturation = saturation(options, &run, tell).await?;
         let sent = self.send(options, &run, saturation, tell).await?;
 
         tell(Happening::Checking);
         let acked = run.tally.acked.load(Ordering::Relaxed);
         let most = acked + run.tally.unknown.load(Ordering::Relaxed);
-        let right = |count: u64| (acked..=most).contains(&count.saturating_sub(before));
-        let after = stored(&judge, &endpoints, right).await?;
+        let right = |count: u64| (acked..=most).contains(&count.saturating_sub(ground.before));
+        let after = stored(&ground.judge, &ground.endpoints, right).await?;
         let counts_agree = acked > 0 && after.iter().all(|count| right(*count));
         let nodes = Nodes {
             anonymous: self.anonymous,
@@ -160,9 +185,9 @@ impl Place<'_> {
             position: run.tally.position.load(Ordering::Relaxed),
         };
         let of = (sizes, &begins);
-        let checked = check::check(&nodes, &population, &run.record, of, tell).await?;
+        let checked = check::check(&nodes, population, &run.record, of, tell).await?;
         Ok(Report {
-            nodes: endpoints.len() as u64,
+            nodes: ground.endpoints.len() as u64,
             fill,
             saturation_per_second: saturation,
             counts_agree,
@@ -218,6 +243,17 @@ impl Place<'_> {
     }
 }
 
+/// What is there before the first message is sent.
+struct Ground {
+    population: Arc<Population>,
+    /// A client that may ask each node how many messages it holds.
+    judge: Client,
+    /// Addresses of the nodes, that of the leader first.
+    endpoints: Vec<String>,
+    /// Number of messages that the nodes hold.
+    before: u64,
+}
+
 /// What was sent, and what it has cost.
 struct Sent {
     measured: Measured,
@@ -240,7 +276,7 @@ impl Sent {
         let at = |quantile| total.latencies.value_at_quantile(quantile);
         let [calm, _, after] = OVERLOAD_PARTS;
         Report {
-            mode: "unary",
+            mode: options.mode.name(),
             pace: if self.rate.is_some() {
                 "open"
             } else {
@@ -415,7 +451,7 @@ pub(crate) async fn stored(
     loop {
         let mut counts = Vec::new();
         for endpoint in endpoints {
-            counts.push(client.state_digest(endpoint, 0).await?.messages);
+            counts.push(client.state_counts(endpoint).await?.messages);
         }
         let agreed = counts
             .iter()

@@ -3,9 +3,12 @@
 //! A way of sending is an implementation of [`Sender`]; the loops, the tally and the check are the
 //! same for all.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
 
-use conclave_client::CallError;
+use conclave_client::{CallError, SendStream, SendStreamOptions};
 
 use super::population::Population;
 
@@ -48,6 +51,39 @@ impl Sender for Unary {
     async fn send(&self, number: u64, text: String) -> Outcome {
         let (client, to) = self.0.sender(number);
         outcome(client.send(to, text).await)
+    }
+}
+
+/// Sends each message on the stream of its session, in the order in which they leave.
+pub(super) struct Streams {
+    population: Arc<Population>,
+    /// The stream of each session, opened with its first message.
+    opened: Vec<OnceLock<SendStream>>,
+}
+
+impl Streams {
+    pub(super) fn new(population: Arc<Population>) -> Self {
+        let opened = (0..population.sessions()).map(|_| OnceLock::new());
+        Self {
+            opened: opened.collect(),
+            population,
+        }
+    }
+}
+
+impl Sender for Streams {
+    fn conversation(&self, number: u64) -> usize {
+        self.population.slot(number).conversation
+    }
+
+    async fn send(&self, number: u64, text: String) -> Outcome {
+        let (client, to) = self.population.sender(number);
+        let stream = &self.opened[self.population.slot(number).session];
+        let stream = stream.get_or_init(|| client.send_stream(SendStreamOptions::default()));
+        match stream.send(to, text).await {
+            Ok(ticket) => outcome(ticket.result().await),
+            Err(error) => outcome(Err(error)),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use super::sizes::Sizes;
 pub struct Options {
     /// The measured nodes.
     pub target: Target,
+    /// The call that sends.
+    pub mode: Mode,
     /// The loop that sends.
     pub pace: Pace,
     /// Maximum number of messages under way at once.
@@ -33,6 +35,25 @@ pub struct Options {
     pub timeout: Duration,
     /// Whether messages go to all nodes instead of the leader alone.
     pub spread: bool,
+}
+
+/// The call that sends messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A call for each message.
+    Unary,
+    /// A stream for each session.
+    Stream,
+}
+
+impl Mode {
+    /// Returns its name in the report.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::Stream => "stream",
+        }
+    }
 }
 
 /// When messages leave.

@@ -5,16 +5,19 @@
 //! sessions take seconds and not an hour. A message of a bot takes the same path as one of a
 //! person. On nodes that ran before, accounts have passwords, and the limits of accounts hold.
 
+use std::time::Duration;
+
 use conclave_client::{
-    BuildError, CallError, Client,
+    BuildError, CallError, Client, Reason,
     core::{
         AccountName, Recipient, RoomName,
         limits::{ROOM_MEMBERS_MAX, ROOMS_PER_ACCOUNT_MAX},
     },
 };
 use futures::{Stream, StreamExt as _, stream};
+use tokio::time::Instant;
 
-use super::options::{Happening, Options, Step};
+use super::options::{Happening, Mode, Options, Step};
 use crate::{
     error::{BenchError, failed},
     scratch::{random_bytes, random_word},
@@ -29,6 +32,11 @@ const BOTS_AT_ONCE: usize = 128;
 const AT_ONCE: usize = 256;
 /// Passwords that are hashed at once: a node hashes on half of its cores.
 const PASSWORDS_AT_ONCE: usize = 4;
+/// Longest time for one account or room, with all its calls: nodes that are busy with what is being
+/// made may be slow.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Maximum number of sessions that send on streams: a node takes 1024 streams of messages.
+pub const SESSIONS_WITH_STREAM_MAX: u64 = 1000;
 /// Maximum number of sessions on nodes that ran before: each costs two hashes of a password.
 pub const SESSIONS_WITH_PASSWORD_MAX: u64 = 1024;
 
@@ -91,16 +99,20 @@ impl Population {
         let rooms = index(options.rooms);
         let run = u32::from_ne_bytes(random_bytes()?);
         let name = |number: usize| format!("bench-{run:x}-{number}");
-        let tokens = match root {
+        let mut accounts = match root {
             Some(root) => bots(root, sessions, &name, tell).await?,
             None => people(anonymous, sessions, &name, tell).await?,
         };
+        // The last account only receives.
+        let names: Vec<String> = accounts.iter().skip(1).map(|made| made.0.clone()).collect();
+        accounts.truncate(sessions);
+        let tokens: Vec<String> = accounts.into_iter().map(|made| made.1).collect();
         let clients = clients(options, anonymous, endpoints, &tokens)?;
         let room_name = |number: usize| format!("bench-{run:x}-{number}");
         let conversations = if rooms == 0 {
-            let to = |number: usize| AccountName::new(name(number + 1)).map_err(CallError::from);
-            let made = (0..sessions).map(|reader| {
-                let to = Recipient::Account(to(reader)?);
+            let made = names.into_iter().enumerate().map(|(reader, next)| {
+                let next = AccountName::new(next).map_err(CallError::from)?;
+                let to = Recipient::Account(next);
                 Ok(Conversation { to, reader })
             });
             made.collect::<Result<_, CallError>>()?
@@ -135,18 +147,23 @@ impl Population {
         let making = made.iter().map(async |slot| {
             let client = &self.clients[slot.session];
             let room = name(slot.conversation);
-            client.create_room(&room, "", false).await.map(drop)
+            patiently(async |_| made_before(client.create_room(&room, "", false).await)).await
         });
         let making = stream::iter(making).buffer_unordered(AT_ONCE);
         drain(making, Step::Rooms, made.len(), tell).await?;
         let joining = joined.iter().map(async |slot| {
             let client = &self.clients[slot.session];
             let room = name(slot.conversation);
-            client.join_room(&room).await.map(drop)
+            patiently(async |_| client.join_room(&room).await.map(drop)).await
         });
         let joining = stream::iter(joining).buffer_unordered(AT_ONCE);
         drain(joining, Step::Members, joined.len(), tell).await?;
         Ok(())
+    }
+
+    /// Returns the number of sessions.
+    pub(super) fn sessions(&self) -> usize {
+        self.clients.len()
     }
 
     /// Returns the session and the conversation of the message with this number.
@@ -175,21 +192,60 @@ impl Population {
     }
 }
 
+/// Repeats a call that was not answered, for as long as [`PATIENCE`]; the call gets the number of
+/// the attempt.
+async fn patiently<T>(
+    mut call: impl AsyncFnMut(u32) -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut attempt = 0;
+    loop {
+        match call(attempt).await {
+            Err(CallError::NotDone { .. } | CallError::Unknown { .. })
+                if Instant::now() < deadline =>
+            {
+                attempt += 1;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Takes a name of this run that is in use for one that an attempt without an answer has made.
+fn made_before<T>(made: Result<T, CallError>) -> Result<(), CallError> {
+    match made {
+        Err(CallError::Refused {
+            reason: Reason::NameTaken,
+            ..
+        }) => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// Name and token of an account.
+type Account = (String, String);
+
 /// Makes accounts for programs, one more than sessions, so that every session has a recipient.
 async fn bots(
     root: &Client,
     sessions: usize,
     name: &impl Fn(usize) -> String,
     tell: &dyn Fn(Happening),
-) -> Result<Vec<String>, BenchError> {
+) -> Result<Vec<Account>, BenchError> {
     let making = (0..=sessions).map(async |number| {
-        let made = root.create_bot(&name(number)).await?;
-        Ok(made.token)
+        patiently(async |attempt| {
+            // The token of an account whose answer was lost is lost, too: another takes its place.
+            let name = match attempt {
+                0 => name(number),
+                again => format!("{}-{again}", name(number)),
+            };
+            let made = root.create_bot(&name).await?;
+            Ok((name, made.token))
+        })
+        .await
     });
     let making = stream::iter(making).buffered(BOTS_AT_ONCE);
-    let mut tokens = drain(making, Step::Sessions, sessions + 1, tell).await?;
-    tokens.truncate(sessions);
-    Ok(tokens)
+    drain(making, Step::Sessions, sessions + 1, tell).await
 }
 
 /// Makes accounts with a password, one more than sessions, and logs in.
@@ -198,22 +254,23 @@ async fn people(
     sessions: usize,
     name: &impl Fn(usize) -> String,
     tell: &dyn Fn(Happening),
-) -> Result<Vec<String>, BenchError> {
+) -> Result<Vec<Account>, BenchError> {
     if sessions as u64 > SESSIONS_WITH_PASSWORD_MAX {
         return Err(failed("so many passwords take too long"));
     }
     let password = random_word()?;
     let making = (0..=sessions).map(async |number| {
-        anonymous.create_account(&name(number), &password).await?;
-        match number < sessions {
-            true => Ok(anonymous.login(&name(number), &password).await?.token),
-            false => Ok(String::new()),
-        }
+        let name = name(number);
+        let made = patiently(async |_| anonymous.create_account(&name, &password).await);
+        made_before(made.await)?;
+        let token = match number < sessions {
+            true => anonymous.login(&name, &password).await?.token,
+            false => String::new(),
+        };
+        Ok((name, token))
     });
     let making = stream::iter(making).buffered(PASSWORDS_AT_ONCE);
-    let mut tokens = drain(making, Step::Sessions, sessions + 1, tell).await?;
-    tokens.truncate(sessions);
-    Ok(tokens)
+    drain(making, Step::Sessions, sessions + 1, tell).await
 }
 
 /// Returns a client for each session; many sessions share a connection.
@@ -223,7 +280,12 @@ fn clients(
     endpoints: &[String],
     tokens: &[String],
 ) -> Result<Vec<Client>, BuildError> {
-    let connections = options.concurrency.div_ceil(PER_CONNECTION).max(1);
+    let calls = match options.mode {
+        Mode::Unary => options.concurrency,
+        // A stream is a call that does not end.
+        Mode::Stream => options.concurrency.max(options.sessions),
+    };
+    let connections = calls.div_ceil(PER_CONNECTION).max(1);
     let connection = |number: u64| {
         let mut own = endpoints.to_vec();
         if options.spread {

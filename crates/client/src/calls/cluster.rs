@@ -44,7 +44,26 @@ impl Client {
         endpoint: &str,
         min_applied_index: u64,
     ) -> Result<v1::GetStateDigestResponse, CallError> {
-        let request = v1::GetStateDigestRequest { min_applied_index };
+        let request = v1::GetStateDigestRequest {
+            min_applied_index,
+            without_rows: false,
+        };
+        self.ask_at(endpoint, request).await
+    }
+
+    /// Returns what the node at `endpoint` counts and the digest of its decisions, and leaves out
+    /// the digest of its rows: the node need not read them.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn state_counts(
+        &self,
+        endpoint: &str,
+    ) -> Result<v1::GetStateDigestResponse, CallError> {
+        let request = v1::GetStateDigestRequest {
+            min_applied_index: 0,
+            without_rows: true,
+        };
         self.ask_at(endpoint, request).await
     }
 

@@ -64,7 +64,7 @@ enum State {
         std::sync::Arc<Node>,
         BoxFuture<'static, Result<Link, Failure>>,
     ),
-    Open(Link),
+    Open(Box<Link>),
 }
 
 /// What has failed since the last result.
@@ -183,7 +183,7 @@ impl<T> Pipeline<T> {
                     Err(_) => self.give_up(),
                 },
                 State::Opening(node, opening) => match timeout_at(give_up_at, opening).await {
-                    Ok(Ok(link)) => self.state = State::Open(link),
+                    Ok(Ok(link)) => self.state = State::Open(Box::new(link)),
                     Ok(Err(failure)) => {
                         let node = node.clone();
                         self.lose(&node, failure);

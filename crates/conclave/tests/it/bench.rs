@@ -81,6 +81,22 @@ async fn an_overload_is_told_apart_from_what_nodes_acknowledge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_send_the_same_messages_as_calls() {
+    let load =
+        "--mode stream --nodes 1 --sessions 4 --rooms 4 --concurrency 32 --seconds 2 -o json";
+    let arguments: Vec<&str> = load.split(' ').collect();
+    let report = report(&bench(&arguments).await);
+    assert_eq!(
+        (&report["mode"], &report["verified"]),
+        (&"stream".into(), &true.into())
+    );
+    assert!(
+        report["checked"]["acked"].as_u64().unwrap() > 32,
+        "{report}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flags_of_bench_that_do_not_fit_are_refused_in_words() {
     for (arguments, said) in [
         (&["--rooms", "1000", "--sessions", "2"][..], "do not fit"),

@@ -41,6 +41,7 @@ mod roles;
 mod rotation;
 mod search;
 mod secrets;
+mod send_stream;
 mod small_disk;
 mod snapshots;
 mod snapshots_kill;

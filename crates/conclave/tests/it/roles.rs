@@ -39,10 +39,11 @@ const REFUSED: &str = "a call for peers was refused";
 /// Calls that a machine without a certificate may make: their permission is in the request.
 pub(crate) const FOR_ALL: [&str; 2] = ["Introduce", "Join"];
 /// Calls that a member without a vote may make by itself.
-const FOR_LEARNERS: [&str; 9] = [
+const FOR_LEARNERS: [&str; 10] = [
     "Announce",
     "CheckNode",
     "DescribeCluster",
+    "DigestRows",
     "Forward",
     "GetDigests",
     "GetNodeStatus",

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     convert::{Entry, TypeConfig},
-    health::pins::Pin,
+    health::pins::Request,
 };
 
 pub(super) type Responder = Option<ApplyResponder<TypeConfig>>;
@@ -30,8 +30,8 @@ pub(super) enum Job {
     },
     /// Returns how far the state has come.
     Applied { done: Done<state::Applied> },
-    /// Returns the state as it is after the entry with this index.
-    Pin { index: u64, done: Done<Pin> },
+    /// Returns digests of rows as they are after an entry.
+    RowsAt(Request),
     /// A reader waits for what is decided.
     Wanted,
     /// Ends the thread.

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_storage::state::{self, State};
+use conclave_storage::state::{self, RowRange, State};
 use futures::StreamExt as _;
 use openraft::{
     OptionalSend, RaftSnapshotBuilder,
@@ -46,7 +46,7 @@ use crate::{
         Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig, log_id_in, log_id_out,
         stored_members_in,
     },
-    health::pins::Pin,
+    health::pins::{Request, RowsAt},
     log::synced::Synced,
     snapshot::{install_marker::InstallMarker, offer::SnapshotData, store::SnapshotStore},
 };
@@ -143,9 +143,17 @@ impl StateMachine {
         self.written.clone()
     }
 
-    /// Returns the state as it is after entry `index`, as soon as that is applied.
-    pub(crate) async fn pin(&self, index: u64) -> io::Result<Pin> {
-        self.job(|done| Job::Pin { index, done }).await
+    /// Returns the digests of these ranges as they are after entry `index`, as soon as that is
+    /// applied.
+    pub(crate) async fn rows_at(&self, index: u64, ranges: Vec<RowRange>) -> io::Result<RowsAt> {
+        let make = |done: Done<RowsAt>| {
+            Job::RowsAt(Request {
+                index,
+                ranges,
+                done,
+            })
+        };
+        self.job(make).await
     }
 
     fn meta(&self, applied: &state::Applied) -> io::Result<SnapshotMeta> {

@@ -75,7 +75,6 @@ struct Unwritten {
 /// What the writer thread owns.
 pub(super) struct Writer {
     state: State,
-    reader: state::Reader,
     codec: Arc<dyn Codec>,
     observers: Observers,
     pins: Pins,
@@ -96,7 +95,6 @@ impl Writer {
         stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            reader: state.reader(),
             state,
             codec,
             observers,
@@ -111,7 +109,7 @@ impl Writer {
     pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         loop {
             let job = match self.unwritten.due {
-                Some(due) => jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
+                Some(due) => jobs.recv_timeout(due.saturating_duration_since(now())),
                 None => jobs
                     .recv()
                     .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
@@ -144,15 +142,15 @@ impl Writer {
             Job::Applied { done } => {
                 let _ = done.send(Ok(self.state.applied()));
             }
-            Job::Pin { index, done } => {
-                if index == self.last_index()
+            Job::RowsAt(request) => {
+                if request.index == self.last_index()
                     && let Err(error) = self.write()
                 {
-                    let _ = done.send(Err(error));
+                    let _ = request.done.send(Err(error));
                     return;
                 }
                 let applied = self.last_index();
-                self.pins.ask(index, done, applied, &self.reader);
+                self.pins.ask(request, applied, &self.state);
             }
             Job::Wanted | Job::Stop => {}
         }
@@ -189,13 +187,13 @@ impl Writer {
         let mut results = Vec::with_capacity(entries.len());
         let mut rest = entries;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(self.pins.step(rest));
-            results.extend(self.when_there_is_room(|state| state.decide(now))?);
-            let begun = || Instant::now() + WRITE_EVERY;
+            let (first, later) = rest.split_at(self.pins.step(rest));
+            results.extend(self.when_there_is_room(|state| state.decide(first))?);
+            let begun = || now() + WRITE_EVERY;
             self.unwritten.due.get_or_insert_with(begun);
             if self.pins.want(self.last_index()) {
                 self.write()?;
-                self.pins.reached(self.last_index(), &self.reader);
+                self.pins.reached(self.last_index(), &self.state);
             }
             rest = later;
         }
@@ -233,7 +231,7 @@ impl Writer {
             return false;
         };
         let written = *self.observers.applied.borrow();
-        Instant::now() >= due
+        now() >= due
             || commands >= UNWRITTEN_COMMANDS_MAX
             || bytes >= UNWRITTEN_BYTES_MAX
             || self.wanted.is_any_in(written, self.last_index())
@@ -300,7 +298,7 @@ impl Writer {
             .map_err(io::Error::other)?;
         self.unwritten = Unwritten::default();
         let log_index = self.last_index();
-        self.pins.reached(log_index, &self.reader);
+        self.pins.reached(log_index, &self.state);
         tracing::info!(log_index, "snapshot installed");
         self.observers.clocks.applied(self.now());
         self.observers.listener.installed(log_index);
@@ -315,4 +313,12 @@ impl Writer {
     fn last_index(&self) -> u64 {
         self.state.applied().last.map_or(0, |last| last.index)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it says when the database is written, not what"
+)]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -2,21 +2,31 @@
 
 use std::time::Duration;
 
-use conclave_storage::log::{OpenError, Verified};
+use conclave_storage::{
+    log::{OpenError, Verified},
+    state::RowRange,
+};
 
-use crate::{Damage, Pin, ReadError, Replica, health::damage::found};
+use crate::{Damage, ReadError, Replica, RowsAt, health::damage::found};
 
 impl Replica {
-    /// Returns the state exactly as it is after entry `index`, as soon as that is applied.
+    /// Returns the digests of these ranges exactly as they are after entry `index`, as soon as that
+    /// is applied.
     ///
     /// # Errors
     /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`] also if too many
     /// ask at once. Asking again is always safe.
-    pub async fn pin(&self, index: u64, limit: Duration) -> Result<Pin, ReadError> {
-        match tokio::time::timeout(limit, self.inner.machine.pin(index)).await {
-            Ok(Ok(pin)) => Ok(pin),
+    pub async fn rows_at(
+        &self,
+        index: u64,
+        ranges: Vec<RowRange>,
+        limit: Duration,
+    ) -> Result<RowsAt, ReadError> {
+        let asked = self.inner.machine.rows_at(index, ranges);
+        match tokio::time::timeout(limit, asked).await {
+            Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "failed to pin the state");
+                tracing::debug!(%error, "failed to read the rows after an entry");
                 Err(ReadError::Stopping)
             }
             Err(_) => Err(ReadError::Behind { waited: limit }),

@@ -1,9 +1,9 @@
 //! openraft's view of the log.
 //!
 //! Always true: openraft hears that entries are on disk only from the log's own completion, which
-//! runs after the sync; of appends that one sync has written, the last completes first, and openraft
-//! ignores the others. Everything is written in the order in which it was asked for. No task of the
-//! runtime waits for a disk to read.
+//! runs after the sync; of appends that one sync has written, the last completes first, and
+//! openraft ignores the others. Everything is written in the order in which it was asked for. No
+//! task of the runtime waits for a disk to read.
 
 use std::{
     fmt::Debug,

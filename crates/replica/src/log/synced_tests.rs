@@ -150,7 +150,7 @@ async fn a_truncation_lowers_the_synced_index_and_failures_end_waits() {
 }
 
 #[tokio::test]
-async fn completions_from_the_last_one_on_do_not_lower_the_synced_index() {
+async fn an_earlier_completion_does_not_lower_the_synced_index() {
     let synced = Synced::new(3);
     synced.grows_to(9);
     synced.grows_to(6);

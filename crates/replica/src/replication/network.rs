@@ -23,8 +23,9 @@ use crate::{
     transport,
 };
 
-/// How long a follower may answer nothing while it syncs entries. The engine would give it one heartbeat interval,
-/// and a busy disk would then look like a dead peer. Heartbeats keep that limit.
+/// How long a follower may answer nothing while it syncs entries. The engine would give it one
+/// heartbeat interval, and a busy disk would then look like a dead peer. Heartbeats keep that
+/// limit.
 const APPEND_LIMIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Network {

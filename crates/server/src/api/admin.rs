@@ -30,7 +30,6 @@ use crate::{
         node_context::NodeContext,
     },
     peer::membership::ChangeRequest,
-    protocol::problems,
 };
 
 /// Maximum age of the cluster status that unknown callers get.
@@ -135,23 +134,7 @@ impl Admin {
         self.shared
             .for_operators_here(&call, "GetStateDigest")
             .await?;
-        let (index, left) = (request.min_applied_index, call.deadline.left());
-        let reached = self.shared.replica.wait_applied(index, left);
-        reached.await.map_err(|error| problems::of_read(&error))?;
-        let _turn = self
-            .shared
-            .digests
-            .try_acquire()
-            .map_err(|_| Problem::Busy)?;
-        let found = self.shared.read(|reader| reader.digest()).await?;
-        Ok(v1::GetStateDigestResponse {
-            node_id: self.shared.identity.node,
-            applied_index: found.applied.map_or(0, |last| last.index),
-            digest: found.digest.to_vec().into(),
-            chain: found.chain.to_vec().into(),
-            messages: found.messages,
-            accounts: found.accounts,
-        })
+        self.shared.state_digest(call.deadline, &request).await
     }
 }
 
@@ -218,7 +201,7 @@ impl Admin {
         request: v1::CheckClusterRequest,
     ) -> Result<v1::CheckClusterResponse, Problem> {
         self.shared.for_operators(&call, "CheckCluster").await?;
-        let check = self.shared.check(request.check_id)?;
+        let check = self.shared.check(request.check_id, true)?;
         Ok(check.progress())
     }
 

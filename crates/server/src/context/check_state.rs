@@ -1,19 +1,28 @@
-//! What a node keeps of checks of the cluster (`check.rs`): the state that it holds, the check that
-//! is under way, and the progress or result of the last check.
+//! What a node keeps of checks of the cluster (`check.rs`): the check that is under way, and the
+//! progress or result of the last check.
 //!
 //! Always true: no lock is held across a wait.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use conclave_storage::state::Pinned;
 use conclave_wire::v1;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
+
+/// Pause between two steps of a check, which read some thousand rows each: of a check for which an
+/// operator waits, and of the daily one, which then takes a few hundredths of a processor.
+const PAUSE_ASKED: Duration = Duration::from_millis(2);
+const PAUSE_UNASKED: Duration = Duration::from_millis(200);
 
 /// State of the checks on one node.
 #[derive(Debug)]
 pub(crate) struct Checks {
-    pub(crate) held: Mutex<Option<Pinned>>,
-    /// Permit to examine the state: one check at a time.
+    /// Permit to examine log and file: one check at a time.
     pub(crate) look: Semaphore,
     /// The check that is under way, or the last one.
     pub(crate) last: Mutex<Option<Arc<Check>>>,
@@ -22,7 +31,6 @@ pub(crate) struct Checks {
 impl Default for Checks {
     fn default() -> Self {
         Self {
-            held: Mutex::default(),
             look: Semaphore::new(1),
             last: Mutex::default(),
         }
@@ -31,16 +39,43 @@ impl Default for Checks {
 
 /// Progress of one check.
 #[derive(Debug)]
-pub(crate) struct Check(Mutex<v1::CheckClusterResponse>);
+pub(crate) struct Check {
+    progress: Mutex<v1::CheckClusterResponse>,
+    /// Whether an operator waits for it.
+    is_asked: AtomicBool,
+}
 
 impl Check {
     /// Creates a check with this progress.
     pub(crate) fn begin(progress: v1::CheckClusterResponse) -> Self {
-        Self(Mutex::new(progress))
+        Self {
+            progress: Mutex::new(progress),
+            is_asked: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, v1::CheckClusterResponse> {
-        sound(&self.0)
+        sound(&self.progress)
+    }
+
+    /// Notes whether an operator waits for this check; once one does, it stays so.
+    pub(crate) fn hurry(&self, is_asked: bool) {
+        self.is_asked.fetch_or(is_asked, Ordering::Relaxed);
+    }
+
+    /// Waits between two steps.
+    pub(crate) async fn pause(&self) {
+        sleep(match self.is_asked.load(Ordering::Relaxed) {
+            true => PAUSE_ASKED,
+            false => PAUSE_UNASKED,
+        })
+        .await;
+    }
+
+    /// Records that rows are compared up to this entry.
+    pub(crate) fn at(&self, log_index: u64) {
+        let mut progress = self.lock();
+        progress.log_index = progress.log_index.max(log_index);
     }
 
     /// Returns the progress of the check.

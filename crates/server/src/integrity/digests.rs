@@ -1,7 +1,7 @@
 //! Compares this node's state at fixed places of the log with the state of other nodes.
 //!
-//! Two things are compared: the chain over all answers and events, every few entries; and the
-//! digest over all rows, every [`ROWS_EVERY`] entries and whenever the cluster is checked. The
+//! Two things are compared: the chain over all answers and events, every few entries; and digests
+//! of rows after one entry, when a check of the cluster (`walk.rs`) has found a difference. The
 //! first shows that something was decided differently, the second that written data has changed.
 //!
 //! Always true: a node judges itself alone. It diverges only if a majority of the voters has one
@@ -9,27 +9,22 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_replica::{Lane, Pin};
+use conclave_replica::Lane;
+use conclave_wire::{Problem, v1};
 use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
+    base::deadline::Deadline,
     context::node_context::NodeContext,
     peer::digest_points::{Kind, Points},
+    protocol::problems,
 };
 
-/// Number of entries after which every node makes the digest of all rows: it reads all of them,
-/// which takes seconds for a gigabyte.
-const ROWS_EVERY: u64 = 65_536;
 /// How often nodes are compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 /// How long a peer may take to answer.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
-/// How long this node waits for a place of the log before it looks where the next one is.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
-/// Pause between two pieces of a state that is read for its digest.
-const PAUSE: Duration = Duration::from_millis(1);
-
 /// Result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -52,8 +47,8 @@ fn judge(own: &Points, of_voters: &[Points], voters: usize) -> Verdict {
         }
         let told: usize = counts.values().sum();
         match counts.iter().find(|(_, count)| **count >= majority) {
-            Some((most, _)) if **most != *digest => return Verdict::Diverged(place.1),
-            None if told >= voters && voters > 0 => verdict = Verdict::NoMajority(place.1),
+            Some((most, _)) if **most != *digest => return Verdict::Diverged(place.0),
+            None if told >= voters && voters > 0 => verdict = Verdict::NoMajority(place.0),
             _ => {}
         }
     }
@@ -67,13 +62,56 @@ impl NodeContext {
         match self.read(|reader| reader.chain_points()).await {
             Ok(chain) => {
                 let chain = chain.into_iter();
-                points.extend(chain.map(|point| ((Kind::Chain, point.index), point.chain)));
+                points.extend(chain.map(|point| ((point.index, Kind::Chain), point.chain)));
             }
             Err(problem) => tracing::debug!(%problem, "failed to read the chain of digests"),
         }
-        let rows = self.compared.rows().into_iter();
-        points.extend(rows.map(|(at, digest)| ((Kind::Rows, at), digest)));
+        points.extend(self.compared.rows());
         points
+    }
+}
+
+impl NodeContext {
+    /// Returns what this node counts and the digests of its state, for an operator.
+    pub(crate) async fn state_digest(
+        &self,
+        deadline: Deadline,
+        request: &v1::GetStateDigestRequest,
+    ) -> Result<v1::GetStateDigestResponse, Problem> {
+        let (index, left) = (request.min_applied_index, deadline.left());
+        let reached = self.replica.wait_applied(index, left).await;
+        reached.map_err(|error| problems::of_read(&error))?;
+        let node_id = self.identity.node;
+        if request.without_rows {
+            let found = self.read(|reader| reader.counts()).await?;
+            return Ok(v1::GetStateDigestResponse {
+                node_id,
+                applied_index: found.applied.map_or(0, |last| last.index),
+                chain: found.chain.to_vec().into(),
+                messages: found.messages,
+                accounts: found.accounts,
+                ..v1::GetStateDigestResponse::default()
+            });
+        }
+        let _turn = self.digests.try_acquire().map_err(|_| Problem::Busy)?;
+        // It holds the state of one moment while it reads: not for longer than the caller waits.
+        let stopping = self.stopping.subscribe();
+        let found = self.read(move |reader| {
+            let mut go_on = || !deadline.left().is_zero() && !*stopping.borrow();
+            Ok(reader.pin()?.digest(&mut go_on))
+        });
+        let found = found.await?.map_err(|error| {
+            tracing::debug!(%error, "failed to compute the digest");
+            Problem::Busy
+        })?;
+        Ok(v1::GetStateDigestResponse {
+            node_id,
+            applied_index: found.applied.map_or(0, |last| last.index),
+            digest: found.digest.to_vec().into(),
+            chain: found.chain.to_vec().into(),
+            messages: found.messages,
+            accounts: found.accounts,
+        })
     }
 }
 
@@ -127,38 +165,12 @@ pub(crate) async fn compare(shared: Arc<NodeContext>) {
     }
 }
 
-/// Makes the digest of all rows at the fixed places of the log, for as long as the node runs.
-pub(crate) async fn make(shared: Arc<NodeContext>) {
-    loop {
-        let applied = *shared.replica.applied().borrow();
-        let next = (applied / ROWS_EVERY + 1) * ROWS_EVERY;
-        match shared.replica.pin(next, WAIT_MAX).await {
-            Ok(Pin::Pinned(pinned)) => {
-                let stopping = shared.stopping.subscribe();
-                let digest = tokio::task::spawn_blocking(move || {
-                    pinned.digest(&mut || {
-                        std::thread::park_timeout(PAUSE);
-                        !*stopping.borrow()
-                    })
-                });
-                match digest.await {
-                    Ok(Ok(found)) => shared.compared.note(next, found.digest),
-                    Ok(Err(error)) => tracing::warn!(%error, "failed to compute the digest"),
-                    Err(error) => tracing::warn!(%error, "failed to compute the digest"),
-                }
-            }
-            Ok(Pin::Passed { .. }) => {}
-            Err(_) => sleep(ASK_LIMIT).await,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn points(list: &[(u64, u8)]) -> Points {
-        let point = |(at, byte): &(u64, u8)| ((Kind::Chain, *at), [*byte; 32]);
+        let point = |(at, byte): &(u64, u8)| ((*at, Kind::Chain), [*byte; 32]);
         list.iter().map(point).collect()
     }
 

@@ -7,3 +7,5 @@
 pub(crate) mod check;
 pub(crate) mod digests;
 pub(crate) mod repair;
+pub(crate) mod rows;
+pub(crate) mod walk;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Starts all background tasks; the caller aborts them when it stops the node.
-pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 13] {
+pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 12] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -27,7 +27,6 @@ pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 13] {
         tokio::spawn(full_leader::keep(shared.clone())),
         tokio::spawn(peers_file_writer::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),
-        tokio::spawn(digests::make(shared.clone())),
         tokio::spawn(check::daily(shared.clone())),
         tokio::spawn(operator_file::keep(shared.clone())),
     ]

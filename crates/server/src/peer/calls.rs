@@ -130,19 +130,29 @@ impl GrpcPeer {
         self.call(limit, call).await.map(points_in)
     }
 
-    /// Has the peer hold its state after entry `log_index`, or examine what it holds.
+    /// Has the peer check its log and the file of its state.
     pub(crate) async fn check(
         &self,
-        log_index: u64,
-        hold: bool,
         limit: Duration,
     ) -> Result<peer::CheckNodeResponse, PeerError> {
         let request = peer::CheckNodeRequest {
             envelope: Some(self.envelope()),
-            log_index,
-            hold,
         };
         let call = |mut service: Service| async move { service.check_node(request).await };
+        self.call(limit, call).await
+    }
+
+    /// Asks the peer for digests of rows.
+    pub(crate) async fn digest_rows(
+        &self,
+        request: peer::DigestRowsRequest,
+        limit: Duration,
+    ) -> Result<peer::DigestRowsResponse, PeerError> {
+        let request = peer::DigestRowsRequest {
+            envelope: Some(self.envelope()),
+            ..request
+        };
+        let call = |mut service: Service| async move { service.digest_rows(request).await };
         self.call(limit, call).await
     }
 }

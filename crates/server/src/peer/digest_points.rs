@@ -12,36 +12,38 @@ use std::{
     },
 };
 
+use conclave_storage::state::RANGES_MAX;
 use conclave_wire::peer;
 
-/// Maximum number of digests of all rows in memory: more than are made while a node is asked.
-const KEPT_MAX: usize = 16;
+/// Maximum number of digests of rows in memory: those of four steps of a check, more than are made
+/// while a node is asked.
+const KEPT_MAX: usize = 4 * RANGES_MAX;
 
-/// Digests of a node's state, by kind and by the entry after which they were made.
-pub(crate) type Points = BTreeMap<(Kind, u64), [u8; 32]>;
+/// Digests of a node's state, by the entry after which they were made and by kind.
+pub(crate) type Points = BTreeMap<(u64, Kind), [u8; 32]>;
 
 /// Content of a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// All answers and events.
     Chain,
-    /// All rows.
-    Rows,
+    /// The rows of the range with this number.
+    Rows(u64),
 }
 
 /// Digests that this node has made.
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
-    rows: Mutex<BTreeMap<u64, [u8; 32]>>,
+    rows: Mutex<BTreeMap<(u64, u64), [u8; 32]>>,
     /// An entry after which there is no majority; 0 if none.
     differs_at: AtomicU64,
 }
 
 impl Digests {
-    /// Records the digest of all rows after an entry.
-    pub(crate) fn note(&self, index: u64, digest: [u8; 32]) {
+    /// Records the digest of a range of rows after an entry.
+    pub(crate) fn note(&self, index: u64, range: u64, digest: [u8; 32]) {
         let mut rows = self.lock();
-        rows.insert(index, digest);
+        rows.insert((index, range), digest);
         while rows.len() > KEPT_MAX {
             rows.pop_first();
         }
@@ -57,12 +59,15 @@ impl Digests {
         self.differs_at.swap(log_index, Ordering::Relaxed)
     }
 
-    /// Returns the digests of all rows, by entries.
-    pub(crate) fn rows(&self) -> BTreeMap<u64, [u8; 32]> {
-        self.lock().clone()
+    /// Returns the digests of ranges of rows.
+    pub(crate) fn rows(&self) -> Points {
+        let rows = self.lock();
+        let rows = rows.iter();
+        rows.map(|((index, range), digest)| ((*index, Kind::Rows(*range)), *digest))
+            .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, [u8; 32]>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), [u8; 32]>> {
         // Valid after every statement that changes it.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,14 +76,18 @@ impl Digests {
 /// Returns the message for a peer.
 pub(crate) fn points_out(points: Points) -> peer::GetDigestsResponse {
     let mut told = peer::GetDigestsResponse::default();
-    for ((kind, log_index), digest) in points {
-        let point = peer::PointDigest {
+    for ((log_index, kind), digest) in points {
+        let mut point = peer::PointDigest {
             log_index,
             digest: digest.to_vec().into(),
+            range_id: 0,
         };
         match kind {
             Kind::Chain => told.chain.push(point),
-            Kind::Rows => told.rows.push(point),
+            Kind::Rows(range) => {
+                point.range_id = range;
+                told.rows.push(point);
+            }
         }
     }
     told
@@ -86,14 +95,14 @@ pub(crate) fn points_out(points: Points) -> peer::GetDigestsResponse {
 
 /// Parses a peer's message; leaves out what is malformed.
 pub(crate) fn points_in(told: peer::GetDigestsResponse) -> Points {
-    let of = |kind, points: Vec<peer::PointDigest>| {
+    let of = |points: Vec<peer::PointDigest>, kind: fn(u64) -> Kind| {
         points.into_iter().filter_map(move |point| {
             let digest = point.digest[..].try_into().ok()?;
-            Some(((kind, point.log_index), digest))
+            Some(((point.log_index, kind(point.range_id)), digest))
         })
     };
-    of(Kind::Chain, told.chain)
-        .chain(of(Kind::Rows, told.rows))
+    of(told.chain, |_| Kind::Chain)
+        .chain(of(told.rows, Kind::Rows))
         .collect()
 }
 
@@ -103,23 +112,24 @@ mod tests {
 
     #[test]
     fn digest_points_round_trip_and_malformed_points_are_dropped() {
-        let chain = [(64, 1), (128, 2)].map(|(at, byte)| ((Kind::Chain, at), [byte; 32]));
+        let chain = [(64, 1), (128, 2)].map(|(at, byte)| ((at, Kind::Chain), [byte; 32]));
         let mut told = Points::from(chain);
-        told.insert((Kind::Rows, 64), [5; 32]);
+        told.insert((64, Kind::Rows(1)), [5; 32]);
+        told.insert((64, Kind::Rows(2)), [6; 32]);
         assert_eq!(points_in(points_out(told.clone())), told);
         let mut malformed = points_out(told);
         malformed.rows[0].digest = vec![1, 2].into();
-        assert_eq!(points_in(malformed).len(), 2);
+        assert_eq!(points_in(malformed).len(), 3);
     }
 
     #[test]
     fn only_the_newest_digests_are_kept() {
         let digests = Digests::default();
         for index in 1..=2 * KEPT_MAX as u64 {
-            digests.note(index, [0; 32]);
+            digests.note(index, 9, [0; 32]);
         }
         let rows = digests.lock();
         assert_eq!(rows.len(), KEPT_MAX);
-        assert_eq!(rows.keys().next(), Some(&(KEPT_MAX as u64 + 1)));
+        assert_eq!(rows.keys().next(), Some(&(KEPT_MAX as u64 + 1, 9)));
     }
 }

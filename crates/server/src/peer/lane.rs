@@ -23,7 +23,10 @@ use conclave_wire::{
     peer::{self, peer_service_client::PeerServiceClient},
 };
 use futures::{StreamExt as _, future::BoxFuture};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, transport::Channel};
 
@@ -147,17 +150,20 @@ impl GrpcPeer {
         *line = line_to(&self.security, self.envelope.target_node_id, address);
     }
 
-    /// Opens a stream of entries.
+    /// Opens a stream of entries. What is still queued when it is given up is not sent.
     async fn open_appends(&self) -> Result<Appends, PeerError> {
         let (requests, queue) = mpsc::channel(APPENDS_UNANSWERED_MAX);
+        let (in_use, given_up) = oneshot::channel::<()>();
         let (envelope, tls) = (self.envelope.clone(), self.security.tls.clone());
         let generation = tls.generation();
         let queue = ReceiverStream::new(queue)
+            .take_until(given_up)
             .take_while(move |_| ready(tls.generation() == generation))
             .map(move |request| convert::append_out(envelope.clone(), request));
         let opened = self.service()?.append_entries(queue).await;
         let reachable = self.reachable.clone();
         let response = move |response: Result<_, Status>| {
+            let _ = &in_use;
             let response = response.map_err(|status| failure_of(&status));
             reachable.note(response.as_ref().err());
             convert::appended_in(response?)

@@ -92,6 +92,7 @@ calls! {
     GET_NODE_STATUS "conclave.peer.v1.PeerService/GetNodeStatus" KNOWN
     GET_DIGESTS "conclave.peer.v1.PeerService/GetDigests" MEMBERS
     CHECK_NODE "conclave.peer.v1.PeerService/CheckNode" MEMBERS
+    DIGEST_ROWS "conclave.peer.v1.PeerService/DigestRows" MEMBERS
     ANNOUNCE "conclave.peer.v1.PeerService/Announce" KNOWN
     RENEW_CERTIFICATES "conclave.peer.v1.PeerService/RenewCertificates" MEMBERS
     GET_AUTHORITY_KEY "conclave.peer.v1.PeerService/GetAuthorityKey" DECIDERS

@@ -27,6 +27,7 @@ use crate::{
     cluster::{gossip, roll_call::hear::HearError},
     context::{call, node_context::NodeContext},
     identity::epoch,
+    integrity::rows::{ranges_in, rows_out},
     peer::{
         codec::members_out,
         convert::{self, malformed},
@@ -371,12 +372,26 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::CheckNodeRequest>,
     ) -> Result<Response<peer::CheckNodeResponse>, Status> {
+        self.shared.check_request(
+            &caller(&request),
+            peer_roles::CHECK_NODE,
+            request.into_inner().envelope,
+        )?;
+        Ok(Response::new(self.shared.check_here().await?))
+    }
+
+    async fn digest_rows(
+        &self,
+        request: Request<peer::DigestRowsRequest>,
+    ) -> Result<Response<peer::DigestRowsResponse>, Status> {
         let caller = caller(&request);
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         self.shared
-            .check_request(&caller, peer_roles::CHECK_NODE, request.envelope)?;
-        let checked = self.shared.check_here(request.log_index, request.hold);
-        Ok(Response::new(checked.await?))
+            .check_request(&caller, peer_roles::DIGEST_ROWS, request.envelope.take())?;
+        let ranges = ranges_in(&request.ranges).ok_or_else(|| malformed("no ranges of rows"))?;
+        let (index, exact) = (request.log_index, request.exact);
+        let found = self.shared.rows_asked(ranges, index, exact).await?;
+        Ok(Response::new(rows_out(&found)))
     }
 
     async fn renew_certificates(

@@ -77,9 +77,9 @@ pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
 ///
 /// Operations take effect in memory before they return, reach the disk in call order, and
 /// complete in call order; of appends without another operation between them that one sync has made
-/// durable, the last completes first. Where an operation returns an error, nothing was changed and `done`
-/// was dropped without being called. After a failed write or sync every operation fails: the log
-/// must be closed and opened again.
+/// durable, the last completes first. Where an operation returns an error, nothing was changed and
+/// `done` was dropped without being called. After a failed write or sync every operation fails: the
+/// log must be closed and opened again.
 pub trait LogStore: Send + Sync + 'static {
     /// Returns the present state, with everything accepted so far, synced or not.
     fn state(&self) -> LogState;

@@ -10,7 +10,7 @@ use super::{Options, error::OpenError};
 use crate::files::{remove_if_there, with_suffix};
 
 /// The version of the tables. Another one is refused.
-pub const SCHEMA_VERSION: i32 = 9;
+pub const SCHEMA_VERSION: i32 = 10;
 
 /// Marks the file as ours ("Conc").
 const APPLICATION_ID: i32 = 0x436f_6e63;

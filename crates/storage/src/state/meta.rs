@@ -20,6 +20,7 @@ pub(crate) struct Meta {
     pub(super) now: Now,
     pub(super) account_last: AccountId,
     pub(super) accounts: u64,
+    pub(super) messages: u64,
     pub(super) session_last: SessionId,
     pub(super) conversation_last: ConversationId,
     pub(super) once_last: u64,
@@ -46,7 +47,7 @@ impl Meta {
                 accounts, session_last, conversation_last, once_last, orphan_last,
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
                 changes, changes_after, setup_token, node_last, preferred_leader, date,
-                authority_generation, authority_next
+                authority_generation, authority_next, messages
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -70,6 +71,7 @@ impl Meta {
             },
             account_last: AccountId(number(row, 4)?),
             accounts: number(row, 5)?,
+            messages: number(row, 26)?,
             session_last: SessionId(number(row, 6)?),
             conversation_last: ConversationId(number(row, 7)?),
             once_last: number(row, 8)?,
@@ -101,7 +103,8 @@ impl Meta {
                 orphans = ?11, chain = ?12, admins = ?13, rooms = ?14, invite_last = ?15,
                 invites = ?16, webhook_last = ?17, throttles = ?18, changes = ?19,
                 changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23,
-                date = ?24, authority_generation = ?25, authority_next = ?26
+                date = ?24, authority_generation = ?25, authority_next = ?26,
+                messages = ?27
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -130,6 +133,7 @@ impl Meta {
             stored(self.now.date.0),
             stored(self.authority.generation),
             self.authority.next.map(|next| next.0),
+            stored(self.messages),
         ])?;
         Ok(())
     }

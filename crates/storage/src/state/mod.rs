@@ -24,9 +24,12 @@ pub use database::SCHEMA_VERSION;
 pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub(crate) use error::is_outside;
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
-pub use integrity::digest::Digest;
-pub use integrity::pinned::{CheckError, Pinned};
+pub use integrity::digest::{Counts, Digest};
+pub use integrity::pinned::{CheckError, CheckedTables, Pinned};
 pub use integrity::points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
+pub use integrity::ranges::{
+    NextRange, PIECE_ROWS, RANGE_ROWS_MAX, RANGE_TABLES, RANGES_MAX, RangeDigests, RowRange,
+};
 pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
 pub use rows::{

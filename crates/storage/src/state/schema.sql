@@ -26,6 +26,7 @@ CREATE TABLE meta (
     preferred_leader INTEGER,              -- the node that leads while it is healthy
     authority_generation INTEGER NOT NULL, -- how often the key of the peers' authority was exchanged
     authority_next BLOB,                   -- SHA-256 of the certificate of the one that is announced
+    messages INTEGER NOT NULL,             -- how many rows messages has
     chain BLOB NOT NULL                    -- BLAKE3 over everything decided since the first entry
 ) STRICT;
 
@@ -338,4 +339,4 @@ CREATE TABLE seal (
 
 INSERT INTO meta VALUES
     (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0, NULL,
-    zeroblob(32));
+    0, zeroblob(32));

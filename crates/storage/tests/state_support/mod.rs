@@ -130,6 +130,11 @@ pub(crate) fn people(state: &mut State, names: &[&str]) {
     }
 }
 
+/// Returns the digest of all rows, whose number must be what the state counts.
 pub(crate) fn digest(state: &State) -> state::Digest {
-    state.reader().digest().unwrap()
+    let (digest, counts) = (state.reader().digest(), state.reader().counts());
+    let (digest, counts) = (digest.unwrap(), counts.unwrap());
+    let counted = (digest.messages, digest.accounts, digest.chain);
+    assert_eq!(counted, (counts.messages, counts.accounts, counts.chain));
+    digest
 }

@@ -6,7 +6,10 @@ use std::{fs::File, io::Write as _, path::PathBuf, process::ExitCode, time::Dura
 
 use conclave_bench::{
     Figures as _,
-    sends::{self, Options, Pace, SESSIONS_WITH_PASSWORD_MAX, Sizes, Target, fits, sessions_for},
+    sends::{
+        self, Options, Pace, SESSIONS_WITH_PASSWORD_MAX, SESSIONS_WITH_STREAM_MAX, Sizes, Target,
+        fits, sessions_for,
+    },
 };
 use conclave_client::{Client, OperatorCredential};
 use conclave_core::limits::ROOMS_MAX;
@@ -32,6 +35,16 @@ const OVERLOAD_SECONDS_MIN: u64 = 8;
 /// Seconds that are measured after the leader was killed: it is started again three seconds later.
 const AFTER_KILL_SECONDS_MIN: u64 = 5;
 
+/// The call that sends messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// A call for each message
+    #[default]
+    Unary,
+    /// A stream for each session, on which messages keep their order
+    Stream,
+}
+
 /// Options for the measurement of sends.
 #[derive(Debug, clap::Args)]
 pub(super) struct Sends {
@@ -41,6 +54,9 @@ pub(super) struct Sends {
     /// Maximum number of messages under way at once [default: 64; with --rate or --overload 4096]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=16_384))]
     concurrency: Option<u64>,
+    /// The call that sends messages
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
     /// Send N messages per second, whether or not others were answered; latencies count from the
     /// time at which a message was due
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -181,6 +197,10 @@ impl Sends {
                 nodes: self.nodes,
                 tls: self.tls,
             },
+            mode: match self.mode {
+                Mode::Unary => sends::Mode::Unary,
+                Mode::Stream => sends::Mode::Stream,
+            },
             pace,
             concurrency,
             sessions,
@@ -213,6 +233,12 @@ impl Sends {
                 format!("--sessions {sessions} is too many for nodes that run already"),
                 "each needs a password there, which is slow to hash: ask for at most 1024, or \
                  leave --endpoints out",
+            );
+        }
+        if self.mode == Mode::Stream && sessions > SESSIONS_WITH_STREAM_MAX {
+            return no(
+                format!("--sessions {sessions} is too many for --mode stream"),
+                "a node takes 1024 streams of messages: ask for at most 1000",
             );
         }
         if self.overload.is_some() && self.seconds < OVERLOAD_SECONDS_MIN {
@@ -324,6 +350,10 @@ mod tests {
                 "cannot be used with",
             ),
             ("--endpoints a:1 --sessions 2000", "too many"),
+            (
+                "--mode stream --sessions 1001",
+                "too many for --mode stream",
+            ),
             ("--bytes 0", "1 to 16384 bytes"),
             ("--bytes 9-5", "smallest size"),
         ] {

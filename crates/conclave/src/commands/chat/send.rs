@@ -14,7 +14,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use conclave_client::{CallError, Client, IN_FLIGHT_MAX, Outgoing, RequestKey, Sent};
+use conclave_client::{
+    CallError, Client, IN_FLIGHT_MAX, Outgoing, RequestKey, SendStreamOptions, Sent,
+};
 use conclave_core::{MessageRef, Recipient};
 use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -48,8 +50,8 @@ pub(crate) struct Args {
     /// ID of the message that this one answers, such as 3.17
     #[arg(long, value_parser = message_id, value_name = "ID")]
     reply_to: Option<MessageRef>,
-    /// Send many lines at the same time: much faster, but lines may change places. Without it each
-    /// line is sent only after the one before was acknowledged
+    /// Send many lines at the same time, in their order: much faster. Without it each line is sent
+    /// only after the one before was acknowledged
     #[arg(long)]
     at_once: bool,
     /// Ask again for the unknown outcome of a message, and send it if it was not sent
@@ -94,8 +96,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Err(CommandError::new(EXIT_USAGE, sentence, hint).into());
         }
         let client = args.connection.connect().await?.client;
-        let at_once = if args.at_once { IN_FLIGHT_MAX } else { 1 };
-        return send_lines(&client, &to, at_once).await;
+        let in_flight = if args.at_once { IN_FLIGHT_MAX } else { 1 };
+        return send_lines(&client, &to, in_flight).await;
     };
     message.reply_to = args.reply_to.map(|message| message.sequence);
     let client = args.connection.connect().await?.client;
@@ -152,7 +154,7 @@ fn told(sent: Sent) -> anyhow::Result<ExitCode> {
 
 /// Sends each line of stdin. After a failure that the next line would share, it takes no more lines
 /// and waits for those under way: each ends within its own time.
-async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::Result<ExitCode> {
+async fn send_lines(client: &Client, to: &Recipient, in_flight: usize) -> anyhow::Result<ExitCode> {
     // A line waits here until one of those under way is done: stdin is not read ahead.
     let (sender, receiver) = mpsc::channel(1);
     // The thread is not awaited: if the process ends, a thread that waits for the terminal is left
@@ -167,16 +169,23 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
     let (stop, stopped) = oneshot::channel::<()>();
     let mut stop = Some(stop);
     let line_last = AtomicU64::new(0);
+    let stream = client.send_stream(SendStreamOptions { in_flight });
     let mut outcomes = Box::pin(
         lines
             .take_until(stopped)
-            .map(async |line| {
+            .then(async |line| {
                 let (number, text) = line?;
                 line_last.store(number, Ordering::Relaxed);
-                let sent = client.send_message(to, &outgoing(text)).await;
+                let ticket = stream.send(to, outgoing(text)).await;
+                let ticket = ticket.map_err(|error| worded(&error, Some(number)))?;
+                Ok::<_, CommandError>((number, ticket))
+            })
+            .map(async |taken| {
+                let (number, ticket) = taken?;
+                let sent = ticket.result().await;
                 sent.map_err(|error| worded(&error, Some(number)))
             })
-            .buffered(at_once),
+            .buffered(in_flight),
     );
     let mut worst = 0;
     let mut is_heard = true;

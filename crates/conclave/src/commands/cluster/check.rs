@@ -14,8 +14,8 @@ use crate::{
     output::{self, Format},
 };
 
-/// Longest time for a check: the time that a node may take to read, and the time to agree before.
-const CHECK_LIMIT: Duration = Duration::from_secs(660);
+/// Longest time that the command waits for a check: the nodes go on with it afterwards.
+const CHECK_LIMIT: Duration = Duration::from_secs(3600);
 /// Pause between two questions for the progress.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Number of digits of a digest that are shown to people.

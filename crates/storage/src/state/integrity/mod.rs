@@ -6,3 +6,4 @@ pub(crate) mod chain;
 pub(crate) mod digest;
 pub(crate) mod pinned;
 pub(crate) mod points;
+pub(crate) mod ranges;

@@ -20,6 +20,13 @@ use crate::{
 /// Pause between two looks whether a long check must end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Tables that SQLite has checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckedTables {
+    /// Tables that are so large that the check of each would have taken too long.
+    pub left_out: Vec<&'static str>,
+}
+
 /// The state as it was when this was made. While it lives the write-ahead log grows.
 pub struct Pinned {
     lent: PooledConnection,
@@ -68,6 +75,35 @@ impl Reader {
         Ok(Pinned { lent, index })
     }
 
+    /// Has SQLite check each table with its indexes, in a transaction of its own, so that the
+    /// write-ahead log is kept from being emptied for `limit` at most: a table that takes longer is
+    /// left out. `pause` is called before each table, and says whether to go on.
+    ///
+    /// # Errors
+    /// See [`CheckError`]. Damage is remembered.
+    pub fn check_tables(
+        &self,
+        limit: Duration,
+        pause: &mut dyn FnMut() -> bool,
+    ) -> Result<CheckedTables, CheckError> {
+        let mut checked = CheckedTables::default();
+        for (table, _) in digest::TABLES {
+            if !pause() {
+                return Err(CheckError::Interrupted);
+            }
+            let lent = self.acquire_apart().map_err(|error| match error {
+                ReadError::Sqlite(error) => CheckError::Sqlite(error),
+                ReadError::Busy | ReadError::Closed => CheckError::Interrupted,
+            })?;
+            let sql = format!("PRAGMA integrity_check('{table}')");
+            match check(&lent, &sql, Some(limit))? {
+                Some(()) => {}
+                None => checked.left_out.push(table),
+            }
+        }
+        Ok(checked)
+    }
+
     /// Returns what was found to be damaged since the state was opened, if anything: the node must
     /// stop.
     #[must_use]
@@ -107,7 +143,7 @@ impl Pinned {
         let mut go_on = || !pool.is_wanted_back() && pause();
         let found = digest::with_pauses(&self.lent, &mut go_on);
         found
-            .map_err(|error| self.failed(error))?
+            .map_err(|error| failed(&self.lent, error))?
             .ok_or(CheckError::Interrupted)
     }
 
@@ -117,45 +153,71 @@ impl Pinned {
     /// # Errors
     /// See [`CheckError`]. Damage is remembered.
     pub fn check_file(&self) -> Result<(), CheckError> {
-        let sql = "PRAGMA integrity_check(1)";
-        let verdict = self.unless_wanted_back(|| self.lent.query_row(sql, [], |row| row.get(0)));
-        let verdict: String = verdict.map_err(|error| self.failed(error))?;
-        if verdict == "ok" {
-            return Ok(());
-        }
-        // Of a page that the disk does not give, SQLite says that it is not in use as it should be.
-        Err(match self.lent.pool().note_sentence(&verdict) {
-            Fault::Damage => CheckError::Damaged(verdict),
-            _ => CheckError::Failed(verdict),
-        })
+        check(&self.lent, "PRAGMA integrity_check(1)", None)?;
+        Ok(())
     }
+}
 
-    /// Interrupts a statement that takes long when the state is to be replaced.
-    fn unless_wanted_back<T>(&self, run: impl FnOnce() -> T) -> T {
-        let interrupt = self.lent.get_interrupt_handle();
-        let (pool, is_done) = (self.lent.pool(), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let watcher = scope.spawn(|| {
-                while !is_done.load(Ordering::Relaxed) {
-                    if pool.is_wanted_back() {
-                        interrupt.interrupt();
-                    }
-                    thread::park_timeout(LOOK_EVERY);
+/// Runs a check of SQLite; returns `None` if it takes longer than the limit.
+fn check(
+    lent: &PooledConnection,
+    sql: &str,
+    limit: Option<Duration>,
+) -> Result<Option<()>, CheckError> {
+    let is_late = AtomicBool::new(false);
+    let verdict = unless_wanted_back(lent, limit, &is_late, || {
+        lent.query_row(sql, [], |row| row.get::<_, String>(0))
+    });
+    let verdict = match verdict {
+        Err(_) if is_late.load(Ordering::Relaxed) => return Ok(None),
+        verdict => verdict.map_err(|error| failed(lent, error))?,
+    };
+    if verdict == "ok" {
+        return Ok(Some(()));
+    }
+    // Of a page that the disk does not give, SQLite says that it is not in use as it should be.
+    Err(match lent.pool().note_sentence(&verdict) {
+        Fault::Damage => CheckError::Damaged(verdict),
+        _ => CheckError::Failed(verdict),
+    })
+}
+
+/// Interrupts a statement that takes long when the state is to be replaced, or when the limit has
+/// passed.
+fn unless_wanted_back<T>(
+    lent: &PooledConnection,
+    limit: Option<Duration>,
+    is_late: &AtomicBool,
+    run: impl FnOnce() -> T,
+) -> T {
+    let interrupt = lent.get_interrupt_handle();
+    let (pool, is_done) = (lent.pool(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut waited = Duration::ZERO;
+            while !is_done.load(Ordering::Relaxed) {
+                if limit.is_some_and(|limit| waited >= limit) {
+                    is_late.store(true, Ordering::Relaxed);
                 }
-            });
-            let outcome = run();
-            is_done.store(true, Ordering::Relaxed);
-            watcher.thread().unpark();
-            outcome
-        })
-    }
+                if is_late.load(Ordering::Relaxed) || pool.is_wanted_back() {
+                    interrupt.interrupt();
+                }
+                thread::park_timeout(LOOK_EVERY);
+                waited += LOOK_EVERY;
+            }
+        });
+        let outcome = run();
+        is_done.store(true, Ordering::Relaxed);
+        watcher.thread().unpark();
+        outcome
+    })
+}
 
-    fn failed(&self, error: rusqlite::Error) -> CheckError {
-        match self.lent.pool().found(&error) {
-            Fault::Damage => CheckError::Damaged(error.to_string()),
-            Fault::Failed => CheckError::Failed(error.to_string()),
-            _ if self.lent.pool().is_wanted_back() => CheckError::Interrupted,
-            _ => CheckError::Sqlite(error),
-        }
+fn failed(lent: &PooledConnection, error: rusqlite::Error) -> CheckError {
+    match lent.pool().found(&error) {
+        Fault::Damage => CheckError::Damaged(error.to_string()),
+        Fault::Failed => CheckError::Failed(error.to_string()),
+        _ if lent.pool().is_wanted_back() => CheckError::Interrupted,
+        _ => CheckError::Sqlite(error),
     }
 }

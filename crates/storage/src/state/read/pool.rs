@@ -24,6 +24,9 @@ struct Inner {
     idle: Vec<Connection>,
     lent: usize,
     mode: Mode,
+    /// One connection more, for a task that reads slowly.
+    apart: Option<Connection>,
+    is_apart_lent: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub(crate) struct Pool {
     inner: Mutex<Inner>,
     /// One reader is woken for each connection that comes back, all of them when the mode changes.
     returned: Condvar,
+    /// The same for the connection apart.
+    returned_apart: Condvar,
     /// Woken when a connection comes back while reading is paused.
     emptied: Condvar,
     /// What was found to be damaged first.
@@ -53,6 +58,7 @@ pub(crate) struct Pool {
 pub(crate) struct PooledConnection {
     pool: Arc<Pool>,
     connection: Option<Connection>,
+    is_apart: bool,
 }
 
 impl Pool {
@@ -62,6 +68,7 @@ impl Pool {
             options,
             inner: Mutex::default(),
             returned: Condvar::new(),
+            returned_apart: Condvar::new(),
             emptied: Condvar::new(),
             damage: OnceLock::new(),
             failure: OnceLock::new(),
@@ -75,14 +82,26 @@ impl Pool {
 
     /// Lends a connection, opening one if none is idle.
     pub(crate) fn acquire(self: &Arc<Self>) -> Result<PooledConnection, ReadError> {
+        self.acquire_one(false)
+    }
+
+    /// Lends the connection for tasks that read slowly, to one of them at a time.
+    pub(crate) fn acquire_apart(self: &Arc<Self>) -> Result<PooledConnection, ReadError> {
+        self.acquire_one(true)
+    }
+
+    fn acquire_one(self: &Arc<Self>, is_apart: bool) -> Result<PooledConnection, ReadError> {
         let must_wait = |inner: &mut Inner| match inner.mode {
+            Mode::Open if is_apart => inner.is_apart_lent,
             Mode::Open => inner.lent >= self.options.readers_max.max(1),
             Mode::Paused => true,
             Mode::Closed => false,
         };
-        let waited =
-            self.returned
-                .wait_timeout_while(self.inner(), self.options.reader_wait, must_wait);
+        let returned = match is_apart {
+            true => &self.returned_apart,
+            false => &self.returned,
+        };
+        let waited = returned.wait_timeout_while(self.inner(), self.options.reader_wait, must_wait);
         let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         if inner.mode == Mode::Closed {
             return Err(ReadError::Closed);
@@ -90,12 +109,19 @@ impl Pool {
         if outcome.timed_out() {
             return Err(ReadError::Busy);
         }
-        inner.lent += 1;
-        let idle = inner.idle.pop();
+        let idle = match is_apart {
+            true => inner.apart.take(),
+            false => inner.idle.pop(),
+        };
+        match is_apart {
+            true => inner.is_apart_lent = true,
+            false => inner.lent += 1,
+        }
         drop(inner);
         let mut lent = PooledConnection {
             pool: self.clone(),
             connection: idle,
+            is_apart,
         };
         if lent.connection.is_none() {
             let opened = database::open_reader(&self.path, &self.options);
@@ -111,13 +137,14 @@ impl Pool {
         inner.mode = Mode::Paused;
         let waited = self
             .emptied
-            .wait_timeout_while(inner, wait, |inner| inner.lent > 0);
+            .wait_timeout_while(inner, wait, |inner| inner.lent > 0 || inner.is_apart_lent);
         let (mut inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         inner.idle.clear();
+        inner.apart = None;
         if outcome.timed_out() {
             inner.mode = Mode::Open;
             drop(inner);
-            self.returned.notify_all();
+            self.wake_all();
             return false;
         }
         true
@@ -126,7 +153,12 @@ impl Pool {
     /// Lets readers in again.
     pub(crate) fn resume(&self) {
         self.inner().mode = Mode::Open;
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         self.returned.notify_all();
+        self.returned_apart.notify_all();
     }
 
     /// Ends reading for good.
@@ -134,8 +166,9 @@ impl Pool {
         let mut inner = self.inner();
         inner.mode = Mode::Closed;
         inner.idle.clear();
+        inner.apart = None;
         drop(inner);
-        self.returned.notify_all();
+        self.wake_all();
     }
 
     /// Remembers an error that says that the file is damaged, or that the disk has failed.
@@ -223,18 +256,24 @@ impl Deref for PooledConnection {
 impl Drop for PooledConnection {
     fn drop(&mut self) {
         let mut inner = self.pool.inner();
-        inner.lent -= 1;
+        match self.is_apart {
+            true => inner.is_apart_lent = false,
+            false => inner.lent -= 1,
+        }
         // A connection in a transaction was left by a panic or an error: it is closed instead.
         let reusable = self.connection.take().filter(|back| back.is_autocommit());
-        if inner.mode == Mode::Open {
-            inner.idle.extend(reusable);
-            drop(inner);
-            self.pool.returned.notify_one();
-        } else {
+        let mode = inner.mode;
+        match (mode, self.is_apart) {
+            (Mode::Open, true) => inner.apart = reusable,
+            (Mode::Open, false) => inner.idle.extend(reusable),
             // Closed before any waiting thread learns that it is back.
-            drop(reusable);
-            drop(inner);
-            self.pool.emptied.notify_all();
+            (Mode::Paused | Mode::Closed, _) => drop(reusable),
+        }
+        drop(inner);
+        match (mode, self.is_apart) {
+            (Mode::Open, true) => self.pool.returned_apart.notify_one(),
+            (Mode::Open, false) => self.pool.returned.notify_one(),
+            (Mode::Paused | Mode::Closed, _) => self.pool.emptied.notify_all(),
         }
     }
 }

@@ -56,12 +56,31 @@ impl Reader {
         self.pool.acquire()
     }
 
+    pub(crate) fn acquire_apart(&self) -> std::result::Result<PooledConnection, ReadError> {
+        self.pool.acquire_apart()
+    }
+
     /// Runs `ask` in one read transaction.
     pub(crate) fn read<T>(
         &self,
         ask: impl FnOnce(&Connection) -> Result<T>,
     ) -> std::result::Result<T, ReadError> {
-        let lent = self.acquire()?;
+        self.read_on(self.acquire()?, ask)
+    }
+
+    /// Does the same on the connection of tasks that read slowly: no other read waits for it.
+    pub(crate) fn read_apart<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> Result<T>,
+    ) -> std::result::Result<T, ReadError> {
+        self.read_on(self.acquire_apart()?, ask)
+    }
+
+    fn read_on<T>(
+        &self,
+        lent: PooledConnection,
+        ask: impl FnOnce(&Connection) -> Result<T>,
+    ) -> std::result::Result<T, ReadError> {
         let begin = || Transaction::new_unchecked(&lent, TransactionBehavior::Deferred);
         let answered = begin().and_then(|transaction| {
             let answer = ask(&transaction)?;

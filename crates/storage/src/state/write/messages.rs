@@ -51,6 +51,7 @@ impl Writer {
         )?;
         let sql = "UPDATE conversations SET message_last = ?2 WHERE id = ?1";
         self.run(sql, [conversation.0, position.0].map(stored))?;
+        self.meta.messages += 1;
         self.count_stored(*by, MESSAGE_COST_BYTES + bytes(text), 0)?;
         self.write_mentions(*conversation, *sequence, mentions)?;
         let caches = self.caches.get_mut();

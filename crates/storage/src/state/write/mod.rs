@@ -21,8 +21,23 @@ use std::collections::BTreeMap;
 use conclave_core::{AccountId, Event, Position};
 use rusqlite::{OptionalExtension as _, Params, ToSql};
 
-use super::{ApplyError, column::number};
-use crate::state::write::writer::Writer;
+use super::{ApplyError, ReadError, column::number};
+use crate::state::{
+    integrity::ranges::{RangeDigests, RowRange, digest_ranges},
+    write::writer::{State, Writer},
+};
+
+impl State {
+    /// Returns the digests of ranges of rows after the last applied entry.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn digest_ranges(&self, ranges: &[RowRange]) -> Result<RangeDigests, ReadError> {
+        let writer = self.writer.as_ref().ok_or(ReadError::Closed)?;
+        let found = digest_ranges(&writer.connection, ranges);
+        Ok(found.inspect_err(|error| self.pool.note(error))?)
+    }
+}
 
 impl Writer {
     /// Runs a statement that must change exactly one row.

@@ -49,13 +49,13 @@ const OF_A_CONVERSATION: [Removal; 5] = [
             ORDER BY account, sequence LIMIT ?2)",
         None,
     ),
-    (
-        "DELETE FROM messages WHERE position IN
-        (SELECT position FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)
-        RETURNING by_account, ifnull(octet_length(text), 0)",
-        Some(MESSAGE_COST_BYTES),
-    ),
+    (OF_MESSAGES, Some(MESSAGE_COST_BYTES)),
 ];
+
+/// The part of it that the state counts.
+const OF_MESSAGES: &str = "DELETE FROM messages WHERE position IN
+    (SELECT position FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)
+    RETURNING by_account, ifnull(octet_length(text), 0)";
 
 /// What goes with an account later than the account itself and its memberships.
 const OF_AN_ACCOUNT: [Removal; 2] = [
@@ -207,10 +207,14 @@ impl Writer {
     ) -> Result<bool, ApplyError> {
         for (sql, each) in statements {
             let key = params![stored(id), count(*left)];
-            *left -= match each {
+            let removed = match each {
                 Some(each) => self.run_and_free(sql, key, *each)?,
                 None => self.run(sql, key)?,
             };
+            if *sql == OF_MESSAGES {
+                self.meta.messages -= removed as u64;
+            }
+            *left -= removed;
             if *left == 0 {
                 return Ok(false);
             }
