@@ -190,7 +190,12 @@ fn grpc_stays_at_the_edges_of_the_server() {
 
 #[test]
 fn links_lead_somewhere() {
-    let front = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/peers/README.md"];
+    let front = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "bench/peers/README.md",
+    ];
     let mut documents = files("docs/", ".md");
     documents.extend(
         FILES
