@@ -209,7 +209,7 @@ mod tests {
         let shell = find("sh").unwrap();
         servers
             .start(&shell, |command| {
-                drop(command.args(["-c", "echo why; exit 3"]))
+                command.args(["-c", "echo why; exit 3"]);
             })
             .unwrap();
         let never = servers.wait_for("it is ready", || async { bail!("not yet") });

@@ -18,6 +18,8 @@ const STREAM: &str = "CHAT";
 const SUBJECT: &str = "chat.room";
 /// Longest time until a publication is acknowledged.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time until the stream is made: servers that do not know each other yet never answer.
+const MAKE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Publishes messages by one connection to the server that leads the stream.
 #[derive(Clone)]
@@ -94,7 +96,7 @@ pub(super) async fn start(shape: Shape<'_>) -> anyhow::Result<Cluster> {
     let made = servers.wait_for("NATS has a stream", || stream_leader(clients[0], nodes));
     let leader = made.await?;
     let caller = Caller {
-        context: connect(clients[leader]).await?,
+        context: connect(clients[leader], ANSWER_LIMIT).await?,
         payload: shape.payload,
     };
     let ids = servers.ids();
@@ -106,16 +108,16 @@ pub(super) async fn start(shape: Shape<'_>) -> anyhow::Result<Cluster> {
     })
 }
 
-async fn connect(port: u16) -> anyhow::Result<jetstream::Context> {
+async fn connect(port: u16, limit: Duration) -> anyhow::Result<jetstream::Context> {
     let client = async_nats::connect(format!("nats://127.0.0.1:{port}")).await?;
     let mut context = jetstream::new(client);
-    context.set_timeout(ANSWER_LIMIT);
+    context.set_timeout(limit);
     Ok(context)
 }
 
 /// Makes the stream, once all servers are there, and returns the number of its leader.
 async fn stream_leader(port: u16, nodes: usize) -> anyhow::Result<usize> {
-    let context = connect(port).await?;
+    let context = connect(port, MAKE_LIMIT).await?;
     let stream = context.get_or_create_stream(Config {
         name: STREAM.to_owned(),
         subjects: vec!["chat.>".to_owned()],
