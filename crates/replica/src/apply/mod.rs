@@ -103,6 +103,7 @@ impl StateMachine {
             codec.clone(),
             observers,
             written.wanted(),
+            written.decided(),
             stopping.clone(),
         );
         let thread = thread::Builder::new()

@@ -11,7 +11,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -79,6 +79,8 @@ pub(super) struct Writer {
     observers: Observers,
     pins: Pins,
     wanted: Wanted,
+    /// The last entry that is decided; noted before any of its answers leaves.
+    decided: Arc<AtomicU64>,
     unwritten: Unwritten,
     /// Why nothing can be written any more.
     failed: Option<String>,
@@ -92,6 +94,7 @@ impl Writer {
         codec: Arc<dyn Codec>,
         observers: Observers,
         wanted: Wanted,
+        decided: Arc<AtomicU64>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -100,6 +103,7 @@ impl Writer {
             observers,
             pins: Pins::default(),
             wanted,
+            decided,
             unwritten: Unwritten::default(),
             failed: None,
             stopping,
@@ -168,6 +172,7 @@ impl Writer {
             responders.push(responder);
         }
         let results = self.decide(&decoded)?;
+        self.decided.store(self.last_index(), Ordering::Release);
         let mut events = Vec::new();
         for (responder, result) in responders.into_iter().zip(results) {
             self.unwritten.commands += result.answers.len();
@@ -302,6 +307,7 @@ impl Writer {
         tracing::info!(log_index, "snapshot installed");
         self.observers.clocks.applied(self.now());
         self.observers.listener.installed(log_index);
+        self.decided.store(log_index, Ordering::Release);
         self.notify_written(log_index);
         Ok(())
     }

@@ -9,7 +9,11 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -22,6 +26,7 @@ use crate::ReadError;
 #[derive(Clone)]
 pub struct Written {
     index: watch::Receiver<u64>,
+    decided: Arc<AtomicU64>,
     wanted: Wanted,
     jobs: mpsc::SyncSender<Job>,
 }
@@ -29,8 +34,10 @@ pub struct Written {
 impl Written {
     pub(super) fn new(index: watch::Receiver<u64>, jobs: mpsc::SyncSender<Job>) -> Self {
         let wanted = Wanted::default();
+        let decided = Arc::new(AtomicU64::new(*index.borrow()));
         Self {
             index,
+            decided,
             wanted,
             jobs,
         }
@@ -38,6 +45,11 @@ impl Written {
 
     pub(super) fn wanted(&self) -> Wanted {
         self.wanted.clone()
+    }
+
+    /// Returns where the index of the last entry is noted that is decided.
+    pub(super) fn decided(&self) -> Arc<AtomicU64> {
+        self.decided.clone()
     }
 
     /// Waits until entry `index` is in this node's database, and has it written as soon as it is
@@ -61,7 +73,16 @@ impl Written {
         }
     }
 
-    /// Does the same on a thread that may block.
+    /// Waits until everything that is decided on this node is in its database, or until `limit` has
+    /// passed: what the node has answered can be read after that.
+    pub async fn has_decided(&self, limit: Duration) {
+        let decided = self.decided.load(Ordering::Acquire);
+        if let Err(error) = self.reaches(decided, limit).await {
+            tracing::debug!(%error, decided, "the database is read as it is");
+        }
+    }
+
+    /// Waits until entry `index` is in this node's database, on a thread that may block.
     ///
     /// # Errors
     /// [`ReadError::Behind`] when `limit` has passed.

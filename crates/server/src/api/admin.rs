@@ -165,12 +165,9 @@ impl Admin {
         let hash = token_hash(&token);
         let command = |session: SessionId| request::create_bot(session, request, hash);
         let outcome = self.shared.propose_in_session(&call, command).await?;
-        let is_readable = self.shared.is_readable(&outcome, call.deadline).await;
         accepted(&outcome, |accepted| match accepted {
             Accepted::BotCreated { account, session } => {
-                if is_readable {
-                    self.shared.sessions.keep(hash, *session, *account);
-                }
+                self.shared.sessions.keep(hash, *session, *account);
                 Some(v1::CreateBotResponse {
                     id: account.0,
                     token: show_token(&token),

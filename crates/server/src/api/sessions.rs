@@ -91,16 +91,13 @@ impl Accounts {
             renewed_hash,
         );
         let outcome = self.shared.propose(command, deadline).await?;
-        let is_readable = self.shared.is_readable(&outcome, deadline).await;
         accepted(&outcome, |accepted| match accepted {
             Accepted::SessionOpened {
                 session,
                 expires_at,
                 ..
             } => {
-                if is_readable {
-                    self.shared.sessions.keep(hash, *session, row.id);
-                }
+                self.shared.sessions.keep(hash, *session, row.id);
                 Some(v1::OpenSessionResponse {
                     token: show_token(&token),
                     session_id: session.0,

@@ -28,6 +28,9 @@ use crate::{
 /// How long a read may wait for its turn. A page takes milliseconds, so a read that waits this long
 /// is one of too many.
 const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a read waits for what this node has decided to be written. A writer that needs longer is
+/// stuck, on a full disk perhaps, and reads go on without it.
+const WRITTEN_LIMIT: Duration = Duration::from_secs(1);
 /// Maximum time for which a refusal is held back. Meanwhile it occupies a stream of its caller's
 /// own connection, which has only a bounded number of them.
 pub(crate) const HELD_BACK_MAX: Duration = Duration::from_secs(1);
@@ -142,13 +145,6 @@ impl NodeContext {
         self.read(read).await
     }
 
-    /// Waits until this node's database has what a command has done; `false` if it takes too long.
-    /// A session that is remembered must be there for a read that does not wait.
-    pub(crate) async fn is_readable(&self, outcome: &Outcome, deadline: Deadline) -> bool {
-        let reached = self.replica.wait_applied(outcome.index, deadline.left());
-        reached.await.is_ok()
-    }
-
     /// Waits until this node has applied everything that was acknowledged before the call.
     pub(crate) async fn barrier(&self, deadline: Deadline) -> Result<(), Problem> {
         let confirmed = self.replica.read_barrier(deadline.left()).await;
@@ -175,7 +171,7 @@ impl NodeContext {
         reached.await.map_err(|error| problems::of_read(&error))
     }
 
-    /// Reads the database on a thread that may block.
+    /// Reads the database on a thread that may block, once it has what this node has answered.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader) -> Found<T> + Send + 'static,
@@ -183,6 +179,7 @@ impl NodeContext {
         let turn = tokio::time::timeout(READ_TURN_LIMIT, self.reads.clone().acquire_owned());
         let turn = turn.await.map_err(|_| Problem::Busy)?;
         let turn = turn.map_err(|_| Problem::GoingAway)?;
+        self.replica.written().has_decided(WRITTEN_LIMIT).await;
         let reader = self.replica.reader();
         let done = spawn_blocking(move || {
             let result = read(&reader);
@@ -208,11 +205,7 @@ impl NodeContext {
         let deadline = call.deadline;
         let token = call.credential.session()?;
         let freshness = freshness.into();
-        let known = match (self.sessions.get(&token), freshness) {
-            // Opened a moment ago perhaps, and not in this node's database yet.
-            (None, Freshness::AtLeast(_)) => Some(self.session(token, deadline).await?),
-            (known, _) => known,
-        };
+        let known = self.sessions.get(&token);
         let fresh = async {
             self.freshen(freshness, deadline).await?;
             let mut own = match &known {
