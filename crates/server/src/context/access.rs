@@ -28,8 +28,8 @@ use crate::{
 /// How long a read may wait for its turn. A page takes milliseconds, so a read that waits this long
 /// is one of too many.
 const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
-/// How long a read waits for what this node has decided to be written. A writer that needs longer is
-/// stuck, on a full disk perhaps, and reads go on without it.
+/// How long a read waits for what this node has decided to be written. A writer that needs longer
+/// is stuck, on a full disk perhaps, and reads go on without it.
 const WRITTEN_LIMIT: Duration = Duration::from_secs(1);
 /// Maximum time for which a refusal is held back. Meanwhile it occupies a stream of its caller's
 /// own connection, which has only a bounded number of them.
