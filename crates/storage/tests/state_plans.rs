@@ -110,7 +110,12 @@ fn statements() -> Vec<String> {
             } else if verbs.iter().any(|verb| sql.starts_with(verb))
                 && !after.starts_with(",\n            $rest")
             {
-                found.push(sql.replace("{table}", "reactions"));
+                // A statement for each table, from a row on.
+                let key = "conversation, sequence, account, reaction";
+                let after = format!("({key}) > (1, 1, 1, '')");
+                let sql = sql.replace("{table}", "reactions");
+                let sql = sql.replace("1{}{}", &after);
+                found.push(sql.replace("{key}", key));
             }
         }
     }

@@ -251,7 +251,7 @@ fn a_damaged_page_found_by_a_range_is_remembered() {
     let file = directory.path().join("state.db");
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2 / 4096 * 4096;
-    bytes[middle..].fill(0xff);
+    bytes[middle..middle + 8 * 4096].fill(0xff);
     fs::write(&file, bytes).unwrap();
     let state = State::open(directory.path(), Options::default()).unwrap();
     let reader = state.reader();
