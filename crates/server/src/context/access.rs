@@ -176,10 +176,11 @@ impl NodeContext {
         &self,
         read: impl FnOnce(&Reader) -> Found<T> + Send + 'static,
     ) -> Result<T, Problem> {
+        // Without a turn, so that many reads wait for one commit.
+        self.replica.written().has_decided(WRITTEN_LIMIT).await;
         let turn = tokio::time::timeout(READ_TURN_LIMIT, self.reads.clone().acquire_owned());
         let turn = turn.await.map_err(|_| Problem::Busy)?;
         let turn = turn.map_err(|_| Problem::GoingAway)?;
-        self.replica.written().has_decided(WRITTEN_LIMIT).await;
         let reader = self.replica.reader();
         let done = spawn_blocking(move || {
             let result = read(&reader);
