@@ -14,7 +14,7 @@ use conclave_core::{
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
-use rusqlite::types::Value;
+use rusqlite::{Connection, types::Value};
 
 use crate::{read_support::*, state_support::*};
 
@@ -310,7 +310,7 @@ fn time_passes(teller: &mut Teller<'_>) {
 
 /// Returns the rows of a query, as text.
 pub(crate) fn rows(directory: &Path, sql: &str) -> Vec<String> {
-    let connection = rusqlite::Connection::open(directory.join("state.db")).unwrap();
+    let connection = Connection::open(directory.join("state.db")).unwrap();
     let mut statement = connection.prepare(sql).unwrap();
     let columns = statement.column_count();
     let row = |row: &rusqlite::Row<'_>| {
@@ -336,4 +336,20 @@ pub(crate) fn tables(directory: &Path) -> Vec<String> {
     let sql = "SELECT name FROM sqlite_schema
         WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'seal' ORDER BY name";
     rows(directory, sql)
+}
+
+/// Empties each table but `meta`, without which there is no state, and fills it again; calls `look`
+/// with `true` while it is empty and with `false` afterwards.
+pub(crate) fn while_each_table_is_empty(directory: &Path, mut look: impl FnMut(&str, bool)) {
+    let connection = Connection::open(directory.join("state.db")).unwrap();
+    for table in tables(directory).iter().filter(|table| *table != "meta") {
+        let kept = format!("CREATE TEMP TABLE kept AS SELECT * FROM main.{table}");
+        connection.execute_batch(&kept).unwrap();
+        let delete = format!("DELETE FROM main.{table}");
+        assert!(connection.execute(&delete, []).unwrap() > 0, "{table}");
+        look(table, true);
+        let back = format!("INSERT INTO main.{table} SELECT * FROM kept; DROP TABLE temp.kept");
+        connection.execute_batch(&back).unwrap();
+        look(table, false);
+    }
 }
