@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "2d6dbfce5bf34e5b";
-const files = ["/","/assets/Admin-C_WpsQda.js","/assets/Cluster-BH35g9V1.js","/assets/Page-Cq3q3zKs.js","/assets/Rooms-D45R6IkU.js","/assets/Search-BXWV01SH.js","/assets/Settings-PXAJnP1t.js","/assets/administration-BmPw9nFj.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DfnBk-Ux.js","/assets/index-Dx12MLS-.css","/assets/values-yTfMchPt.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "95db7d4905bae6fe";
+const files = ["/","/assets/Admin-BgDfXarP.js","/assets/Cluster-uXIXTSby.js","/assets/Page-Cq3q3zKs.js","/assets/Rooms-C99G0tON.js","/assets/Search-BC4u3GnG.js","/assets/Settings-D6kKGE6k.js","/assets/administration-C3jYqC5A.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-CgTR6jGK.css","/assets/index-DxfpbARi.js","/assets/values-yTfMchPt.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

@@ -70,6 +70,8 @@ export class Engine {
   #started = false;
   #visibleMs: number;
   #away = false;
+  /** Messages of others that the stream has brought. */
+  #arrived = 0;
   readonly #readConversations = soon(200, () => this.#quietly(readConversations(this.options)));
   readonly #readRooms = soon(200, () => this.#quietly(readRooms(this.options)));
   readonly #readEverything = soon(50, () => this.#quietly(this.#readAll()));
@@ -262,6 +264,7 @@ export class Engine {
     for (const { conversation, sequence } of wishes.messages) {
       this.#quietly(this.history.again(conversation, sequence));
     }
+    this.#arrived += wishes.arrived.length;
     for (const message of wishes.arrived) {
       if (this.#tabs.leads) this.positions.advance(message.conversation, message.sequence, 0);
       onArrived(message);
@@ -273,24 +276,14 @@ export class Engine {
     const { store, clock, onComeback } = this.options;
     store.link.value = link;
     if (link.state !== "live" || !link.resumed || link.outageMs === 0) return;
-    const before = store.position;
-    const waiting = store.outgoing.peek().length;
-    const counted = this.#countArrivals();
+    const waiting = store.outgoing.peek().filter(({ state }) => state === "waiting");
+    const arrivedBefore = this.#arrived;
     void clock.sleep(COMEBACK_MS).then(() => {
-      const left = store.outgoing.peek().filter(({ state }) => state === "waiting").length;
-      const sent = Math.max(0, waiting - left);
-      const caughtUp = store.position > before ? counted() : 0;
+      const left = new Set(store.outgoing.peek().map(({ id }) => id));
+      const sent = waiting.filter(({ id }) => !left.has(id)).length;
+      const caughtUp = this.#arrived - arrivedBefore;
       onComeback({ node: link.node, outageMs: Math.round(link.outageMs), caughtUp, sent });
     });
-  }
-
-  /** Returns a function that tells how many messages came since. */
-  #countArrivals(): () => number {
-    const { store } = this.options;
-    const total = () =>
-      store.ids.peek().reduce((sum, id) => sum + (store.head(id)?.peek().last ?? 0), 0);
-    const before = total();
-    return () => total() - before;
   }
 
   #sent(message: Outgoing, conversation: number, sequence: number): void {

@@ -50,9 +50,9 @@ export class Sender {
   /** Sends until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     const { keep, account } = this.options;
+    signal.addEventListener("abort", () => this.#wake(), { once: true });
     while (!signal.aborted) {
       const woken = new Promise<void>((resolve) => (this.#wake = resolve));
-      signal.addEventListener("abort", () => this.#wake(), { once: true });
       for (const message of await keep.listOutgoing(account)) {
         const queue = queueOf(message);
         if (message.state !== "waiting" || this.#busy.has(queue)) continue;

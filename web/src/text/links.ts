@@ -22,5 +22,6 @@ export function safeHref(address: string): string | null {
   if (!SCHEMES.has(url.protocol)) return null;
   // `https://bank.example@evil.example/` shows another host than it leads to.
   if (url.username !== "" || url.password !== "") return null;
-  return url.href;
+  // A host may hold quotes; nothing that a person writes leads there.
+  return /["'<>`\\{}|^]/.test(url.href) ? null : url.href;
 }

@@ -155,8 +155,10 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
       const place = row ?? rowsIn(element).find((each) => sequenceOf(each) >= target.current);
       if (place) {
         const offset = target.current === focus ? element.clientHeight / 3 : 90;
-        element.scrollTop += place.getBoundingClientRect().top - element.getBoundingClientRect().top - offset;
-        target.current = 0;
+        const moved = () => place.getBoundingClientRect().top - element.getBoundingClientRect().top - offset;
+        element.scrollTop += moved();
+        // What comes below may still be on its way; until then the place is looked for again.
+        if (Math.abs(moved()) < 2 || shown.to >= newest) target.current = 0;
       }
     } else if (following.current) element.scrollTop = element.scrollHeight;
     else if (anchor.current) {
@@ -232,6 +234,8 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
           look();
         }}
         onKeyDown={walk}
+        onWheel={() => (target.current = 0)}
+        onTouchMove={() => (target.current = 0)}
       >
         <div class="list-rows" role="feed" aria-busy={missing} aria-label={strings.messages}>
           {beginning && <p class="list-beginning">{strings.firstMessage(name)}</p>}
