@@ -10,18 +10,21 @@ import { build } from "vite";
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const dist = join(root, "dist");
 
-/** Builds the mock, which is TypeScript, and returns its module. */
-export async function mock() {
-  const outDir = mkdtempSync(join(tmpdir(), "conclave-mock-"));
+/** Builds a module that is TypeScript, and returns it. */
+export async function load(path) {
+  const outDir = mkdtempSync(join(tmpdir(), "conclave-page-"));
+  const entryFileNames = "module.mjs";
   await build({
     root,
     configFile: false,
     logLevel: "error",
     ssr: { noExternal: true },
-    build: { ssr: "e2e/mock/index.ts", outDir, emptyOutDir: true, minify: false },
+    build: { ssr: path, outDir, emptyOutDir: true, minify: false, rollupOptions: { output: { entryFileNames } } },
   });
-  return import(pathToFileURL(join(outDir, "index.js")).href);
+  return import(pathToFileURL(join(outDir, entryFileNames)).href);
 }
+
+export const mock = () => load("e2e/mock/index.ts");
 
 /** Starts Chromium; nothing of it asks the network by itself. */
 export function browser() {

@@ -49,6 +49,8 @@ export interface EngineOptions {
   readonly onArrived: (message: Message) => void;
   readonly onComeback: (comeback: Comeback) => void;
   readonly onNodes: () => void;
+  /** The browser's cookie is that of another account now. */
+  readonly onOther: () => void;
   readonly onMembers: (conversation: number) => void;
 }
 
@@ -204,6 +206,8 @@ export class Engine {
 
   #heard(message: TabMessage): void {
     const { store, onSignedOut } = this.options;
+    // Where the browser has no locks, every tab leads and needs no other.
+    if (this.#tabs.leads && (message.kind === "batch" || message.kind === "link")) return;
     switch (message.kind) {
       case "hello":
         if (!this.#tabs.leads || !this.#started) return;
@@ -244,7 +248,9 @@ export class Engine {
   }
 
   #batch(batch: Batch, from: number, fresh: boolean): void {
-    const { store, clock, onArrived, onNodes, onMembers } = this.options;
+    const { store, clock, account, onArrived, onNodes, onMembers, onOther } = this.options;
+    const started = batch.events.find(({ kind }) => kind === "started");
+    if (started?.kind === "started" && started.account !== account.id) return onOther();
     if (!this.#started) {
       this.#begin(batch.position, batch.token);
       return;
@@ -266,7 +272,9 @@ export class Engine {
     }
     this.#arrived += wishes.arrived.length;
     for (const message of wishes.arrived) {
-      if (this.#tabs.leads) this.positions.advance(message.conversation, message.sequence, 0);
+      // In a room no member sees how far messages have come to others.
+      const direct = store.head(message.conversation)?.peek().roomName === "";
+      if (this.#tabs.leads && direct) this.positions.advance(message.conversation, message.sequence, 0);
       onArrived(message);
     }
     this.#settle();
@@ -320,7 +328,7 @@ export class Engine {
     const { store } = this.options;
     for (const id of store.ids.peek()) {
       const head = store.head(id)?.peek();
-      if (this.#tabs.leads && head && head.last > head.delivered) {
+      if (this.#tabs.leads && head?.roomName === "" && head.last > head.delivered) {
         this.positions.advance(id, head.last, 0);
       }
     }

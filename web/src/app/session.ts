@@ -40,6 +40,8 @@ export const config = signal<Config>(parseConfig("{}"));
 /** Why the page is signed out, if it was not the person's own wish. */
 export const signedOutBecause = signal("");
 export const comeback = signal<Comeback | null>(null);
+/** Whether no node has answered since the page was opened. */
+export const unreachable = signal(false);
 /** Grows when the members of a room change. */
 export const membersChanged = signal<{ readonly conversation: number; readonly times: number }>({
   conversation: 0,
@@ -88,6 +90,7 @@ async function resume(): Promise<void> {
         phase.value = "signedOut";
         return;
       }
+      unreachable.value = true;
       await clock.sleep(RETRY_MS);
     }
   }
@@ -180,6 +183,7 @@ async function begin(): Promise<void> {
     onArrived: (message: Message) => notifyOf(store, message),
     onComeback: (value) => (comeback.value = value),
     onNodes: () => void readNodes(),
+    onOther: () => location.reload(),
     onMembers: (conversation) =>
       (membersChanged.value = { conversation, times: membersChanged.peek().times + 1 }),
   });
@@ -188,6 +192,7 @@ async function begin(): Promise<void> {
   signedOutBecause.value = "";
   phase.value = "ready";
   engine.start();
+  sessions?.postMessage(id);
   void shareSession(config.peek(), nodes);
 }
 
@@ -195,8 +200,28 @@ function end(sentence: string): void {
   const current = session.peek();
   current?.engine.stop();
   session.value = null;
-  signedOutBecause.value = sentence;
+  signedOutBecause.value = current ? sentence : "";
   if (current || phase.peek() === "ready") phase.value = "signedOut";
+}
+
+/** Tells the tabs of this browser which session its cookie is of. */
+const sessions = "BroadcastChannel" in globalThis ? new BroadcastChannel("conclave-session") : null;
+if (sessions) sessions.onmessage = ({ data }: MessageEvent<unknown>) => other(data);
+
+/** Begins anew if the cookie is another session's: what is shown would not be who acts. */
+function other(id: unknown): void {
+  const current = session.peek();
+  if (current && typeof id === "number" && id !== current.id) location.reload();
+}
+
+/** Compares the session with the cookie, which a page at another port may have changed. */
+export async function verify(): Promise<void> {
+  try {
+    const answer = await caller.read((each, options) => each.sessions.getSession({}, options), 4000);
+    other(num(answer.sessionId));
+  } catch {
+    // No node, or signed out: then the page has said so.
+  }
 }
 
 function openChannel(id: number): Channel | null {

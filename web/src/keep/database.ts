@@ -6,7 +6,7 @@ import type { Keep, Outgoing } from "./keep";
 import { NUMBERS_AHEAD_MAX, OUTGOING_MAX } from "./keep";
 import { memoryKeep } from "./memory";
 import type { NumbersRecord } from "./records";
-import { fresh, learned, oldest, restarted, taken } from "./records";
+import { fresh, isNumbered, learned, oldest, restarted, taken } from "./records";
 
 const NAME = "conclave";
 const VERSION = 1;
@@ -96,7 +96,7 @@ function databaseKeep(database: IDBDatabase): Keep {
     numberOutgoing: (id, session, above) =>
       run(async (stores) => {
         const entry = await done<Outgoing | undefined>(stores.outgoing.get(id));
-        if (!entry) return null;
+        if (!entry || isNumbered(entry, session, above)) return entry ?? null;
         const numbered = { ...entry, session, key: await take(stores, session, above) };
         await done(stores.outgoing.put(numbered));
         return numbered;

@@ -57,7 +57,10 @@ export interface Keep {
   restart(session: number, last: bigint): Promise<void>;
   /** Takes a message; `null` if the outbox is full. */
   addOutgoing(message: NewOutgoing): Promise<Outgoing | null>;
-  /** Gives a message the next number, above `above`; `null` if the message is gone. */
+  /**
+   * Gives a message the next number, above `above`, unless it has such a number in this session;
+   * `null` if the message is gone.
+   */
   numberOutgoing(id: number, session: number, above: bigint): Promise<Outgoing | null>;
   changeOutgoing(id: number, change: Partial<Outgoing>): Promise<void>;
   removeOutgoing(id: number): Promise<void>;

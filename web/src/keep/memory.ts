@@ -3,7 +3,7 @@
 import type { Keep, NewOutgoing, Outgoing } from "./keep";
 import { NUMBERS_AHEAD_MAX, OUTGOING_MAX } from "./keep";
 import type { NumbersRecord } from "./records";
-import { fresh, learned, oldest, restarted, taken } from "./records";
+import { fresh, isNumbered, learned, oldest, restarted, taken } from "./records";
 
 export function memoryKeep(): Keep {
   const numbers = new Map<number, NumbersRecord>();
@@ -38,7 +38,7 @@ export function memoryKeep(): Keep {
     },
     async numberOutgoing(id, session, above) {
       const entry = outgoing.get(id);
-      if (!entry) return null;
+      if (!entry || isNumbered(entry, session, above)) return entry ?? null;
       const numbered = { ...entry, session, key: take(session, above) };
       outgoing.set(id, numbered);
       return numbered;

@@ -36,6 +36,11 @@ export function oldest(messages: readonly Outgoing[], session: number): bigint |
   return oldest;
 }
 
+/** Returns whether a message has a number of this session that another tab has given it. */
+export function isNumbered({ key, session: owner }: Outgoing, session: number, above: bigint): boolean {
+  return key !== null && owner === session && key.number > above;
+}
+
 export function fresh(message: NewOutgoing): Omit<Outgoing, "id"> {
   return { ...message, state: "waiting", reason: "", sentence: "", session: 0, key: null };
 }

@@ -1,11 +1,11 @@
 // The whole page: signed out, or the list of conversations beside what is open.
 
-import { lazy, Suspense } from "preact/compat";
+import { flushSync, lazy, Suspense } from "preact/compat";
 import { useEffect } from "preact/hooks";
 import { useSignalEffect } from "@preact/signals";
 import { go, route } from "../app/route";
 import type { Session } from "../app/session";
-import { phase, session } from "../app/session";
+import { phase, session, unreachable, verify } from "../app/session";
 import { strings } from "../base/strings";
 import { plain } from "../text/plain";
 import { Banner } from "./frame/Banner";
@@ -32,7 +32,7 @@ export function App() {
     <>
       {phase.value === "starting" ? (
         <main class="starting">
-          {strings.connecting}
+          {unreachable.value ? strings.noNode : strings.connecting}
         </main>
       ) : current ? (
         <Chat key={current.id} session={current} />
@@ -50,8 +50,13 @@ function Chat({ session: current }: { session: Session }) {
   useAnnouncements(current);
   useEffect(() => {
     const seen = () => document.visibilityState === "visible" && current.engine.seen();
+    const compare = () => void verify();
     document.addEventListener("visibilitychange", seen);
-    return () => document.removeEventListener("visibilitychange", seen);
+    addEventListener("focus", compare);
+    return () => {
+      document.removeEventListener("visibilitychange", seen);
+      removeEventListener("focus", compare);
+    };
   }, []);
   return (
     <div class="frame">
@@ -120,7 +125,7 @@ function useKeys({ store }: Session): void {
       const control = event.ctrlKey || event.metaKey;
       if (control && !event.shiftKey && event.key.toLowerCase() === "k") {
         event.preventDefault();
-        switcher.value = !switcher.peek();
+        flushSync(() => (switcher.value = !switcher.peek()));
       } else if (control && event.shiftKey && event.key.toLowerCase() === "f") {
         event.preventDefault();
         searchFor("");

@@ -54,6 +54,21 @@ export async function attempt(action: () => Promise<unknown>): Promise<boolean> 
 }
 
 export async function copyText(text: string): Promise<void> {
-  await attempt(() => navigator.clipboard.writeText(text));
-  notice(strings.copied);
+  const copied = await attempt(async () => {
+    if (navigator.clipboard as Clipboard | undefined) return navigator.clipboard.writeText(text);
+    if (!copyByHand(text)) throw new Error("the browser copies nothing");
+  });
+  if (copied) notice(strings.copied);
+}
+
+/** Copies in a page without TLS, where browsers have no clipboard for scripts. */
+function copyByHand(text: string): boolean {
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.className = "hidden";
+  document.body.append(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  return copied;
 }

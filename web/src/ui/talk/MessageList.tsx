@@ -80,10 +80,10 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
   // What the window needs is read when it is not there: at first, and after events were missed.
   const missing = shown === null && newest > 0;
   useEffect(() => {
-    if (!missing) return;
+    if (!missing || failed) return;
     const at = view.last === Infinity ? 0 : view.anchor;
     void load(() => (at ? engine.history.around(id, at) : engine.history.newest(id)));
-  }, [missing, view.anchor]);
+  }, [missing, view.anchor, failed]);
   useEffect(() => {
     if (view.last === Infinity && newest > 0) setView((now) => follow(now, newest));
   }, [newest]);
@@ -138,12 +138,12 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     if (element.scrollTop < EDGE) {
       const { view: next, readBefore } = slideUp(timeline, view);
       if (next !== view) setView(next);
-      if (readBefore) void load(() => engine.history.older(id, readBefore));
+      if (readBefore && !failed) void load(() => engine.history.older(id, readBefore));
     }
     if (end < EDGE) {
       const { view: next, readAfter } = slideDown(timeline, view, newest);
       if (next !== view) setView(next);
-      if (readAfter) void load(() => engine.history.newer(id, readAfter));
+      if (readAfter && !failed) void load(() => engine.history.newer(id, readAfter));
     }
   };
 
@@ -243,7 +243,7 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
           {failed && (
             <p class="list-loading" role="alert">
               {strings.loadFailed}{" "}
-              <button type="button" class="button-quiet" onClick={() => setView({ ...view })}>
+              <button type="button" class="button-quiet" onClick={() => setFailed(false)}>
                 {strings.tryAgain}
               </button>
             </p>
@@ -325,9 +325,7 @@ function viewAt(head: Head | undefined, focus: number): View {
 }
 
 function follow(view: View, newest: number): View {
-  if (view.last !== Infinity) return view;
-  const bounded = bound(view, newest);
-  return bounded.anchor === newest ? bounded : { ...bounded, anchor: Math.max(bounded.anchor, 1) };
+  return view.last === Infinity ? { ...bound(view, newest), anchor: newest } : view;
 }
 
 function rowsIn(element: HTMLElement): HTMLElement[] {
