@@ -16,12 +16,10 @@ const GZIP: &str = ".gz";
 fn main() -> io::Result<()> {
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
     let mut files = BTreeMap::new();
+    // Without the directory this runs at each build, and finds the page once it is there.
+    println!("cargo::rerun-if-changed={}", dist.display());
     if dist.is_dir() {
-        println!("cargo::rerun-if-changed={}", dist.display());
         collect(&dist, "", &mut files)?;
-    } else {
-        // Cargo would take a path that does not exist for changed, each time.
-        println!("cargo::rerun-if-changed=build.rs");
     }
     let mut list = String::from("&[\n");
     for (path, file) in &files {

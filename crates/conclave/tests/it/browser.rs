@@ -1,6 +1,7 @@
 //! What a browser does with a node: calls by gRPC-Web, a session in a cookie, and everything that
 //! another site may try with that cookie.
 
+mod files;
 mod page;
 mod streams;
 
@@ -85,6 +86,7 @@ async fn a_page_signs_in_writes_reads_and_signs_out() {
     let path = "SessionService/OpenSession";
     let refused: Result<v1::OpenSessionResponse, _> = page.call(path, &chosen).await;
     assert_eq!(refused.unwrap_err(), "TOKEN_INVALID");
+    what_a_page_shows(&mut page).await;
     let asked = v1::GetClusterStatusRequest::default();
     let path = "AdminService/GetClusterStatus";
     let status: v1::GetClusterStatusResponse = page.call(path, &asked).await.unwrap();
@@ -108,6 +110,65 @@ async fn a_page_signs_in_writes_reads_and_signs_out() {
     let secret = stolen.cookie.unwrap();
     let (_, secret) = secret.split_once('=').unwrap();
     assert!(!cluster.log(1).contains(secret));
+}
+
+/// Asks for the list of conversations, for a message in its place and for reactions to it.
+async fn what_a_page_shows(page: &mut Page) {
+    let asked = v1::ListConversationsRequest {
+        with_last_message: true,
+        ..Default::default()
+    };
+    let path = "ChatService/ListConversations";
+    let list: v1::ListConversationsResponse = page.call(path, &asked).await.unwrap();
+    let last = list.conversations[0].last_message.clone().unwrap();
+    assert_eq!(
+        (last.sequence, last.text.as_str(), &*last.sender_name),
+        (1, "hi", "alice")
+    );
+    let id = list.conversations[0].id;
+    let around = v1::ListMessagesRequest {
+        conversation: Some(v1::list_messages_request::Conversation::ConversationId(id)),
+        from: Some(v1::list_messages_request::From::AroundSequence(1)),
+        ..Default::default()
+    };
+    let path = "ChatService/ListMessages";
+    let shown: v1::ListMessagesResponse = page.call(path, &around).await.unwrap();
+    assert_eq!((shown.messages.len(), shown.next_after_sequence), (1, 1));
+    let message = Some(v1::MessageRef {
+        conversation_id: id,
+        sequence: 1,
+    });
+    let react = v1::SetReactionRequest {
+        request: Some(v1::RequestId {
+            number: 20,
+            nonce: 0,
+        }),
+        message,
+        reaction: ":+1:".to_owned(),
+        present: true,
+    };
+    let path = "ChatService/SetReaction";
+    let _: v1::SetReactionResponse = page.call(path, &react).await.unwrap();
+    let who = v1::ListReactionsRequest {
+        message,
+        reaction: "+1".to_owned(),
+        ..Default::default()
+    };
+    let path = "ChatService/ListReactions";
+    let who: v1::ListReactionsResponse = page.call(path, &who).await.unwrap();
+    assert_eq!(who.reactors[0].account_name, "alice");
+
+    // Another page of the browser may have replaced the cookie.
+    let path = "SessionService/GetSession";
+    let asked = v1::GetSessionRequest::default();
+    let own: v1::GetSessionResponse = page.call(path, &asked).await.unwrap();
+    for (session, expected) in [(own.session_id, true), (own.session_id + 1, false)] {
+        let named = ("x-conclave-session".to_owned(), session.to_string());
+        page.more.push(named);
+        let got: Result<v1::GetSessionResponse, _> = page.call(path, &asked).await;
+        assert_eq!(got.err(), (!expected).then(|| "SESSION_EXPIRED".to_owned()));
+        page.more.pop();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,6 +344,14 @@ async fn a_ticket_takes_a_session_to_another_node_once() {
 
     // Under another name of the same node the others are on another host.
     page.host = one.replace("127.0.0.1", "localhost");
+    page.origin = Some(format!("http://{}", page.host));
+    let none = page.ask("POST", "/page/tickets", "", b"").await.json();
+    assert_eq!(
+        none["tickets"],
+        serde_json::json!([]),
+        "that name is of all nodes"
+    );
+    page.host = one.replace("127.0.0.1", "n1.localhost");
     page.origin = Some(format!("http://{}", page.host));
     let given = page.ask("POST", "/page/tickets", "", b"").await.json();
     let tickets = given["tickets"].as_array().unwrap();

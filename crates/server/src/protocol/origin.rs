@@ -57,10 +57,16 @@ impl Origin {
 
     /// Returns whether this is the origin of `host:port`.
     fn is_at(&self, address: &str) -> bool {
-        let Ok(authority) = address.parse::<Authority>() else {
-            return false;
-        };
-        place(&authority, self.encrypted) == Some((self.host.clone(), self.port))
+        let authority = address.parse::<Authority>().ok();
+        let at = authority.and_then(|authority| place(&authority, self.encrypted));
+        at.is_some_and(|(host, port)| host == self.host && port == self.port)
+    }
+
+    /// Returns whether this is the origin of a member at this address, under whichever name a
+    /// browser reaches the machine that it runs on.
+    fn is_of_member(&self, address: &str) -> bool {
+        let named = |address: &str| named_as(address, LOCALHOST);
+        self.is_at(address) || named(address).is_some_and(|address| self.is_at(&address))
     }
 
     /// Returns whether no owner of a domain can make this host point to another machine.
@@ -123,7 +129,7 @@ impl Known<'_> {
         if self.public.iter().any(configured) {
             return true;
         }
-        let is_member = |address: &String| origin.is_at(address);
+        let is_member = |address: &String| origin.is_of_member(address);
         if origin.encrypted == self.encrypted && self.members.iter().any(is_member) {
             return true;
         }
@@ -144,8 +150,20 @@ impl Known<'_> {
     }
 }
 
+/// Name of the machine itself, which browsers keep apart from its address.
+const LOCALHOST: &str = "localhost";
+
+/// Returns the address of a member as a browser reaches it that asks `asked`: a browser that calls
+/// the machine by its name calls all nodes on it so. `None` if the address stays as it is.
+pub(crate) fn named_as(address: &str, asked: &str) -> Option<String> {
+    let host = asked.rsplit_once(':').map_or(asked, |(host, _)| host);
+    let port = address.strip_prefix("127.0.0.1:")?;
+    host.eq_ignore_ascii_case(LOCALHOST)
+        .then(|| format!("{LOCALHOST}:{port}"))
+}
+
 /// Returns the host and port that the caller asks.
-fn asked_host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+pub(crate) fn asked_host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     if let Some(authority) = uri.authority() {
         return Some(authority.as_str().to_owned());
     }
@@ -226,6 +244,7 @@ mod tests {
         assert!(is_own(false, "n3.example", "https://n3.example"));
         for (encrypted, host, origin) in [
             (false, "127.0.0.1:7400", "http://127.0.0.1:7500"),
+            (false, "10.0.0.1:7400", "http://localhost:7400"),
             (false, "127.0.0.1:7400", "http://evil.example"),
             (false, "127.0.0.1:7400", "http://10.0.0.2:7401"),
             (false, "10.0.0.1:7400", "https://10.0.0.2:7400"),
@@ -239,6 +258,28 @@ mod tests {
         ] {
             assert!(!is_own(encrypted, host, origin), "{host} {origin}");
         }
+    }
+
+    #[test]
+    fn nodes_of_one_machine_share_its_name() {
+        let members = ["127.0.0.1:7400", "127.0.0.1:7410"].map(str::to_owned);
+        let known = Known {
+            public: &[],
+            members: &members,
+            encrypted: false,
+        };
+        let is_own = |origin: &str| {
+            let request = Request::post("/x").header(header::HOST, "localhost:7410");
+            let request = request.header(header::ORIGIN, origin).body(()).unwrap();
+            matches!(known.visitor(&request.into_parts().0), Visitor::Own(_))
+        };
+        assert!(is_own("http://localhost:7400") && is_own("http://localhost:7410"));
+        assert!(is_own("http://127.0.0.1:7400"));
+        assert!(!is_own("http://localhost:7500") && !is_own("https://localhost:7400"));
+        let seen = |asked| named_as("127.0.0.1:7400", asked);
+        assert_eq!(seen("Localhost:7410").as_deref(), Some("localhost:7400"));
+        assert_eq!(seen("127.0.0.1:7410"), None);
+        assert_eq!(named_as("10.0.0.2:7400", "localhost:7400"), None);
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Page {
 
     /// Sends a request over a connection of its own, and reads the response to its end.
     pub(crate) async fn ask(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Response {
-        let address = self.host.replace("localhost", "127.0.0.1");
+        let port = self.host.rsplit_once(':').unwrap().1;
+        let address = format!("127.0.0.1:{port}");
         let stream = TcpStream::connect(address).await.unwrap();
         self.ask_on(stream, method, path, kind, body).await
     }

@@ -24,7 +24,7 @@ use crate::{
         credential::{self, Credential},
     },
     context::node_context::NodeContext,
-    protocol::origin::{Known, Origin, Visitor},
+    protocol::origin::{Known, Origin, Visitor, asked_host, named_as},
 };
 
 pub(crate) use files::Files;
@@ -35,7 +35,7 @@ const BY_PAGE: HeaderName = HeaderName::from_static("x-conclave-page");
 /// Headers that a page on another address of the cluster may send.
 const ACCEPTED: HeaderValue = HeaderValue::from_static(
     "content-type, x-grpc-web, x-user-agent, grpc-timeout, connect-protocol-version, \
-     x-conclave-page",
+     x-conclave-page, x-conclave-session",
 );
 /// Headers of responses that such a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -65,7 +65,9 @@ impl Web {
 
     /// Returns the response to a request for a file of the page.
     pub(crate) fn file(&self, parts: &Parts) -> Answer {
-        self.files.respond(parts, &connect_sources(&self.shared))
+        let asked = asked_host(&parts.headers, &parts.uri);
+        let connect = connect_sources(&self.shared, asked.as_deref());
+        self.files.respond(parts, &connect)
     }
 
     /// Returns the page that sends a request.
@@ -136,9 +138,9 @@ pub(crate) fn allow<B>(visitor: &Visitor, method: &Method, response: &mut Respon
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, REMEMBERED);
 }
 
-/// Returns the base URLs at which browsers reach the cluster, each with the number of its node if
-/// that is known.
-fn addresses(shared: &NodeContext) -> Vec<(Option<u64>, String)> {
+/// Returns the base URLs at which a browser that asks `asked` reaches the cluster, each with the
+/// number of its node if that is known.
+fn addresses(shared: &NodeContext, asked: Option<&str>) -> Vec<(Option<u64>, String)> {
     if !shared.public_origins.is_empty() {
         let text = |origin: &Origin| origin.header.to_str().map(str::to_owned).ok();
         let known = shared.public_origins.iter().filter_map(text);
@@ -149,16 +151,19 @@ fn addresses(shared: &NodeContext) -> Vec<(Option<u64>, String)> {
         false => "https",
     };
     let members = shared.members().into_iter().take(ADDRESSES_MAX);
-    let url = |client_address: String| format!("{scheme}://{client_address}");
+    let url = |address: String| {
+        let named = asked.and_then(|asked| named_as(&address, asked));
+        format!("{scheme}://{}", named.unwrap_or(address))
+    };
     members
         .map(|(node, member)| (Some(node), url(member.client_address)))
         .collect()
 }
 
 /// Returns the addresses to which the page may connect besides its own, as a policy writes them.
-fn connect_sources(shared: &NodeContext) -> String {
+fn connect_sources(shared: &NodeContext, asked: Option<&str>) -> String {
     let mut sources = String::from("'self'");
-    for (_, url) in addresses(shared) {
+    for (_, url) in addresses(shared, asked) {
         // A policy has no notation for IPv6.
         if !url.contains('[') {
             sources.push(' ');

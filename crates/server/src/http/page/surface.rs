@@ -40,7 +40,11 @@ use crate::{
         page_tickets::TICKET_LIFE,
     },
     http::{classify, webhooks},
-    protocol::{client_port::PAGE, origin::Origin, problems::millis},
+    protocol::{
+        client_port::PAGE,
+        origin::{Origin, asked_host},
+        problems::millis,
+    },
 };
 
 /// How long another node may take to accept a session.
@@ -91,7 +95,10 @@ async fn answer(State(surface): State<Surface>, request: Request) -> Response {
         Err(Problem::refused(Reason::MethodNotAllowed, sentence))
     } else {
         match path {
-            "config.json" => Ok(surface.config().await),
+            "config.json" => {
+                let asked = asked_host(request.headers(), request.uri());
+                Ok(surface.config(asked.as_deref()).await)
+            }
             "tickets" => surface.tickets(request).await,
             _ => surface.session(request).await,
         }
@@ -121,9 +128,10 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
 
 impl Surface {
     /// Returns what the page needs to know before a person signs in.
-    async fn config(&self) -> Response {
+    async fn config(&self, asked: Option<&str>) -> Response {
         let shared = &self.shared;
-        let nodes = addresses(shared).into_iter().map(|(node, url)| match node {
+        let known = addresses(shared, asked);
+        let nodes = known.into_iter().map(|(node, url)| match node {
             Some(node) => json!({"node_id": node, "url": url}),
             None => json!({"url": url}),
         });
@@ -173,17 +181,21 @@ impl Surface {
             .and_then(Origin::parse);
         let others = shared.other_members().into_iter();
         // Cookies know no ports.
-        let shares_cookies = |member: &Member| {
-            let has_host = |own: &Origin| own.has_host_of(&member.client_address);
-            origin.as_ref().is_some_and(has_host)
+        let asked = asked_host(request.headers(), request.uri());
+        let urls = addresses(shared, asked.as_deref());
+        let url = |node| urls.iter().find(|(of, _)| *of == Some(node));
+        let is_apart = |node| {
+            let address = url(node).and_then(|(_, url)| url.split_once("://"));
+            let (Some((_, address)), Some(own)) = (address, &origin) else {
+                return false;
+            };
+            !own.has_host_of(address)
         };
-        let apart = others.filter(|(_, member)| !shares_cookies(member));
+        let apart = others.filter(|(node, _)| is_apart(*node));
         let offers = apart.take(OFFERS_MAX).map(|(node, member)| {
             let ticket = self.offer(node, member, token);
             async move { ticket.await.map(|ticket| (node, ticket)) }
         });
-        let urls = addresses(shared);
-        let url = |node| urls.iter().find(|(of, _)| *of == Some(node));
         let given = join_all(offers).await.into_iter().flatten();
         let tickets = given.filter_map(|(node, ticket)| {
             let (_, url) = url(node)?;
