@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "95db7d4905bae6fe";
-const files = ["/","/assets/Admin-BgDfXarP.js","/assets/Cluster-uXIXTSby.js","/assets/Page-Cq3q3zKs.js","/assets/Rooms-C99G0tON.js","/assets/Search-BC4u3GnG.js","/assets/Settings-D6kKGE6k.js","/assets/administration-C3jYqC5A.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-CgTR6jGK.css","/assets/index-DxfpbARi.js","/assets/values-yTfMchPt.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "164f004803b80507";
+const files = ["/","/assets/Admin-Cj-R77GO.js","/assets/Cluster-VDPEoaKd.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-D8a4S6Ux.js","/assets/Search-DxhTBVSP.js","/assets/Settings-DclL_gL8.js","/assets/administration-DENKnjJ4.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-BI3WBu-o.js","/assets/index-DyHQEogh.css","/assets/values-BUCqeIdO.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

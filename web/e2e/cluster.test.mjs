@@ -72,9 +72,9 @@ async function until(what, condition, ms = 15_000) {
 const url = (node) => `http://127.0.0.1:${basePort + (node - 1) * 10}`;
 const field = (page) => page.getByRole("textbox", { name: /^Message / });
 
-async function signUp(page, node, name) {
-  await page.goto(url(node));
-  await page.getByRole("button", { name: "Create an account" }).click();
+async function signUp(page, node, name, setupToken = "") {
+  await page.goto(url(node) + (setupToken ? `/join#setup=${setupToken}` : ""));
+  if (!setupToken) await page.getByRole("button", { name: "Create an account" }).click();
   await page.getByLabel("Name", { exact: true }).fill(name);
   await page.getByLabel("Password", { exact: true }).fill("a long password");
   await page.getByRole("button", { name: "Create account" }).click();
@@ -84,6 +84,32 @@ async function signUp(page, node, name) {
 async function say(page, text) {
   await field(page).fill(text);
   await field(page).press("Enter");
+}
+
+/** Takes the pictures of a conversation for the front page. */
+async function picture(alice, bob) {
+  await alice.getByRole("button", { name: "Browse rooms" }).first().click();
+  await alice.getByLabel("Name", { exact: true }).fill("harbour");
+  await alice.getByLabel("Topic").fill("Everything about the new machines");
+  await alice.getByRole("button", { name: "Create", exact: true }).click();
+  await alice.getByRole("heading", { name: "harbour" }).waitFor();
+  await bob.getByRole("button", { name: "Browse rooms" }).first().click();
+  await bob.getByRole("button", { name: "Join #harbour" }).click();
+  await bob.getByRole("heading", { name: "harbour" }).waitFor();
+  await say(alice, "The five machines are in the rack, @bob.");
+  await say(bob, "Steps for the next one:\n1. `conclave token create` here\n2. paste the command there\n3. wait until it **votes**");
+  await alice.locator("article", { hasText: "Steps for the next one" }).waitFor();
+  await say(alice, "> wait until it votes\nIt did, while I was typing this. See https://example.org/racks/7");
+  await bob.locator("article", { hasText: "It did" }).hover();
+  await bob.locator("article", { hasText: "It did" }).getByRole("button", { name: "Reply" }).click();
+  await say(bob, "And nobody had to sign in again.");
+  await alice.locator("article", { hasText: "nobody had to" }).waitFor();
+  await alice.mouse.move(0, 0);
+  for (const theme of ["light", "dark"]) {
+    await alice.emulateMedia({ colorScheme: theme });
+    await alice.waitForTimeout(200);
+    await alice.screenshot({ path: join(pictures, `chat-${theme}.png`) });
+  }
 }
 
 const nodeOf = async (page) => Number((await page.locator(".link-live").textContent()).replace(/\D/g, ""));
@@ -96,7 +122,9 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
   const problems = [...[alice, bob].map(watch)];
 
   await context.test("two people sign up at different nodes, and talk in a room", async () => {
-    await signUp(alice, 1, "alice");
+    await until("a setup token", () => /--setup-token \S+/.test(output.join("")));
+    await signUp(alice, 1, "alice", /--setup-token (\S+)/.exec(output.join(""))[1]);
+    assert.equal(new URL(alice.url()).hash, "", "the token does not stay in the address");
     await signUp(bob, 2, "bob");
     await alice.getByRole("button", { name: "Browse rooms" }).first().click();
     await alice.getByLabel("Name", { exact: true }).fill("lobby");
@@ -108,17 +136,17 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await say(alice, "Hello **@bob**");
     await bob.locator("article.message-mention", { hasText: "Hello @bob" }).waitFor();
     await say(bob, "Hello yourself");
-    await alice.getByText("Hello yourself").waitFor();
+    await alice.locator("article", { hasText: "Hello yourself" }).first().waitFor();
   });
 
   await context.test("an edit, a reaction, a deletion and a search", async () => {
     await say(alice, "A tpyo");
-    await alice.getByText("A tpyo").waitFor();
-    await bob.getByText("A tpyo").waitFor();
+    await alice.locator("article", { hasText: "A tpyo" }).first().waitFor();
+    await bob.locator("article", { hasText: "A tpyo" }).first().waitFor();
     await field(alice).press("ArrowUp");
     await field(alice).fill("A typo");
     await field(alice).press("Enter");
-    await bob.getByText("A typo").waitFor();
+    await bob.locator("article", { hasText: "A typo" }).first().waitFor();
     const message = bob.locator("article", { hasText: "A typo" });
     await message.hover();
     await message.getByRole("button", { name: "Add reaction: 👍" }).click();
@@ -130,7 +158,7 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await own.getByRole("button", { name: "More actions" }).click();
     await alice.getByRole("menuitem", { name: "Delete for everyone" }).click();
     await alice.getByRole("dialog").getByRole("button", { name: "Delete for everyone" }).click();
-    await bob.getByText("This message was deleted.").waitFor();
+    await bob.locator("article", { hasText: "This message was deleted." }).first().waitFor();
     await bob.keyboard.press("Control+Shift+f");
     await until("found", async () => {
       await bob.getByRole("searchbox").fill("typo");
@@ -152,19 +180,19 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await alice.locator("article", { hasText: "Just for you" }).locator(".ticks-sent, .ticks-delivered").first().waitFor();
     await alice.locator(".ticks-delivered").waitFor();
     await bob.getByRole("link", { name: /^alice/ }).click();
-    await bob.getByText("Just for you").waitFor();
+    await bob.locator("article", { hasText: "Just for you" }).first().waitFor();
     await bob.bringToFront();
     await alice.locator(".ticks-read").waitFor();
   });
 
   await context.test("a full outbox survives a reload", async () => {
-    await alice.getByRole("link", { name: /^#lobby/ }).click();
-    await bob.getByRole("link", { name: /^#lobby/ }).click();
+    await alice.getByRole("link", { name: /^lobby/ }).click();
+    await bob.getByRole("link", { name: /^lobby/ }).click();
     await alice.route("**/conclave.v1.ChatService/SendMessage", (route) => route.abort());
     for (let n = 0; n < 12; n += 1) await say(alice, `queued ${n}`);
     await alice.unroute("**/conclave.v1.ChatService/SendMessage");
     await alice.reload();
-    await bob.getByText("queued 11", { exact: true }).waitFor();
+    await bob.locator("article", { hasText: "queued 11" }).first().waitFor();
     assert.deepEqual(await texts(bob, "queued"), Array.from({ length: 12 }, (_, n) => `queued ${n}`));
   });
 
@@ -194,7 +222,7 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
         await alice.locator(".banner-good").waitFor();
         await alice.screenshot({ path: join(pictures, "fail-over-light.png") });
       }
-      await bob.getByText(words, { exact: true }).last().waitFor({ timeout: 20_000 });
+      await until("the other reads it", async () => (await texts(bob, words)).includes(words), 20_000);
       restarted.set(node, again());
       await until("the node is back", async () => fetch(`${url(node)}/page/config.json`).then((answer) => answer.ok, () => false), 60_000);
       await new Promise((resolve) => setTimeout(resolve, 500));
@@ -210,6 +238,21 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     console.log(`without a stream after ${kills} deaths: median ${median} ms, worst ${outages.at(-1)} ms: ${outages.join(" ")}`);
     assert.ok(median < 1000, `median ${median} ms`);
     assert.ok(outages.at(-1) < 2000, `worst ${outages.at(-1)} ms`);
+  });
+
+  await context.test("the cluster page shows every node", async () => {
+    await alice.bringToFront();
+    await alice.getByRole("button", { name: "Your account" }).click();
+    await alice.getByRole("menuitem", { name: "Cluster" }).click();
+    await alice.getByRole("heading", { name: "All nodes work" }).waitFor();
+    assert.equal(await alice.locator(".node").count(), 5);
+    assert.equal(await alice.locator(".node-leader").count(), 1);
+    await alice.waitForTimeout(pictures ? 20_000 : 1500);
+    for (const theme of pictures ? ["light", "dark"] : []) {
+      await alice.emulateMedia({ colorScheme: theme });
+      await alice.screenshot({ path: join(pictures, `cluster-${theme}.png`) });
+    }
+    if (pictures) await picture(alice, bob);
   });
 
   assert.deepEqual(problems.flat(), []);

@@ -158,7 +158,7 @@ test("every function is reached by keyboard alone", async () => {
     await press("Tab");
     await page.keyboard.type("password");
     await press("Enter");
-    await page.locator(".frame").waitFor();
+    await page.getByRole("link", { name: /^lobby/ }).waitFor();
     await press("Control+k");
     await page.keyboard.type("lob");
     await press("Enter");

@@ -89,6 +89,18 @@ test("a count that the page cannot know is asked for", () => {
   expect(wishes.conversations).toBe(true);
 });
 
+test("a list that was read before an event does not undo it", () => {
+  const each = store(conversation({ last: 2, unread: 2 }));
+  applyBatch(each, batchOf(sent(101, message(1, 3)), sent(102, message(1, 4, { senderId: ME }))), 100, 0);
+  each.setConversations([conversation({ last: 2, unread: 2 })]);
+  expect(head(each)).toMatchObject({ last: 4, unread: 3 });
+  each.setConversations([conversation({ last: 4, unread: 3, mentions: 1 })]);
+  expect(head(each)).toMatchObject({ last: 4, unread: 3, mentions: 1 });
+  setRead(each, 1, 4, ME, noWishes());
+  each.setConversations([conversation({ last: 4, unread: 3 })]);
+  expect(head(each)).toMatchObject({ read: 4, unread: 0 });
+});
+
 test("delivery follows the other member", () => {
   const each = store(conversation({ roomName: "", peerName: "bob", last: 9 }));
   applyBatch(each, batchOf({ position: 101, kind: "advanced", conversation: 1, account: 2, delivered: 9, read: 4 }), 100, 0);

@@ -71,7 +71,7 @@ export class MockNode {
     if (origin && this.all().some((node) => node.url === origin)) {
       response.setHeader("access-control-allow-origin", origin);
       response.setHeader("access-control-allow-credentials", "true");
-      response.setHeader("access-control-allow-headers", "content-type, x-grpc-web, x-user-agent, grpc-timeout, x-conclave-page");
+      response.setHeader("access-control-allow-headers", "content-type, x-grpc-web, x-user-agent, grpc-timeout, x-conclave-page, x-conclave-session");
       response.setHeader("access-control-expose-headers", "grpc-status, grpc-message, grpc-status-details-bin");
       response.setHeader("access-control-max-age", "600");
     }

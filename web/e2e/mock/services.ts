@@ -138,6 +138,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
           place = state.direct(person, other);
         } else place = placeOf(person, request.to.value as bigint);
         if (!request.text.trim()) throw refuse(Code.InvalidArgument, "TEXT_EMPTY", "the text is empty");
+        if (request.text === "refuse me") throw refuse(Code.PermissionDenied, "BLOCKED", "the account has blocked you");
         state.sends += 1;
         const message = state.post(place, person, request.text, { replyTo: Number(request.replyTo), action: request.action });
         return { conversationId: BigInt(place.id), sequence: BigInt(message.sequence), ...position() };

@@ -20,7 +20,7 @@ import type { Batch } from "../wire/events";
 import { toBatch } from "../wire/events";
 import type { Account, Message } from "../wire/values";
 import { History } from "./history";
-import { readEverything, readRooms, readConversations } from "./load";
+import { readAccounts, readConversations, readEverything, readRooms } from "./load";
 import { Positions } from "./positions";
 import { Sender } from "./sender";
 import type { Channel, TabMessage } from "./tabs";
@@ -76,6 +76,7 @@ export class Engine {
   #arrived = 0;
   readonly #readConversations = soon(200, () => this.#quietly(readConversations(this.options)));
   readonly #readRooms = soon(200, () => this.#quietly(readRooms(this.options)));
+  readonly #readAccounts = soon(300, () => this.#quietly(readAccounts(this.options)));
   readonly #readEverything = soon(50, () => this.#quietly(this.#readAll()));
 
   constructor(readonly options: EngineOptions) {
@@ -160,6 +161,11 @@ export class Engine {
     setRead(store, conversation, sequence, account.id, wishes);
     this.positions.advance(conversation, sequence, sequence);
     if (wishes.conversations) this.#readConversations();
+  }
+
+  /** Reads again who there is: accounts that have come since. */
+  lookAround(): void {
+    this.#readAccounts();
   }
 
   /** Tells all tabs that a person looks at this one. */
@@ -267,6 +273,7 @@ export class Engine {
     if (wishes.rooms) this.#readRooms();
     if (wishes.nodes) onNodes();
     for (const conversation of wishes.members) onMembers(conversation);
+    if (wishes.members.size > 0) this.#readAccounts();
     for (const { conversation, sequence } of wishes.messages) {
       this.#quietly(this.history.again(conversation, sequence));
     }

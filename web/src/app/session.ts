@@ -50,7 +50,8 @@ export const membersChanged = signal<{ readonly conversation: number; readonly t
 
 const RETRY_MS = 1000;
 
-let nodes = new Nodes([{ id: 0, url: "http://localhost" }], (url) => services(transportTo(url)));
+const connect = (url: string) => services(transportTo(url, () => session.peek()?.id ?? 0));
+let nodes = new Nodes([{ id: 0, url: "http://localhost" }], connect);
 let keep: Keep | null = null;
 let caller = new Caller({ nodes, clock, onSignedOut: end });
 
@@ -64,7 +65,7 @@ export function storage(): Storage | null {
 
 /** Starts the page: finds out whether the browser has a session. */
 export async function start(): Promise<void> {
-  nodes = new Nodes([ownNode(location.origin)], (url) => services(transportTo(url)));
+  nodes = new Nodes([ownNode(location.origin)], connect);
   caller = new Caller({ nodes, clock, onSignedOut: end });
   const [read, opened] = await Promise.all([
     readConfig(location.origin, storage()),
@@ -130,7 +131,8 @@ export async function signOut(): Promise<void> {
   const account = current.store.me.peek();
   if (account) await keep?.forget(account.id);
   current.engine.tellSignedOut();
-  end("");
+  leave("");
+  phase.value = "signedOut";
 }
 
 /** Asks the node for the addresses of its cluster again. */
@@ -196,12 +198,20 @@ async function begin(): Promise<void> {
   void shareSession(config.peek(), nodes);
 }
 
+/** Ends the session that a node does not know, and looks which one the cookie is of now. */
 function end(sentence: string): void {
+  if (!leave(sentence)) return;
+  phase.value = "starting";
+  void resume();
+}
+
+function leave(sentence: string): boolean {
   const current = session.peek();
-  current?.engine.stop();
+  if (!current) return false;
+  current.engine.stop();
   session.value = null;
-  signedOutBecause.value = current ? sentence : "";
-  if (current || phase.peek() === "ready") phase.value = "signedOut";
+  signedOutBecause.value = sentence;
+  return true;
 }
 
 /** Tells the tabs of this browser which session its cookie is of. */

@@ -100,10 +100,39 @@ export class Store {
         const known = this.#heads.get(conversation.id)?.peek();
         const newest = conversation.newest ?? known?.newest ?? null;
         const activeAtMs = Math.max(known?.activeAtMs ?? 0, newest?.sentAtMs ?? 0);
-        this.set(conversation.id, { ...conversation, newest, activeAtMs });
+        const read = { ...conversation, newest, activeAtMs };
+        this.set(conversation.id, known ? this.#later(known, read) : read);
       }
       this.loaded.value = true;
     });
+  }
+
+  /** Returns what was read, with what the stream has brought since it was read. */
+  #later(known: Head, read: Head): Head {
+    let { last, unread, mentions, newest } = read;
+    if (known.last > last) {
+      const me = this.me.peek()?.id ?? 0;
+      const late = this.timeline(read.id)
+        .messages({ from: last + 1, to: known.last })
+        .filter(({ senderId, deleted }) => senderId !== me && !deleted);
+      unread += late.length;
+      mentions += late.filter(({ mentionedIds }) => mentionedIds.includes(me)).length;
+      last = known.last;
+      newest = known.newest;
+    }
+    // Read on this page since: its own counts are newer.
+    if (known.read > read.read) ({ unread, mentions } = known);
+    return {
+      ...read,
+      last,
+      newest,
+      unread,
+      mentions,
+      read: Math.max(known.read, read.read),
+      delivered: Math.max(known.delivered, read.delivered),
+      peerRead: Math.max(known.peerRead, read.peerRead),
+      peerDelivered: Math.max(known.peerDelivered, read.peerDelivered),
+    };
   }
 
   /** Finds the direct conversation with an account, or a room, by name. */

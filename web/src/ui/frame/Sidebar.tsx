@@ -156,18 +156,16 @@ const Entry = memo(function Entry({
   const asks = direct ? head.unread : head.mentions;
   const unread = head.unread > 0 && !muted;
   const classes = ["entry", current && "entry-current", unread && "entry-unread", muted && "entry-muted"];
-  const label = [
-    direct ? name : `#${name}`,
+  const told = [
     head.unread > 0 && strings.unread(head.unread),
     head.mentions > 0 && strings.mentions(head.mentions),
-  ];
+  ].filter(Boolean);
   return (
     <li>
       <a
         class={classes.filter(Boolean).join(" ")}
         href={`/c/${id}`}
         aria-current={current ? "page" : undefined}
-        aria-label={label.filter(Boolean).join(", ")}
         onClick={(event) => {
           if (event.ctrlKey || event.metaKey || event.shiftKey) return;
           event.preventDefault();
@@ -176,7 +174,9 @@ const Entry = memo(function Entry({
         }}
       >
         {direct ? (
-          <Avatar name={head.peerName} size="small" presence={self ? undefined : store.presence.value.get(head.peerName.toLowerCase())} />
+          <span aria-hidden="true">
+            <Avatar name={head.peerName} size="small" presence={self ? undefined : store.presence.value.get(head.peerName.toLowerCase())} />
+          </span>
         ) : (
           <span class="entry-sign">
             <Icon name={room && !room.public ? "lock" : "hash"} small />
@@ -188,8 +188,11 @@ const Entry = memo(function Entry({
         </span>
         {draft && !current && <Icon name="edit" small />}
         {muted && <Icon name="mute" small />}
+        {told.length > 0 && <span class="hidden">{told.join(", ")}</span>}
         {asks > 0 ? (
-          <span class="count">{asks > 99 ? "99+" : asks}</span>
+          <span class="count" aria-hidden="true">
+            {asks > 99 ? "99+" : asks}
+          </span>
         ) : (
           unread && <span class="dot" />
         )}

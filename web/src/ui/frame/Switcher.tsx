@@ -30,6 +30,7 @@ export function Switcher({ session }: { session: Session }) {
   const [chosen, setChosen] = useState(0);
   const list = useRef<HTMLUListElement>(null);
   const found = targets(session, typed.replace(/^[@#]/, "").trim());
+  useEffect(() => session.engine.lookAround(), []);
   useEffect(() => {
     list.current?.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }, [chosen]);

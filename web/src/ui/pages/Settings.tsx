@@ -117,10 +117,10 @@ function Profile({ session }: { session: Session }) {
       <label class="field">
         <span>{strings.displayName}</span>
         <input class="input" dir="auto" maxLength={64} value={name} onInput={(event) => setName(event.currentTarget.value)} />
-        <small>
-          {strings.displayNameHint} @{me?.name}
-        </small>
       </label>
+      <small>
+        {strings.displayNameHint} @{me?.name}
+      </small>
       <div class="buttons">
         <button type="submit" class="button button-main">
           {strings.save}

@@ -69,8 +69,8 @@ export function Sign() {
             aria-describedby={joining ? "name-hint" : undefined}
             onInput={(event) => setName(event.currentTarget.value)}
           />
-          {joining && <small id="name-hint">{strings.accountNameHint}</small>}
         </label>
+        {joining && <small id="name-hint">{strings.accountNameHint}</small>}
         <label class="field">
           <span>{strings.password}</span>
           <input
@@ -84,8 +84,8 @@ export function Sign() {
             aria-describedby={joining ? "password-hint" : undefined}
             onInput={(event) => setPassword(event.currentTarget.value)}
           />
-          {joining && <small id="password-hint">{strings.passwordHint}</small>}
         </label>
+        {joining && <small id="password-hint">{strings.passwordHint}</small>}
         {problem && (
           <p class="sign-problem" role="alert">
             {problem}

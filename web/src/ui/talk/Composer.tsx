@@ -45,7 +45,7 @@ export function Composer(props: ComposerProps) {
   const [completion, setCompletion] = useState<Completion | null>(null);
   const [chosen, setChosen] = useState(0);
   const [picking, setPicking] = useState(false);
-  const typedMs = useRef(0);
+  const typedMs = useRef(-Infinity);
 
   useEffect(() => {
     // On a touch screen the keyboard would cover what the reader came to see.
@@ -122,6 +122,10 @@ export function Composer(props: ComposerProps) {
       clear();
       return props.onCommand(typed.name, typed.rest);
     }
+    // The field is free for the next message at once; the draft goes when this one is stored.
+    setText("");
+    setCompletion(null);
+    onReply(null);
     const taken = await engine.send({
       conversation: id,
       recipient,
@@ -131,9 +135,12 @@ export function Composer(props: ComposerProps) {
       createdAtMs: Date.now(),
       after: store.head(id)?.peek().last ?? 0,
     });
-    if (!taken) return notice(strings.outboxFull, true);
-    typedMs.current = 0;
-    clear();
+    if (!taken) {
+      setText((now) => now || text);
+      return notice(strings.outboxFull, true);
+    }
+    typedMs.current = -Infinity;
+    if (drafts.get(id).text === text) drafts.set(id, { text: "", replyTo: 0 });
   };
   const press = (event: KeyboardEvent) => {
     if (event.isComposing) return;

@@ -237,7 +237,7 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
         onWheel={() => (target.current = 0)}
         onTouchMove={() => (target.current = 0)}
       >
-        <div class="list-rows" role="feed" aria-busy={missing} aria-label={strings.messages}>
+        <div class="list-rows" aria-busy={missing}>
           {beginning && <p class="list-beginning">{strings.firstMessage(name)}</p>}
           {!beginning && !failed && <p class="list-loading">{strings.loading}</p>}
           {failed && (
@@ -250,9 +250,9 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
           )}
           {rows(messages, unreadFrom).map((row) =>
             row.kind === "day" ? (
-              <h3 class="day" key={row.key}>
+              <h2 class="day" key={row.key}>
                 <span>{dayName(row.atMs)}</span>
-              </h3>
+              </h2>
             ) : row.kind === "unread" ? (
               <div class="unread-line" key={row.key} role="separator" aria-label={strings.newMessages}>
                 <span>{strings.newMessages}</span>

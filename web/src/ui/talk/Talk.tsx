@@ -156,7 +156,7 @@ function TalkHead({ session, id, name }: { session: Session; id: number; name: s
         <button
           type="button"
           class="button-icon talk-members"
-          aria-label={strings.details}
+          aria-label={`${strings.details}: ${strings.memberCount(room?.members ?? 0)}`}
           title={strings.details}
           aria-pressed={panel.value}
           onClick={() => (panel.value = !panel.value)}
