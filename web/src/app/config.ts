@@ -52,9 +52,11 @@ export async function readConfig(base: string, storage: Storage | null): Promise
 export function parseConfig(text: string): Config {
   const value = JSON.parse(text) as Record<string, unknown>;
   const nodes = Array.isArray(value["nodes"]) ? (value["nodes"] as unknown[]) : [];
-  const registration = value["registration"];
+  const { cluster, registration } = value;
   return {
-    cluster: typeof value["cluster"] === "string" ? value["cluster"] : "",
+    // A cluster without a name tells its identifier, which says nothing to a person.
+    cluster: typeof cluster === "string" && !/^[0-9a-f]{12,}$/.test(cluster) ? cluster : "",
+
     page: typeof value["page"] === "string" ? value["page"] : "",
     registration: registration === "invite" || registration === "closed" ? registration : "open",
     needsSetup: value["needs_setup"] === true,
