@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "b35066f3351ead5e";
-const files = ["/","/assets/Admin-CwoPOHQE.js","/assets/Cluster-Bxl9n34k.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-qOiZCgky.js","/assets/Search-DPjLhI-2.js","/assets/Settings-DsRClaAM.js","/assets/administration-3UWOzIgY.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-BzsAbN-5.css","/assets/index-kloFFz3f.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "9d6c9c7ce9fb92d1";
+const files = ["/","/assets/Admin-Bia0wosk.js","/assets/Cluster-CThf3pnw.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-D0i1nBrX.js","/assets/Search-0Yy-7nRM.js","/assets/Settings-abrYcZCO.js","/assets/administration-uGzhNNJ_.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B6lRZAHd.css","/assets/index-Capla_v5.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

@@ -244,7 +244,7 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await alice.getByRole("heading", { name: "All nodes work" }).waitFor();
     assert.equal(await alice.locator(".node").count(), 5);
     assert.equal(await alice.locator(".node-leader").count(), 1);
-    await alice.waitForTimeout(pictures ? 20_000 : 1500);
+    await alice.waitForTimeout(pictures ? 12_000 : 1500);
     for (const theme of pictures ? ["light", "dark"] : []) {
       await alice.emulateMedia({ colorScheme: theme });
       await alice.screenshot({ path: join(pictures, `cluster-${theme}.png`) });

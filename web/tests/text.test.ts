@@ -66,6 +66,11 @@ describe("what people type", () => {
     ["one\ntwo", [{ kind: "paragraph", children: [{ kind: "text", text: "one" }, { kind: "break" }, { kind: "text", text: "two" }] }]],
     ["```rust\nfn main() {}\n```", [{ kind: "block", language: "rust", text: "fn main() {}" }]],
     ["> quoted", [{ kind: "quote", children: [{ kind: "paragraph", children: [{ kind: "text", text: "quoted" }] }] }]],
+    ["> quoted\nanswer", [
+      { kind: "quote", children: [{ kind: "paragraph", children: [{ kind: "text", text: "quoted" }] }] },
+      { kind: "paragraph", children: [{ kind: "text", text: "answer" }] },
+    ]],
+    ["```\n> a\nb\n```", [{ kind: "block", language: "", text: "> a\nb" }]],
     ["3. c\n4. d", [{ kind: "list", start: 3, items: [[{ kind: "text", text: "c" }], [{ kind: "text", text: "d" }]] }]],
     ["- a", [{ kind: "list", start: null, items: [[{ kind: "text", text: "a" }]] }]],
     ["[docs](https://example.org/a)", [{ kind: "paragraph", children: [{ kind: "link", href: "https://example.org/a", children: [{ kind: "text", text: "docs" }] }] }]],

@@ -88,7 +88,8 @@ function apply(store: Store, event: ChatEvent, wishes: Wishes, nowMs: number): v
       wishes.members.add(event.conversation);
       wishes.rooms = true;
       if (event.account !== me) return;
-      if (!store.head(event.conversation)) wishes.conversations = true;
+      // Its topic and its counts are not in the event.
+      wishes.conversations = true;
       store.set(event.conversation, { roomName: event.room });
       return;
     case "left":

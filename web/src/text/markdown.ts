@@ -38,13 +38,29 @@ const remembered = new Map<string, readonly Node[]>();
 export function parse(text: string): readonly Node[] {
   const known = remembered.get(text);
   if (known) return known;
-  const nodes = build(parser.parse(visible(text), {}));
+  const nodes = build(parser.parse(closeQuotes(visible(text)), {}));
   if (remembered.size >= REMEMBERED_MAX) {
     const [oldest] = remembered.keys();
     if (oldest !== undefined) remembered.delete(oldest);
   }
   remembered.set(text, nodes);
   return nodes;
+}
+
+/** Ends each quote with its line: what follows is the answer, not more of the quote. */
+function closeQuotes(text: string): string {
+  if (!text.includes(">")) return text;
+  const lines: string[] = [];
+  let fenced = false;
+  let quoted = false;
+  for (const line of text.split("\n")) {
+    if (/^ {0,3}```/.test(line)) fenced = !fenced;
+    const quotes = !fenced && /^ {0,3}>/.test(line);
+    if (quoted && !quotes && line.trim() !== "") lines.push("");
+    lines.push(line);
+    quoted = quotes;
+  }
+  return lines.join("\n");
 }
 
 interface Open {

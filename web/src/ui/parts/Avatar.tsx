@@ -15,8 +15,7 @@ export function Avatar({
   presence?: PresenceName | undefined;
 }) {
   return (
-    <span class={`avatar avatar-${size} tint-${name ? colorOf(name) : "none"}`}>
-      <span aria-hidden="true">{initials(name)}</span>
+    <span class={`avatar avatar-${size} tint-${name ? colorOf(name) : "none"}`} data-initials={initials(name)}>
       {presence && presence !== "offline" && <Presence state={presence} />}
     </span>
   );

@@ -53,8 +53,11 @@ export function Composer(props: ComposerProps) {
   }, [id]);
   useEffect(() => {
     setText(editing ? editing.text : drafts.get(id).text);
-    if (editing || replyTo) field.current?.focus();
-  }, [editing?.sequence, replyTo?.sequence]);
+    if (editing) field.current?.focus();
+  }, [editing?.sequence]);
+  useEffect(() => {
+    if (replyTo) field.current?.focus();
+  }, [replyTo?.sequence]);
   useLayoutEffect(() => {
     const element = field.current;
     if (!element) return;
