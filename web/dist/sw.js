@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "164f004803b80507";
-const files = ["/","/assets/Admin-Cj-R77GO.js","/assets/Cluster-VDPEoaKd.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-D8a4S6Ux.js","/assets/Search-DxhTBVSP.js","/assets/Settings-DclL_gL8.js","/assets/administration-DENKnjJ4.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-BI3WBu-o.js","/assets/index-DyHQEogh.css","/assets/values-BUCqeIdO.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "b35066f3351ead5e";
+const files = ["/","/assets/Admin-CwoPOHQE.js","/assets/Cluster-Bxl9n34k.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-qOiZCgky.js","/assets/Search-DPjLhI-2.js","/assets/Settings-DsRClaAM.js","/assets/administration-3UWOzIgY.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-BzsAbN-5.css","/assets/index-kloFFz3f.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

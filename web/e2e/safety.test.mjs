@@ -168,9 +168,7 @@ test("every function is reached by keyboard alone", async () => {
     await page.keyboard.type("by keyboard");
     await press("Enter");
     await page.locator("article", { hasText: "by keyboard" }).waitFor();
-    await press("Shift+Tab");
-    for (let steps = 0; (await focused()) !== "Messages" && steps < 12; steps += 1) await press("Shift+Tab");
-    await press("ArrowUp", "ArrowUp");
+    await press("Shift+Tab", "ArrowUp", "ArrowUp");
     assert.match(await focused(), /^(Chiara|alice), /);
     await press("r");
     await page.getByText(/Reply to /).waitFor();

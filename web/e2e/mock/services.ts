@@ -218,6 +218,10 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
       if (request.from.case === "afterSequence") {
         const after = Number(request.from.value);
         page = visible.filter(({ sequence }) => sequence > after).slice(0, size);
+      } else if (request.from.case === "aroundSequence") {
+        const at = Number(request.from.value);
+        const half = Math.floor(size / 2);
+        page = [...visible.filter(({ sequence }) => sequence < at).slice(-half), ...visible.filter(({ sequence }) => sequence >= at).slice(0, size - half)];
       } else {
         const before = request.from.case === "beforeSequence" ? Number(request.from.value) : Infinity;
         page = visible.filter(({ sequence }) => sequence < before).slice(-size);
@@ -251,6 +255,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
             sequenceLast: BigInt(place.messages.length),
             sequenceRead: BigInt(read),
             sequenceDelivered: BigInt(place.delivered.get(person.id) ?? 0),
+            lastMessage: place.messages.length > 0 ? preview(place.messages.at(-1) as Stored) : undefined,
             unread: BigInt(unread.length),
             unreadMentions: BigInt(unread.filter(({ mentionedIds }) => mentionedIds.includes(person.id)).length),
             peerRead: BigInt(place.room ? 0 : (place.read.get(peer) ?? 0)),
@@ -258,6 +263,12 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
           };
         }),
       };
+    },
+    listReactions(request, context) {
+      const place = placeOf(caller(context), request.message?.conversationId ?? 0n);
+      const message = place.messages[Number(request.message?.sequence) - 1];
+      const who = [...(message?.reactions.get(request.reaction) ?? [])];
+      return { reactors: who.map((id) => ({ accountId: BigInt(id), accountName: state.people[id - 1]?.name ?? "" })) };
     },
     searchMessages(request, context) {
       const person = caller(context);
@@ -432,6 +443,19 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
   function joined(place: Place, person: Person) {
     return { conversationId: BigInt(place.id), roomName: place.room, accountId: BigInt(person.id), accountName: person.name };
   }
+}
+
+function preview({ sequence, position, senderId, senderName, sentAtMs, text, deleted, action }: Stored) {
+  return {
+    sequence: BigInt(sequence),
+    position: BigInt(position),
+    senderId: BigInt(senderId),
+    senderName,
+    sentAtMs: BigInt(sentAtMs),
+    text: text.slice(0, 200),
+    deleted,
+    action,
+  };
 }
 
 function parts(text: string, word: string) {

@@ -45,6 +45,14 @@ export class Actions {
     );
   }
 
+  /** Returns the first names of those who gave a reaction. */
+  async reactors(message: Message, reaction: string): Promise<readonly string[]> {
+    const answer = await this.caller.read((services, options) =>
+      services.chat.listReactions({ message: ref(message), reaction, pageSize: 20 }, options),
+    );
+    return answer.reactors.map(({ accountName }) => accountName);
+  }
+
   async typing(conversation: number): Promise<void> {
     await this.caller.read(
       (services, options) =>

@@ -14,6 +14,7 @@ type From = ListMessagesRequestFrom;
 type ListMessagesRequestFrom =
   | { case: "beforeSequence"; value: bigint }
   | { case: "afterSequence"; value: bigint }
+  | { case: "aroundSequence"; value: bigint }
   | { case: undefined };
 
 export class History {
@@ -56,10 +57,12 @@ export class History {
   /** Reads what is before and after a message, and the message. */
   async around(conversation: number, sequence: number): Promise<void> {
     if (this.store.timeline(conversation).around(sequence)) return;
-    await Promise.all([
-      this.older(conversation, sequence + 1, PAGE / 2),
-      this.newer(conversation, sequence),
-    ]);
+    return this.#once(`${conversation} around ${sequence}`, () =>
+      this.#page(conversation, { case: "aroundSequence", value: BigInt(sequence) }, PAGE, (page) => ({
+        from: num(page.previousBeforeSequence) || 1,
+        to: num(page.nextAfterSequence),
+      })),
+    );
   }
 
   /** Reads one message again. */

@@ -6,11 +6,11 @@ import type { Caller } from "../net/call";
 import type { Store } from "../state/store";
 import { PresenceState } from "../gen/conclave/v1/live_pb";
 import type { PresenceName } from "../wire/events";
-import { toAccount, toConversation, toMember, toRoom } from "../wire/values";
-import type { Account, Conversation, Member, Room } from "../wire/values";
+import { num, toAccount, toConversation, toMember, toPreview, toRoom } from "../wire/values";
+import type { Account, Conversation, Member, Message, Room } from "../wire/values";
 
 /** Pages of a list that are read; each has up to 1000 items. */
-const PAGES_MAX = 5;
+const PAGES_MAX = 10;
 const PAGE = 1000;
 /** Names of one question for presence, and questions. */
 const PRESENCE_NAMES = 100;
@@ -32,11 +32,15 @@ export async function readEverything(reader: Reader): Promise<void> {
 }
 
 export async function readConversations({ caller, store }: Reader): Promise<void> {
-  const list = await pages<Conversation>(async (pageToken) => {
+  const list = await pages<Conversation & { readonly newest: Message | null }>(async (pageToken) => {
     const page = await caller.read((services, options) =>
-      services.chat.listConversations({ pageSize: PAGE, pageToken }, options),
+      services.chat.listConversations({ pageSize: 500, pageToken, withLastMessage: true }, options),
     );
-    return { items: page.conversations.map(toConversation), next: page.nextPageToken };
+    const items = page.conversations.map((each) => ({
+      ...toConversation(each),
+      newest: each.lastMessage ? toPreview(num(each.id), each.lastMessage) : null,
+    }));
+    return { items, next: page.nextPageToken };
   });
   store.setConversations(list);
 }

@@ -10,6 +10,7 @@ import { AccountRole } from "../gen/conclave/v1/account_pb";
 import type {
   Conversation as WireConversation,
   Message as WireMessage,
+  MessagePreview,
 } from "../gen/conclave/v1/chat_pb";
 import type { Member as WireMember, Room as WireRoom } from "../gen/conclave/v1/room_pb";
 
@@ -131,6 +132,25 @@ export function toConversation(wire: WireConversation): Conversation {
     mentions: num(wire.unreadMentions),
     peerDelivered: num(wire.peerDelivered),
     peerRead: num(wire.peerRead),
+  };
+}
+
+/** Makes a message of what a list of conversations tells of it; its text may be cut. */
+export function toPreview(conversation: number, wire: MessagePreview): Message {
+  return {
+    conversation,
+    sequence: num(wire.sequence),
+    position: num(wire.position),
+    senderId: num(wire.senderId),
+    senderName: wire.senderName,
+    sentAtMs: num(wire.sentAtMs),
+    text: wire.text,
+    deleted: wire.deleted,
+    editedAtMs: 0,
+    replyTo: 0,
+    action: wire.action,
+    mentionedIds: [],
+    reactions: [],
   };
 }
 

@@ -100,7 +100,7 @@ export function Sidebar({ session }: { session: Session }) {
       </div>
       <footer class="sidebar-foot">
         <Menu
-          label={strings.account}
+          label={`${strings.account}: ${visible(me?.displayName ?? "") || (me?.name ?? "")}`}
           buttonClass="self"
           up
           items={[

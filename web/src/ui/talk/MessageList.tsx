@@ -158,7 +158,7 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
         const moved = () => place.getBoundingClientRect().top - element.getBoundingClientRect().top - offset;
         element.scrollTop += moved();
         // What comes below may still be on its way; until then the place is looked for again.
-        if (Math.abs(moved()) < 2 || shown.to >= newest) target.current = 0;
+        if (Math.abs(moved()) < 2 || shown.to >= Math.min(target.current + 20, newest)) target.current = 0;
       }
     } else if (following.current) element.scrollTop = element.scrollHeight;
     else if (anchor.current) {
@@ -211,9 +211,13 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
   };
   const walk = (event: KeyboardEvent) => {
     if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
-    const row = (event.target as HTMLElement).closest?.("[data-sequence]");
-    if (event.target !== row && event.target !== scroller.current) return;
+    target.current = 0;
+    const inside = event.target as HTMLElement;
+    if (inside.closest("[role=menu], .picker, pre")) return;
+    const row = inside.closest("[data-sequence]");
     event.preventDefault();
+    // From a link or a button of a message, the first step leads to the message.
+    if (row instanceof HTMLElement && row !== inside) return row.focus();
     const all = rowsIn(scroller.current as HTMLElement);
     const at = row ? all.indexOf(row as HTMLElement) : all.length;
     (all[event.key === "ArrowUp" ? at - 1 : at + 1] ?? (row as HTMLElement | null))?.focus();
@@ -236,6 +240,7 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
         onKeyDown={walk}
         onWheel={() => (target.current = 0)}
         onTouchMove={() => (target.current = 0)}
+        onPointerDown={() => (target.current = 0)}
       >
         <div class="list-rows" aria-busy={missing}>
           {beginning && <p class="list-beginning">{strings.firstMessage(name)}</p>}

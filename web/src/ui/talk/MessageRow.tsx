@@ -91,7 +91,7 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
       <div class="message-main">
         {head && !message.action && (
           <div class="message-who">
-            <button type="button" class="message-name" disabled={!name} onClick={() => talk.person(name)}>
+            <button type="button" class="message-name" tabIndex={-1} disabled={!name} onClick={() => talk.person(name)}>
               <bdi>{shown}</bdi>
             </button>
             {shown.toLowerCase() !== name.toLowerCase() && name && <span class="message-account">@{name}</span>}
@@ -126,6 +126,8 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
                   class="reaction"
                   aria-pressed={isMine}
                   aria-label={strings.reactedWith(visible(reaction), count)}
+                  onPointerEnter={(event) => nameReactors(session, message, reaction, event.currentTarget)}
+                  onFocus={(event) => nameReactors(session, message, reaction, event.currentTarget)}
                   onClick={() => react(reaction, !isMine)}
                 >
                   <bdi>{visible(reaction)}</bdi>
@@ -179,6 +181,17 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
     </article>
   );
 });
+
+/** Shows who gave a reaction, once the reader points at it. */
+function nameReactors(session: Session, message: Message, reaction: string, button: HTMLElement): void {
+  session.actions.reactors(message, reaction).then(
+    (names) => {
+      const shown = names.map((name) => visible(session.store.displayName(name)) || strings.deletedAccount);
+      button.title = shown.join(", ");
+    },
+    () => {},
+  );
+}
 
 function itemsOf({ message, session, talk }: MessageRowProps, mine: boolean): MenuItem[] {
   const role = session.store.rooms.peek().get(message.conversation)?.role ?? RoomRole.None;

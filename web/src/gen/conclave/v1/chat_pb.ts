@@ -14,7 +14,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file conclave/v1/chat.proto.
  */
 export const file_conclave_v1_chat: GenFile = /*@__PURE__*/
-  fileDesc("ChZjb25jbGF2ZS92MS9jaGF0LnByb3RvEgtjb25jbGF2ZS52MSLuAgoHTWVzc2FnZRIXCg9jb252ZXJzYXRpb25faWQYASABKAQSEAoIc2VxdWVuY2UYAiABKAQSEAoIcG9zaXRpb24YAyABKAQSEQoJc2VuZGVyX2lkGAQgASgEEhMKC3NlbmRlcl9uYW1lGAUgASgJEhYKDnJlY2lwaWVudF9uYW1lGAYgASgJEhIKCnNlbnRfYXRfbXMYByABKAQSDAoEdGV4dBgIIAEoCRIPCgdkZWxldGVkGAkgASgIEicKCGRlbGl2ZXJ5GAogASgOMhUuY29uY2xhdmUudjEuRGVsaXZlcnkSEQoJcm9vbV9uYW1lGAsgASgJEhQKDGVkaXRlZF9hdF9tcxgMIAEoBBIQCghyZXBseV90bxgNIAEoBBIOCgZhY3Rpb24YDiABKAgSFQoNbWVudGlvbmVkX2lkcxgPIAMoBBIoCglyZWFjdGlvbnMYECADKAsyFS5jb25jbGF2ZS52MS5SZWFjdGlvbiI5CghSZWFjdGlvbhIQCghyZWFjdGlvbhgBIAEoCRINCgVjb3VudBgCIAEoDRIMCgRtaW5lGAMgASgIIu0BCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAQSEQoJcGVlcl9uYW1lGAIgASgJEhUKDXNlcXVlbmNlX2xhc3QYAyABKAQSGgoSc2VxdWVuY2VfZGVsaXZlcmVkGAQgASgEEhUKDXNlcXVlbmNlX3JlYWQYBSABKAQSDgoGdW5yZWFkGAYgASgEEhcKD3VucmVhZF9tZW50aW9ucxgHIAEoBBIRCglyb29tX25hbWUYCCABKAkSDQoFdG9waWMYCSABKAkSFgoOcGVlcl9kZWxpdmVyZWQYCiABKAQSEQoJcGVlcl9yZWFkGAsgASgEIjcKCk1lc3NhZ2VSZWYSFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhAKCHNlcXVlbmNlGAIgASgEIr0BChJTZW5kTWVzc2FnZVJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIYCg5yZWNpcGllbnRfbmFtZRgCIAEoCUgAEhkKD2NvbnZlcnNhdGlvbl9pZBgDIAEoBEgAEhMKCXJvb21fbmFtZRgFIAEoCUgAEgwKBHRleHQYBCABKAkSEAoIcmVwbHlfdG8YBiABKAQSDgoGYWN0aW9uGAcgASgIQgQKAnRvImYKE1NlbmRNZXNzYWdlUmVzcG9uc2USFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhAKCHNlcXVlbmNlGAIgASgEEhAKCHBvc2l0aW9uGAMgASgEEhIKCnNlbnRfYXRfbXMYBCABKAQiSAoTU2VuZE1lc3NhZ2VzUmVxdWVzdBIxCghtZXNzYWdlcxgBIAMoCzIfLmNvbmNsYXZlLnYxLlNlbmRNZXNzYWdlUmVxdWVzdCJHChRTZW5kTWVzc2FnZXNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4uY29uY2xhdmUudjEuU2VuZE1lc3NhZ2VSZXN1bHQiiQEKEVNlbmRNZXNzYWdlUmVzdWx0Eg4KBm51bWJlchgBIAEoBBIwCgRzZW50GAIgASgLMiAuY29uY2xhdmUudjEuU2VuZE1lc3NhZ2VSZXNwb25zZUgAEicKB3JlZnVzZWQYAyABKAsyFC5jb25jbGF2ZS52MS5SZWZ1c2FsSABCCQoHb3V0Y29tZSI5CgdSZWZ1c2FsEgwKBGNvZGUYASABKA0SDgoGcmVhc29uGAIgASgJEhAKCHNlbnRlbmNlGAMgASgJIuIBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EhMKCXBlZXJfbmFtZRgBIAEoCUgAEhkKD2NvbnZlcnNhdGlvbl9pZBgCIAEoBEgAEhMKCXJvb21fbmFtZRgHIAEoCUgAEhkKD2JlZm9yZV9zZXF1ZW5jZRgDIAEoBEgBEhgKDmFmdGVyX3NlcXVlbmNlGAQgASgESAESEQoJcGFnZV9zaXplGAUgASgNEiYKBHJlYWQYBiABKAsyGC5jb25jbGF2ZS52MS5SZWFkT3B0aW9uc0IOCgxjb252ZXJzYXRpb25CBgoEZnJvbSLnAQoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USJgoIbWVzc2FnZXMYASADKAsyFC5jb25jbGF2ZS52MS5NZXNzYWdlEiAKGHByZXZpb3VzX2JlZm9yZV9zZXF1ZW5jZRgCIAEoBBIbChNuZXh0X2FmdGVyX3NlcXVlbmNlGAMgASgEEhcKD2NvbnZlcnNhdGlvbl9pZBgEIAEoBBIRCglwYWdlX3NpemUYBSABKA0SFQoNc2VxdWVuY2VfcmVhZBgGIAEoBBIVCg11bnJlYWRfYmVmb3JlGAcgASgEEg4KBnVucmVhZBgIIAEoBCJKChFMaXN0VW5yZWFkUmVxdWVzdBINCgVjb3VudBgBIAEoDRImCgRyZWFkGAIgASgLMhguY29uY2xhdmUudjEuUmVhZE9wdGlvbnMiXQoSTGlzdFVucmVhZFJlc3BvbnNlEiYKCG1lc3NhZ2VzGAEgAygLMhQuY29uY2xhdmUudjEuTWVzc2FnZRIMCgRtb3JlGAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoDSJpChhMaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSJgoEcmVhZBgDIAEoCzIYLmNvbmNsYXZlLnYxLlJlYWRPcHRpb25zInkKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USMAoNY29udmVyc2F0aW9ucxgBIAMoCzIZLmNvbmNsYXZlLnYxLkNvbnZlcnNhdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEQoJcGFnZV9zaXplGAMgASgNIlYKCFByb2dyZXNzEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoBBIaChJzZXF1ZW5jZV9kZWxpdmVyZWQYAiABKAQSFQoNc2VxdWVuY2VfcmVhZBgDIAEoBCJrChdBZHZhbmNlUG9zaXRpb25zUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEicKCHByb2dyZXNzGAIgAygLMhUuY29uY2xhdmUudjEuUHJvZ3Jlc3MiLAoYQWR2YW5jZVBvc2l0aW9uc1Jlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEInUKEkVkaXRNZXNzYWdlUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEigKB21lc3NhZ2UYAiABKAsyFy5jb25jbGF2ZS52MS5NZXNzYWdlUmVmEgwKBHRleHQYAyABKAkiJwoTRWRpdE1lc3NhZ2VSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCKKAQoSU2V0UmVhY3Rpb25SZXF1ZXN0EicKB3JlcXVlc3QYASABKAsyFi5jb25jbGF2ZS52MS5SZXF1ZXN0SWQSKAoHbWVzc2FnZRgCIAEoCzIXLmNvbmNsYXZlLnYxLk1lc3NhZ2VSZWYSEAoIcmVhY3Rpb24YAyABKAkSDwoHcHJlc2VudBgEIAEoCCInChNTZXRSZWFjdGlvblJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEIpYBChVTZWFyY2hNZXNzYWdlc1JlcXVlc3QSDQoFcXVlcnkYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkSGgoSdXRjX29mZnNldF9taW51dGVzGAQgASgREisKC2RheV9vZmZzZXRzGAUgAygLMhYuY29uY2xhdmUudjEuRGF5T2Zmc2V0IjQKCURheU9mZnNldBILCgNkYXkYASABKAkSGgoSdXRjX29mZnNldF9taW51dGVzGAIgASgRIsoBChZTZWFyY2hNZXNzYWdlc1Jlc3BvbnNlEiYKCG1lc3NhZ2VzGAEgAygLMhQuY29uY2xhdmUudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSHAoUY29tcGxldGVfdG9fcG9zaXRpb24YAyABKAQSGAoQYXBwbGllZF9wb3NpdGlvbhgEIAEoBBIRCglwYWdlX3NpemUYBSABKA0SJAoEaGl0cxgGIAMoCzIWLmNvbmNsYXZlLnYxLlNlYXJjaEhpdCI2CglTZWFyY2hIaXQSKQoHc25pcHBldBgBIAMoCzIYLmNvbmNsYXZlLnYxLlNuaXBwZXRQYXJ0Ii0KC1NuaXBwZXRQYXJ0EgwKBHRleHQYASABKAkSEAoIaXNfbWF0Y2gYAiABKAgigQEKFURlbGV0ZU1lc3NhZ2VzUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEikKCG1lc3NhZ2VzGAIgAygLMhcuY29uY2xhdmUudjEuTWVzc2FnZVJlZhIUCgxmb3JfZXZlcnlvbmUYAyABKAgiOQoWRGVsZXRlTWVzc2FnZXNSZXNwb25zZRINCgVjb3VudBgBIAEoBBIQCghwb3NpdGlvbhgCIAEoBCpkCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhMKD0RFTElWRVJZX1FVRVVFRBABEhYKEkRFTElWRVJZX0RFTElWRVJFRBACEhEKDURFTElWRVJZX1JFQUQQAzL7BgoLQ2hhdFNlcnZpY2USUAoLU2VuZE1lc3NhZ2USHy5jb25jbGF2ZS52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIC5jb25jbGF2ZS52MS5TZW5kTWVzc2FnZVJlc3BvbnNlElcKDFNlbmRNZXNzYWdlcxIgLmNvbmNsYXZlLnYxLlNlbmRNZXNzYWdlc1JlcXVlc3QaIS5jb25jbGF2ZS52MS5TZW5kTWVzc2FnZXNSZXNwb25zZSgBMAESUAoLRWRpdE1lc3NhZ2USHy5jb25jbGF2ZS52MS5FZGl0TWVzc2FnZVJlcXVlc3QaIC5jb25jbGF2ZS52MS5FZGl0TWVzc2FnZVJlc3BvbnNlElAKC1NldFJlYWN0aW9uEh8uY29uY2xhdmUudjEuU2V0UmVhY3Rpb25SZXF1ZXN0GiAuY29uY2xhdmUudjEuU2V0UmVhY3Rpb25SZXNwb25zZRJZCg5EZWxldGVNZXNzYWdlcxIiLmNvbmNsYXZlLnYxLkRlbGV0ZU1lc3NhZ2VzUmVxdWVzdBojLmNvbmNsYXZlLnYxLkRlbGV0ZU1lc3NhZ2VzUmVzcG9uc2USXwoQQWR2YW5jZVBvc2l0aW9ucxIkLmNvbmNsYXZlLnYxLkFkdmFuY2VQb3NpdGlvbnNSZXF1ZXN0GiUuY29uY2xhdmUudjEuQWR2YW5jZVBvc2l0aW9uc1Jlc3BvbnNlElMKDExpc3RNZXNzYWdlcxIgLmNvbmNsYXZlLnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaIS5jb25jbGF2ZS52MS5MaXN0TWVzc2FnZXNSZXNwb25zZRJNCgpMaXN0VW5yZWFkEh4uY29uY2xhdmUudjEuTGlzdFVucmVhZFJlcXVlc3QaHy5jb25jbGF2ZS52MS5MaXN0VW5yZWFkUmVzcG9uc2USYgoRTGlzdENvbnZlcnNhdGlvbnMSJS5jb25jbGF2ZS52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaJi5jb25jbGF2ZS52MS5MaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlElkKDlNlYXJjaE1lc3NhZ2VzEiIuY29uY2xhdmUudjEuU2VhcmNoTWVzc2FnZXNSZXF1ZXN0GiMuY29uY2xhdmUudjEuU2VhcmNoTWVzc2FnZXNSZXNwb25zZWIGcHJvdG8z", [file_conclave_v1_account]);
+  fileDesc("ChZjb25jbGF2ZS92MS9jaGF0LnByb3RvEgtjb25jbGF2ZS52MSLuAgoHTWVzc2FnZRIXCg9jb252ZXJzYXRpb25faWQYASABKAQSEAoIc2VxdWVuY2UYAiABKAQSEAoIcG9zaXRpb24YAyABKAQSEQoJc2VuZGVyX2lkGAQgASgEEhMKC3NlbmRlcl9uYW1lGAUgASgJEhYKDnJlY2lwaWVudF9uYW1lGAYgASgJEhIKCnNlbnRfYXRfbXMYByABKAQSDAoEdGV4dBgIIAEoCRIPCgdkZWxldGVkGAkgASgIEicKCGRlbGl2ZXJ5GAogASgOMhUuY29uY2xhdmUudjEuRGVsaXZlcnkSEQoJcm9vbV9uYW1lGAsgASgJEhQKDGVkaXRlZF9hdF9tcxgMIAEoBBIQCghyZXBseV90bxgNIAEoBBIOCgZhY3Rpb24YDiABKAgSFQoNbWVudGlvbmVkX2lkcxgPIAMoBBIoCglyZWFjdGlvbnMYECADKAsyFS5jb25jbGF2ZS52MS5SZWFjdGlvbiI5CghSZWFjdGlvbhIQCghyZWFjdGlvbhgBIAEoCRINCgVjb3VudBgCIAEoDRIMCgRtaW5lGAMgASgIIqACCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAQSEQoJcGVlcl9uYW1lGAIgASgJEhUKDXNlcXVlbmNlX2xhc3QYAyABKAQSGgoSc2VxdWVuY2VfZGVsaXZlcmVkGAQgASgEEhUKDXNlcXVlbmNlX3JlYWQYBSABKAQSDgoGdW5yZWFkGAYgASgEEhcKD3VucmVhZF9tZW50aW9ucxgHIAEoBBIRCglyb29tX25hbWUYCCABKAkSDQoFdG9waWMYCSABKAkSFgoOcGVlcl9kZWxpdmVyZWQYCiABKAQSEQoJcGVlcl9yZWFkGAsgASgEEjEKDGxhc3RfbWVzc2FnZRgMIAEoCzIbLmNvbmNsYXZlLnYxLk1lc3NhZ2VQcmV2aWV3Ip8BCg5NZXNzYWdlUHJldmlldxIQCghzZXF1ZW5jZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoBBIRCglzZW5kZXJfaWQYAyABKAQSEwoLc2VuZGVyX25hbWUYBCABKAkSEgoKc2VudF9hdF9tcxgFIAEoBBIMCgR0ZXh0GAYgASgJEg8KB2RlbGV0ZWQYByABKAgSDgoGYWN0aW9uGAggASgIIjcKCk1lc3NhZ2VSZWYSFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhAKCHNlcXVlbmNlGAIgASgEIr0BChJTZW5kTWVzc2FnZVJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIYCg5yZWNpcGllbnRfbmFtZRgCIAEoCUgAEhkKD2NvbnZlcnNhdGlvbl9pZBgDIAEoBEgAEhMKCXJvb21fbmFtZRgFIAEoCUgAEgwKBHRleHQYBCABKAkSEAoIcmVwbHlfdG8YBiABKAQSDgoGYWN0aW9uGAcgASgIQgQKAnRvImYKE1NlbmRNZXNzYWdlUmVzcG9uc2USFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhAKCHNlcXVlbmNlGAIgASgEEhAKCHBvc2l0aW9uGAMgASgEEhIKCnNlbnRfYXRfbXMYBCABKAQiSAoTU2VuZE1lc3NhZ2VzUmVxdWVzdBIxCghtZXNzYWdlcxgBIAMoCzIfLmNvbmNsYXZlLnYxLlNlbmRNZXNzYWdlUmVxdWVzdCJHChRTZW5kTWVzc2FnZXNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4uY29uY2xhdmUudjEuU2VuZE1lc3NhZ2VSZXN1bHQiiQEKEVNlbmRNZXNzYWdlUmVzdWx0Eg4KBm51bWJlchgBIAEoBBIwCgRzZW50GAIgASgLMiAuY29uY2xhdmUudjEuU2VuZE1lc3NhZ2VSZXNwb25zZUgAEicKB3JlZnVzZWQYAyABKAsyFC5jb25jbGF2ZS52MS5SZWZ1c2FsSABCCQoHb3V0Y29tZSI5CgdSZWZ1c2FsEgwKBGNvZGUYASABKA0SDgoGcmVhc29uGAIgASgJEhAKCHNlbnRlbmNlGAMgASgJIv0BChNMaXN0TWVzc2FnZXNSZXF1ZXN0EhMKCXBlZXJfbmFtZRgBIAEoCUgAEhkKD2NvbnZlcnNhdGlvbl9pZBgCIAEoBEgAEhMKCXJvb21fbmFtZRgHIAEoCUgAEhkKD2JlZm9yZV9zZXF1ZW5jZRgDIAEoBEgBEhgKDmFmdGVyX3NlcXVlbmNlGAQgASgESAESGQoPYXJvdW5kX3NlcXVlbmNlGAggASgESAESEQoJcGFnZV9zaXplGAUgASgNEiYKBHJlYWQYBiABKAsyGC5jb25jbGF2ZS52MS5SZWFkT3B0aW9uc0IOCgxjb252ZXJzYXRpb25CBgoEZnJvbSLnAQoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USJgoIbWVzc2FnZXMYASADKAsyFC5jb25jbGF2ZS52MS5NZXNzYWdlEiAKGHByZXZpb3VzX2JlZm9yZV9zZXF1ZW5jZRgCIAEoBBIbChNuZXh0X2FmdGVyX3NlcXVlbmNlGAMgASgEEhcKD2NvbnZlcnNhdGlvbl9pZBgEIAEoBBIRCglwYWdlX3NpemUYBSABKA0SFQoNc2VxdWVuY2VfcmVhZBgGIAEoBBIVCg11bnJlYWRfYmVmb3JlGAcgASgEEg4KBnVucmVhZBgIIAEoBCJKChFMaXN0VW5yZWFkUmVxdWVzdBINCgVjb3VudBgBIAEoDRImCgRyZWFkGAIgASgLMhguY29uY2xhdmUudjEuUmVhZE9wdGlvbnMiXQoSTGlzdFVucmVhZFJlc3BvbnNlEiYKCG1lc3NhZ2VzGAEgAygLMhQuY29uY2xhdmUudjEuTWVzc2FnZRIMCgRtb3JlGAIgASgIEhEKCXBhZ2Vfc2l6ZRgDIAEoDSKEAQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEiYKBHJlYWQYAyABKAsyGC5jb25jbGF2ZS52MS5SZWFkT3B0aW9ucxIZChF3aXRoX2xhc3RfbWVzc2FnZRgEIAEoCCJ5ChlMaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEjAKDWNvbnZlcnNhdGlvbnMYASADKAsyGS5jb25jbGF2ZS52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDSJWCghQcm9ncmVzcxIXCg9jb252ZXJzYXRpb25faWQYASABKAQSGgoSc2VxdWVuY2VfZGVsaXZlcmVkGAIgASgEEhUKDXNlcXVlbmNlX3JlYWQYAyABKAQiawoXQWR2YW5jZVBvc2l0aW9uc1JlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBInCghwcm9ncmVzcxgCIAMoCzIVLmNvbmNsYXZlLnYxLlByb2dyZXNzIiwKGEFkdmFuY2VQb3NpdGlvbnNSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCJ1ChJFZGl0TWVzc2FnZVJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIoCgdtZXNzYWdlGAIgASgLMhcuY29uY2xhdmUudjEuTWVzc2FnZVJlZhIMCgR0ZXh0GAMgASgJIicKE0VkaXRNZXNzYWdlUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiigEKElNldFJlYWN0aW9uUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEigKB21lc3NhZ2UYAiABKAsyFy5jb25jbGF2ZS52MS5NZXNzYWdlUmVmEhAKCHJlYWN0aW9uGAMgASgJEg8KB3ByZXNlbnQYBCABKAgiJwoTU2V0UmVhY3Rpb25SZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCKhAQoUTGlzdFJlYWN0aW9uc1JlcXVlc3QSKAoHbWVzc2FnZRgBIAEoCzIXLmNvbmNsYXZlLnYxLk1lc3NhZ2VSZWYSEAoIcmVhY3Rpb24YAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkSJgoEcmVhZBgFIAEoCzIYLmNvbmNsYXZlLnYxLlJlYWRPcHRpb25zImsKFUxpc3RSZWFjdGlvbnNSZXNwb25zZRImCghyZWFjdG9ycxgBIAMoCzIULmNvbmNsYXZlLnYxLlJlYWN0b3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDSIzCgdSZWFjdG9yEhIKCmFjY291bnRfaWQYASABKAQSFAoMYWNjb3VudF9uYW1lGAIgASgJIpYBChVTZWFyY2hNZXNzYWdlc1JlcXVlc3QSDQoFcXVlcnkYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkSGgoSdXRjX29mZnNldF9taW51dGVzGAQgASgREisKC2RheV9vZmZzZXRzGAUgAygLMhYuY29uY2xhdmUudjEuRGF5T2Zmc2V0IjQKCURheU9mZnNldBILCgNkYXkYASABKAkSGgoSdXRjX29mZnNldF9taW51dGVzGAIgASgRIsoBChZTZWFyY2hNZXNzYWdlc1Jlc3BvbnNlEiYKCG1lc3NhZ2VzGAEgAygLMhQuY29uY2xhdmUudjEuTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSHAoUY29tcGxldGVfdG9fcG9zaXRpb24YAyABKAQSGAoQYXBwbGllZF9wb3NpdGlvbhgEIAEoBBIRCglwYWdlX3NpemUYBSABKA0SJAoEaGl0cxgGIAMoCzIWLmNvbmNsYXZlLnYxLlNlYXJjaEhpdCI2CglTZWFyY2hIaXQSKQoHc25pcHBldBgBIAMoCzIYLmNvbmNsYXZlLnYxLlNuaXBwZXRQYXJ0Ii0KC1NuaXBwZXRQYXJ0EgwKBHRleHQYASABKAkSEAoIaXNfbWF0Y2gYAiABKAgigQEKFURlbGV0ZU1lc3NhZ2VzUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEikKCG1lc3NhZ2VzGAIgAygLMhcuY29uY2xhdmUudjEuTWVzc2FnZVJlZhIUCgxmb3JfZXZlcnlvbmUYAyABKAgiOQoWRGVsZXRlTWVzc2FnZXNSZXNwb25zZRINCgVjb3VudBgBIAEoBBIQCghwb3NpdGlvbhgCIAEoBCpkCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhMKD0RFTElWRVJZX1FVRVVFRBABEhYKEkRFTElWRVJZX0RFTElWRVJFRBACEhEKDURFTElWRVJZX1JFQUQQAzLTBwoLQ2hhdFNlcnZpY2USUAoLU2VuZE1lc3NhZ2USHy5jb25jbGF2ZS52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIC5jb25jbGF2ZS52MS5TZW5kTWVzc2FnZVJlc3BvbnNlElcKDFNlbmRNZXNzYWdlcxIgLmNvbmNsYXZlLnYxLlNlbmRNZXNzYWdlc1JlcXVlc3QaIS5jb25jbGF2ZS52MS5TZW5kTWVzc2FnZXNSZXNwb25zZSgBMAESUAoLRWRpdE1lc3NhZ2USHy5jb25jbGF2ZS52MS5FZGl0TWVzc2FnZVJlcXVlc3QaIC5jb25jbGF2ZS52MS5FZGl0TWVzc2FnZVJlc3BvbnNlElAKC1NldFJlYWN0aW9uEh8uY29uY2xhdmUudjEuU2V0UmVhY3Rpb25SZXF1ZXN0GiAuY29uY2xhdmUudjEuU2V0UmVhY3Rpb25SZXNwb25zZRJZCg5EZWxldGVNZXNzYWdlcxIiLmNvbmNsYXZlLnYxLkRlbGV0ZU1lc3NhZ2VzUmVxdWVzdBojLmNvbmNsYXZlLnYxLkRlbGV0ZU1lc3NhZ2VzUmVzcG9uc2USXwoQQWR2YW5jZVBvc2l0aW9ucxIkLmNvbmNsYXZlLnYxLkFkdmFuY2VQb3NpdGlvbnNSZXF1ZXN0GiUuY29uY2xhdmUudjEuQWR2YW5jZVBvc2l0aW9uc1Jlc3BvbnNlElMKDExpc3RNZXNzYWdlcxIgLmNvbmNsYXZlLnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaIS5jb25jbGF2ZS52MS5MaXN0TWVzc2FnZXNSZXNwb25zZRJNCgpMaXN0VW5yZWFkEh4uY29uY2xhdmUudjEuTGlzdFVucmVhZFJlcXVlc3QaHy5jb25jbGF2ZS52MS5MaXN0VW5yZWFkUmVzcG9uc2USYgoRTGlzdENvbnZlcnNhdGlvbnMSJS5jb25jbGF2ZS52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaJi5jb25jbGF2ZS52MS5MaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlElYKDUxpc3RSZWFjdGlvbnMSIS5jb25jbGF2ZS52MS5MaXN0UmVhY3Rpb25zUmVxdWVzdBoiLmNvbmNsYXZlLnYxLkxpc3RSZWFjdGlvbnNSZXNwb25zZRJZCg5TZWFyY2hNZXNzYWdlcxIiLmNvbmNsYXZlLnYxLlNlYXJjaE1lc3NhZ2VzUmVxdWVzdBojLmNvbmNsYXZlLnYxLlNlYXJjaE1lc3NhZ2VzUmVzcG9uc2ViBnByb3RvMw", [file_conclave_v1_account]);
 
 /**
  * One message.
@@ -261,6 +261,15 @@ export type Conversation = Message$1<"conclave.v1.Conversation"> & {
    * @generated from field: uint64 peer_read = 11;
    */
   peerRead: bigint;
+
+  /**
+   * The newest message that the caller has not deleted for itself, if the request asks for it.
+   * Absent if there is none, or if it is older than 64 messages that the caller has deleted for
+   * itself.
+   *
+   * @generated from field: conclave.v1.MessagePreview last_message = 12;
+   */
+  lastMessage?: MessagePreview | undefined;
 };
 
 /**
@@ -269,6 +278,76 @@ export type Conversation = Message$1<"conclave.v1.Conversation"> & {
  */
 export const ConversationSchema: GenMessage<Conversation> = /*@__PURE__*/
   messageDesc(file_conclave_v1_chat, 2);
+
+/**
+ * The beginning of a message, as a list of conversations shows it.
+ *
+ * @generated from message conclave.v1.MessagePreview
+ */
+export type MessagePreview = Message$1<"conclave.v1.MessagePreview"> & {
+  /**
+   * Place of the message in its conversation.
+   *
+   * @generated from field: uint64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * Place of the message in the log: grows over all conversations.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+
+  /**
+   * The sender's number.
+   *
+   * @generated from field: uint64 sender_id = 3;
+   */
+  senderId: bigint;
+
+  /**
+   * The sender's name; empty if the account was deleted.
+   *
+   * @generated from field: string sender_name = 4;
+   */
+  senderName: string;
+
+  /**
+   * Date of sending, in milliseconds since 1970-01-01 UTC.
+   *
+   * @generated from field: uint64 sent_at_ms = 5;
+   */
+  sentAtMs: bigint;
+
+  /**
+   * The first 200 characters (code points) of the text; empty if the message was deleted.
+   *
+   * @generated from field: string text = 6;
+   */
+  text: string;
+
+  /**
+   * Whether the message was deleted for everyone.
+   *
+   * @generated from field: bool deleted = 7;
+   */
+  deleted: boolean;
+
+  /**
+   * Whether the text describes what the sender does.
+   *
+   * @generated from field: bool action = 8;
+   */
+  action: boolean;
+};
+
+/**
+ * Describes the message conclave.v1.MessagePreview.
+ * Use `create(MessagePreviewSchema)` to create a new message.
+ */
+export const MessagePreviewSchema: GenMessage<MessagePreview> = /*@__PURE__*/
+  messageDesc(file_conclave_v1_chat, 3);
 
 /**
  * Names one message.
@@ -296,7 +375,7 @@ export type MessageRef = Message$1<"conclave.v1.MessageRef"> & {
  * Use `create(MessageRefSchema)` to create a new message.
  */
 export const MessageRefSchema: GenMessage<MessageRef> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 3);
+  messageDesc(file_conclave_v1_chat, 4);
 
 /**
  * Asks to send a message.
@@ -369,7 +448,7 @@ export type SendMessageRequest = Message$1<"conclave.v1.SendMessageRequest"> & {
  * Use `create(SendMessageRequestSchema)` to create a new message.
  */
 export const SendMessageRequestSchema: GenMessage<SendMessageRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 4);
+  messageDesc(file_conclave_v1_chat, 5);
 
 /**
  * The message is stored.
@@ -411,7 +490,7 @@ export type SendMessageResponse = Message$1<"conclave.v1.SendMessageResponse"> &
  * Use `create(SendMessageResponseSchema)` to create a new message.
  */
 export const SendMessageResponseSchema: GenMessage<SendMessageResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 5);
+  messageDesc(file_conclave_v1_chat, 6);
 
 /**
  * Some of the messages of a stream, in the order in which they are to be sent. At most 128 KiB.
@@ -432,7 +511,7 @@ export type SendMessagesRequest = Message$1<"conclave.v1.SendMessagesRequest"> &
  * Use `create(SendMessagesRequestSchema)` to create a new message.
  */
 export const SendMessagesRequestSchema: GenMessage<SendMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 6);
+  messageDesc(file_conclave_v1_chat, 7);
 
 /**
  * Results that are ready together. Without a result it is a sign of life.
@@ -453,7 +532,7 @@ export type SendMessagesResponse = Message$1<"conclave.v1.SendMessagesResponse">
  * Use `create(SendMessagesResponseSchema)` to create a new message.
  */
 export const SendMessagesResponseSchema: GenMessage<SendMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 7);
+  messageDesc(file_conclave_v1_chat, 8);
 
 /**
  * Result of one message of a stream.
@@ -497,7 +576,7 @@ export type SendMessageResult = Message$1<"conclave.v1.SendMessageResult"> & {
  * Use `create(SendMessageResultSchema)` to create a new message.
  */
 export const SendMessageResultSchema: GenMessage<SendMessageResult> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 8);
+  messageDesc(file_conclave_v1_chat, 9);
 
 /**
  * Refusal of one message of a stream; SendMessage has the same in its status.
@@ -532,7 +611,7 @@ export type Refusal = Message$1<"conclave.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 9);
+  messageDesc(file_conclave_v1_chat, 10);
 
 /**
  * Asks for a page of one conversation.
@@ -592,6 +671,14 @@ export type ListMessagesRequest = Message$1<"conclave.v1.ListMessagesRequest"> &
      */
     value: bigint;
     case: "afterSequence";
+  } | {
+    /**
+     * Messages around this sequence: half of the page before it, the rest from it on.
+     *
+     * @generated from field: uint64 around_sequence = 8;
+     */
+    value: bigint;
+    case: "aroundSequence";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -614,7 +701,7 @@ export type ListMessagesRequest = Message$1<"conclave.v1.ListMessagesRequest"> &
  * Use `create(ListMessagesRequestSchema)` to create a new message.
  */
 export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 10);
+  messageDesc(file_conclave_v1_chat, 11);
 
 /**
  * One page, always in ascending order.
@@ -687,7 +774,7 @@ export type ListMessagesResponse = Message$1<"conclave.v1.ListMessagesResponse">
  * Use `create(ListMessagesResponseSchema)` to create a new message.
  */
 export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 11);
+  messageDesc(file_conclave_v1_chat, 12);
 
 /**
  * Asks for unread messages.
@@ -716,7 +803,7 @@ export type ListUnreadRequest = Message$1<"conclave.v1.ListUnreadRequest"> & {
  * Use `create(ListUnreadRequestSchema)` to create a new message.
  */
 export const ListUnreadRequestSchema: GenMessage<ListUnreadRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 12);
+  messageDesc(file_conclave_v1_chat, 13);
 
 /**
  * The oldest unread messages. They stay unread until the caller advances its position.
@@ -751,7 +838,7 @@ export type ListUnreadResponse = Message$1<"conclave.v1.ListUnreadResponse"> & {
  * Use `create(ListUnreadResponseSchema)` to create a new message.
  */
 export const ListUnreadResponseSchema: GenMessage<ListUnreadResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 13);
+  messageDesc(file_conclave_v1_chat, 14);
 
 /**
  * Asks for the caller's conversations.
@@ -760,7 +847,8 @@ export const ListUnreadResponseSchema: GenMessage<ListUnreadResponse> = /*@__PUR
  */
 export type ListConversationsRequest = Message$1<"conclave.v1.ListConversationsRequest"> & {
   /**
-   * 1 to 1000; 0 means 100. More is taken for 1000, and the answer says so.
+   * 1 to 1000, with last messages 1 to 500; 0 means 100. More is taken for that, and the answer says
+   * so.
    *
    * @generated from field: uint32 page_size = 1;
    */
@@ -779,6 +867,13 @@ export type ListConversationsRequest = Message$1<"conclave.v1.ListConversationsR
    * @generated from field: conclave.v1.ReadOptions read = 3;
    */
   read?: ReadOptions | undefined;
+
+  /**
+   * Whether each conversation comes with its last message.
+   *
+   * @generated from field: bool with_last_message = 4;
+   */
+  withLastMessage: boolean;
 };
 
 /**
@@ -786,7 +881,7 @@ export type ListConversationsRequest = Message$1<"conclave.v1.ListConversationsR
  * Use `create(ListConversationsRequestSchema)` to create a new message.
  */
 export const ListConversationsRequestSchema: GenMessage<ListConversationsRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 14);
+  messageDesc(file_conclave_v1_chat, 15);
 
 /**
  * One page of conversations, in the order in which they were opened.
@@ -821,7 +916,7 @@ export type ListConversationsResponse = Message$1<"conclave.v1.ListConversations
  * Use `create(ListConversationsResponseSchema)` to create a new message.
  */
 export const ListConversationsResponseSchema: GenMessage<ListConversationsResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 15);
+  messageDesc(file_conclave_v1_chat, 16);
 
 /**
  * Positions of the caller in one conversation.
@@ -856,7 +951,7 @@ export type Progress = Message$1<"conclave.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 16);
+  messageDesc(file_conclave_v1_chat, 17);
 
 /**
  * Asks to advance the caller's positions.
@@ -884,7 +979,7 @@ export type AdvancePositionsRequest = Message$1<"conclave.v1.AdvancePositionsReq
  * Use `create(AdvancePositionsRequestSchema)` to create a new message.
  */
 export const AdvancePositionsRequestSchema: GenMessage<AdvancePositionsRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 17);
+  messageDesc(file_conclave_v1_chat, 18);
 
 /**
  * The positions are at least as far as asked for.
@@ -905,7 +1000,7 @@ export type AdvancePositionsResponse = Message$1<"conclave.v1.AdvancePositionsRe
  * Use `create(AdvancePositionsResponseSchema)` to create a new message.
  */
 export const AdvancePositionsResponseSchema: GenMessage<AdvancePositionsResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 18);
+  messageDesc(file_conclave_v1_chat, 19);
 
 /**
  * Asks to change the text of a message.
@@ -940,7 +1035,7 @@ export type EditMessageRequest = Message$1<"conclave.v1.EditMessageRequest"> & {
  * Use `create(EditMessageRequestSchema)` to create a new message.
  */
 export const EditMessageRequestSchema: GenMessage<EditMessageRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 19);
+  messageDesc(file_conclave_v1_chat, 20);
 
 /**
  * The message has the new text.
@@ -961,7 +1056,7 @@ export type EditMessageResponse = Message$1<"conclave.v1.EditMessageResponse"> &
  * Use `create(EditMessageResponseSchema)` to create a new message.
  */
 export const EditMessageResponseSchema: GenMessage<EditMessageResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 20);
+  messageDesc(file_conclave_v1_chat, 21);
 
 /**
  * Asks to add or to remove a reaction.
@@ -1003,7 +1098,7 @@ export type SetReactionRequest = Message$1<"conclave.v1.SetReactionRequest"> & {
  * Use `create(SetReactionRequestSchema)` to create a new message.
  */
 export const SetReactionRequestSchema: GenMessage<SetReactionRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 21);
+  messageDesc(file_conclave_v1_chat, 22);
 
 /**
  * The reaction is added or removed.
@@ -1024,7 +1119,119 @@ export type SetReactionResponse = Message$1<"conclave.v1.SetReactionResponse"> &
  * Use `create(SetReactionResponseSchema)` to create a new message.
  */
 export const SetReactionResponseSchema: GenMessage<SetReactionResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 22);
+  messageDesc(file_conclave_v1_chat, 23);
+
+/**
+ * Asks which members gave a reaction.
+ *
+ * @generated from message conclave.v1.ListReactionsRequest
+ */
+export type ListReactionsRequest = Message$1<"conclave.v1.ListReactionsRequest"> & {
+  /**
+   * Message that the reaction belongs to.
+   *
+   * @generated from field: conclave.v1.MessageRef message = 1;
+   */
+  message?: MessageRef | undefined;
+
+  /**
+   * The reaction.
+   *
+   * @generated from field: string reaction = 2;
+   */
+  reaction: string;
+
+  /**
+   * 1 to 1000; 0 means 100. More is taken for 1000, and the answer says so.
+   *
+   * @generated from field: uint32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * Token from the previous page; empty for the first page.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+
+  /**
+   * Required freshness of the answer.
+   *
+   * @generated from field: conclave.v1.ReadOptions read = 5;
+   */
+  read?: ReadOptions | undefined;
+};
+
+/**
+ * Describes the message conclave.v1.ListReactionsRequest.
+ * Use `create(ListReactionsRequestSchema)` to create a new message.
+ */
+export const ListReactionsRequestSchema: GenMessage<ListReactionsRequest> = /*@__PURE__*/
+  messageDesc(file_conclave_v1_chat, 24);
+
+/**
+ * One page of members, in the order of their numbers.
+ *
+ * @generated from message conclave.v1.ListReactionsResponse
+ */
+export type ListReactionsResponse = Message$1<"conclave.v1.ListReactionsResponse"> & {
+  /**
+   * Members that gave the reaction.
+   *
+   * @generated from field: repeated conclave.v1.Reactor reactors = 1;
+   */
+  reactors: Reactor[];
+
+  /**
+   * Token of the next page; empty if there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Maximum number of items of this page: as asked for, at most 1000.
+   *
+   * @generated from field: uint32 page_size = 3;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message conclave.v1.ListReactionsResponse.
+ * Use `create(ListReactionsResponseSchema)` to create a new message.
+ */
+export const ListReactionsResponseSchema: GenMessage<ListReactionsResponse> = /*@__PURE__*/
+  messageDesc(file_conclave_v1_chat, 25);
+
+/**
+ * A member that gave a reaction.
+ *
+ * @generated from message conclave.v1.Reactor
+ */
+export type Reactor = Message$1<"conclave.v1.Reactor"> & {
+  /**
+   * Number of the member's account.
+   *
+   * @generated from field: uint64 account_id = 1;
+   */
+  accountId: bigint;
+
+  /**
+   * Name of the member's account; empty if the account was deleted.
+   *
+   * @generated from field: string account_name = 2;
+   */
+  accountName: string;
+};
+
+/**
+ * Describes the message conclave.v1.Reactor.
+ * Use `create(ReactorSchema)` to create a new message.
+ */
+export const ReactorSchema: GenMessage<Reactor> = /*@__PURE__*/
+  messageDesc(file_conclave_v1_chat, 26);
 
 /**
  * Asks for messages with certain words.
@@ -1076,7 +1283,7 @@ export type SearchMessagesRequest = Message$1<"conclave.v1.SearchMessagesRequest
  * Use `create(SearchMessagesRequestSchema)` to create a new message.
  */
 export const SearchMessagesRequestSchema: GenMessage<SearchMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 23);
+  messageDesc(file_conclave_v1_chat, 27);
 
 /**
  * Offset of one day from that of UTC.
@@ -1104,7 +1311,7 @@ export type DayOffset = Message$1<"conclave.v1.DayOffset"> & {
  * Use `create(DayOffsetSchema)` to create a new message.
  */
 export const DayOffsetSchema: GenMessage<DayOffset> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 24);
+  messageDesc(file_conclave_v1_chat, 28);
 
 /**
  * One page of what was found, the newest first.
@@ -1160,7 +1367,7 @@ export type SearchMessagesResponse = Message$1<"conclave.v1.SearchMessagesRespon
  * Use `create(SearchMessagesResponseSchema)` to create a new message.
  */
 export const SearchMessagesResponseSchema: GenMessage<SearchMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 25);
+  messageDesc(file_conclave_v1_chat, 29);
 
 /**
  * The reason for which a message was found.
@@ -1182,7 +1389,7 @@ export type SearchHit = Message$1<"conclave.v1.SearchHit"> & {
  * Use `create(SearchHitSchema)` to create a new message.
  */
 export const SearchHitSchema: GenMessage<SearchHit> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 26);
+  messageDesc(file_conclave_v1_chat, 30);
 
 /**
  * A piece of a text.
@@ -1210,7 +1417,7 @@ export type SnippetPart = Message$1<"conclave.v1.SnippetPart"> & {
  * Use `create(SnippetPartSchema)` to create a new message.
  */
 export const SnippetPartSchema: GenMessage<SnippetPart> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 27);
+  messageDesc(file_conclave_v1_chat, 31);
 
 /**
  * Asks to delete messages.
@@ -1246,7 +1453,7 @@ export type DeleteMessagesRequest = Message$1<"conclave.v1.DeleteMessagesRequest
  * Use `create(DeleteMessagesRequestSchema)` to create a new message.
  */
 export const DeleteMessagesRequestSchema: GenMessage<DeleteMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 28);
+  messageDesc(file_conclave_v1_chat, 32);
 
 /**
  * The messages are deleted.
@@ -1274,7 +1481,7 @@ export type DeleteMessagesResponse = Message$1<"conclave.v1.DeleteMessagesRespon
  * Use `create(DeleteMessagesResponseSchema)` to create a new message.
  */
 export const DeleteMessagesResponseSchema: GenMessage<DeleteMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_chat, 29);
+  messageDesc(file_conclave_v1_chat, 33);
 
 /**
  * Delivery state of a message of a direct conversation, as seen from the other member.
@@ -1413,6 +1620,16 @@ export const ChatService: GenService<{
     methodKind: "unary";
     input: typeof ListConversationsRequestSchema;
     output: typeof ListConversationsResponseSchema;
+  },
+  /**
+   * Lists the members that gave one reaction to a message.
+   *
+   * @generated from rpc conclave.v1.ChatService.ListReactions
+   */
+  listReactions: {
+    methodKind: "unary";
+    input: typeof ListReactionsRequestSchema;
+    output: typeof ListReactionsResponseSchema;
   },
   /**
    * Searches the full text of everything that the caller may see, the newest first.
