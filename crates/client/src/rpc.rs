@@ -109,6 +109,7 @@ rpc!(Read ChatServiceClient::list_messages, ListMessagesRequest => ListMessagesR
 rpc!(Read ChatServiceClient::list_unread, ListUnreadRequest => ListUnreadResponse);
 rpc!(Read ChatServiceClient::list_conversations,
     ListConversationsRequest => ListConversationsResponse);
+rpc!(Read ChatServiceClient::list_reactions, ListReactionsRequest => ListReactionsResponse);
 rpc!(Read ChatServiceClient::search_messages,
     SearchMessagesRequest => SearchMessagesResponse);
 

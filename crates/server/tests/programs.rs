@@ -140,7 +140,7 @@ async fn unserved_requests_never_get_a_success() {
         (
             Method::POST,
             SEND.to_owned(),
-            "application/grpc-web+proto",
+            "application/grpc-web-text+proto",
             415,
         ),
         (

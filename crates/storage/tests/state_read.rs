@@ -171,6 +171,127 @@ fn paging_visits_every_message_once_in_both_directions() {
 }
 
 #[test]
+fn a_page_around_a_message_has_both_sides() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    for number in 1..=20 {
+        accept(&mut state, vec![ask(1, number, say("bea", "x"))]);
+    }
+    accept(&mut state, vec![delete(2, 1, &[9, 11], false)]);
+    let reader = state.reader();
+    let around = |at, limit| {
+        let from = HistoryFrom::Around(Sequence(at));
+        let page = reader.history(AccountId(2), ConversationId(1), from, limit);
+        let page = page.unwrap().unwrap();
+        let edges = (page.older.map(|at| at.0), page.newer.map(|at| at.0));
+        (sequences(&page.rows), edges)
+    };
+    assert_eq!(around(10, 5), (vec![7, 8, 10, 12, 13], (Some(7), Some(13))));
+    assert_eq!(around(10, 1), (vec![10], (Some(10), Some(10))));
+    assert_eq!(around(1, 4), (vec![1, 2], (None, Some(2))));
+    assert_eq!(around(0, 4), (vec![1, 2], (None, Some(2))));
+    assert_eq!(around(20, 4), (vec![18, 19, 20], (Some(18), None)));
+    assert_eq!(around(99, 4), (vec![19, 20], (Some(19), None)));
+    assert_eq!(around(u64::MAX, 2).0, [20]);
+    let stranger = HistoryFrom::Around(Sequence(1));
+    let stranger = reader.history(AccountId(3), ConversationId(1), stranger, 4);
+    assert_eq!(stranger.unwrap(), None);
+}
+
+#[test]
+fn a_list_shows_the_last_message_that_is_not_hidden() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    let long = "é".repeat(300);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, say("bea", &long)),
+            ask(2, 1, say("ann", "last")),
+            ask(1, 2, say("ann", "to herself")),
+        ],
+    );
+    let last = |state: &conclave_storage::state::State, account| {
+        let rows = state
+            .reader()
+            .conversations_with_last(AccountId(account), None, 10);
+        let shown = |last: conclave_storage::state::PreviewRow| (last.sequence.0, last.text);
+        let rows = rows.unwrap().into_iter();
+        rows.map(|row| row.last.map(shown)).collect::<Vec<_>>()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let two = Some((2, text("last")));
+    assert_eq!(
+        last(&state, 1),
+        [two.clone(), Some((1, text("to herself")))]
+    );
+    accept(&mut state, vec![delete(1, 3, &[2], false)]);
+    assert_eq!(last(&state, 1)[0], Some((1, text(&"é".repeat(200)))));
+    assert_eq!(last(&state, 2), [two]);
+    accept(
+        &mut state,
+        vec![delete(2, 2, &[2], true), delete(1, 4, &[1], false)],
+    );
+    assert_eq!(
+        (&last(&state, 1)[0], &last(&state, 2)[0]),
+        (&None, &Some((2, None)))
+    );
+    let plain = state
+        .reader()
+        .conversations(AccountId(2), None, 10)
+        .unwrap();
+    assert_eq!(plain[0].last, None, "it was not asked for");
+}
+
+#[test]
+fn members_that_gave_a_reaction_are_listed_in_pages() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea", "cyd", "dan"]);
+    accept(
+        &mut state,
+        vec![ask(1, 1, read_support::create_room("hall", true))],
+    );
+    for session in [2, 3] {
+        accept(
+            &mut state,
+            vec![ask(session, 1, read_support::join("hall"))],
+        );
+    }
+    accept(
+        &mut state,
+        vec![ask(1, 2, read_support::say_room("hall", "hi"))],
+    );
+    for session in [1, 2, 3] {
+        let react = |reaction| read_support::react(1, 1, reaction, true);
+        accept(
+            &mut state,
+            vec![ask(session, 3, react("+1")), ask(session, 4, react("x"))],
+        );
+    }
+    accept(
+        &mut state,
+        vec![ask(2, 5, read_support::react(1, 1, "x", false))],
+    );
+    let reader = state.reader();
+    let who = |account, sequence, reaction: &str, after: Option<u64>, limit| {
+        let message = read_support::message(1, sequence);
+        let reaction = conclave_core::Reaction::new(reaction).unwrap();
+        let after = after.map(AccountId);
+        let rows = reader.reactors(AccountId(account), message, &reaction, after, limit);
+        let name = |row: conclave_storage::state::ReactorRow| row.name.unwrap();
+        rows.unwrap()
+            .map(|rows| rows.into_iter().map(name).collect::<Vec<_>>())
+    };
+    let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(who(1, 1, "+1", None, 2), some(&["ann", "bea"]));
+    assert_eq!(who(1, 1, "+1", Some(2), 2), some(&["cyd"]));
+    assert_eq!(who(2, 1, "x", None, 9), some(&["ann", "cyd"]));
+    assert_eq!(who(2, 1, "y", None, 9), some(&[]));
+    assert_eq!(who(4, 1, "+1", None, 9), None, "not a member");
+    assert_eq!(who(1, 2, "+1", None, 9), None, "no such message");
+}
+
+#[test]
 fn unread_lists_the_messages_of_others_in_log_order() {
     let (_directory, mut state) = opened();
     people(&mut state, &["ann", "bea", "cyd"]);

@@ -6,7 +6,7 @@
 use crate::{Problem, numbered};
 
 /// The arrows: each crate, and the crates of this workspace that it may name.
-pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 15] = [
+pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 16] = [
     ("core", &[]),
     ("text", &["core"]),
     ("words", &["text", "core"]),
@@ -14,10 +14,13 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 15] = [
     ("replica", &["storage", "core"]),
     ("wire", &["text", "core"]),
     ("tls", &[]),
+    ("page", &[]),
     (
         "server",
         // Of `storage` only the types of rows, of positions and of faults.
-        &["replica", "storage", "wire", "tls", "words", "text", "core"],
+        &[
+            "replica", "storage", "wire", "tls", "page", "words", "text", "core",
+        ],
     ),
     ("client", &["wire", "tls", "core"]),
     ("local-cluster", &["client", "server"]),
@@ -226,6 +229,7 @@ openraft = \"1\"
             "replica",
             "wire",
             "tls",
+            "page",
             "server",
             "client",
             "local-cluster",

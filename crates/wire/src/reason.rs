@@ -137,9 +137,11 @@ reasons! {
     NotAllowed = "NOT_ALLOWED", PermissionDenied;
     NotAnOperator = "NOT_AN_OPERATOR", PermissionDenied;
     NotYourMessage = "NOT_YOUR_MESSAGE", PermissionDenied;
+    OriginRefused = "ORIGIN_REFUSED", PermissionDenied;
     PeerRole = "PEER_ROLE", PermissionDenied;
     RegistrationClosed = "REGISTRATION_CLOSED", PermissionDenied;
     SetupTokenInvalid = "SETUP_TOKEN_INVALID", PermissionDenied;
+    TicketInvalid = "TICKET_INVALID", PermissionDenied;
     LastOfItsKind = "LAST_OF_ITS_KIND", FailedPrecondition;
     LastOperator = "LAST_OPERATOR", FailedPrecondition;
     LastVoter = "LAST_VOTER", FailedPrecondition;

@@ -68,6 +68,8 @@ pub enum Page {
     Before(Sequence),
     /// The nearest messages after this sequence.
     After(Sequence),
+    /// Half of the page before this sequence, the rest from it on.
+    Around(Sequence),
 }
 
 impl Client {
@@ -209,6 +211,7 @@ impl Client {
                 Page::Newest => None,
                 Page::Before(sequence) => Some(From::BeforeSequence(sequence.0)),
                 Page::After(sequence) => Some(From::AfterSequence(sequence.0)),
+                Page::Around(sequence) => Some(From::AroundSequence(sequence.0)),
             },
             page_size: page_size(count),
             read: Some(freshness.options()),
@@ -255,14 +258,62 @@ impl Client {
         count_max: usize,
         freshness: Freshness,
     ) -> Result<Vec<v1::Conversation>, CallError> {
+        self.conversations_as(count_max, freshness, false).await
+    }
+
+    /// Returns the same, each with its last message.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn conversations_with_last(
+        &self,
+        count_max: usize,
+        freshness: Freshness,
+    ) -> Result<Vec<v1::Conversation>, CallError> {
+        self.conversations_as(count_max, freshness, true).await
+    }
+
+    async fn conversations_as(
+        &self,
+        count_max: usize,
+        freshness: Freshness,
+        with_last_message: bool,
+    ) -> Result<Vec<v1::Conversation>, CallError> {
         all_pages(count_max, async |page_size, page_token| {
             let request = v1::ListConversationsRequest {
                 page_size,
                 page_token,
                 read: Some(freshness.options()),
+                with_last_message,
             };
             let page = self.ask(request).await?;
             Ok((page.conversations, page.next_page_token))
+        })
+        .await
+    }
+
+    /// Returns the first `count_max` members that gave a reaction to a message, in the order of
+    /// their numbers.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NO_SUCH_MESSAGE`, `REACTION_INVALID`.
+    pub async fn reactors(
+        &self,
+        message: MessageRef,
+        reaction: &str,
+        count_max: usize,
+        freshness: Freshness,
+    ) -> Result<Vec<v1::Reactor>, CallError> {
+        all_pages(count_max, async |page_size, page_token| {
+            let request = v1::ListReactionsRequest {
+                message: Some(reference(&message)),
+                reaction: reaction.to_owned(),
+                page_size,
+                page_token,
+                read: Some(freshness.options()),
+            };
+            let page = self.ask(request).await?;
+            Ok((page.reactors, page.next_page_token))
         })
         .await
     }

@@ -296,6 +296,13 @@ impl ChatService for Node {
         unscripted()
     }
 
+    async fn list_reactions(
+        &self,
+        _: Request<v1::ListReactionsRequest>,
+    ) -> Result<Response<v1::ListReactionsResponse>, Status> {
+        unscripted()
+    }
+
     async fn advance_positions(
         &self,
         request: Request<v1::AdvancePositionsRequest>,

@@ -197,6 +197,7 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         | Reason::NoSpace
         | Reason::NoStream
         | Reason::NoSuchPath
+        | Reason::OriginRefused
         | Reason::OutcomeUnknown
         | Reason::PageTokenInvalid
         | Reason::PasswordHashInvalid
@@ -211,6 +212,7 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         | Reason::RoleMissing
         | Reason::SessionExpired
         | Reason::SessionMisplaced
+        | Reason::TicketInvalid
         | Reason::TokenInvalid
         | Reason::TokenInUse
         | Reason::WrongCluster

@@ -299,6 +299,10 @@ async fn as_other_programs_do(node: &Served, secrets: &Secrets) {
     let mut request = Request::new(GetSessionRequest::default());
     let bearer = format!("Bearer {}", token.unwrap().1).parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);
+    let cookie = format!("__Host-conclave_session={}", token.unwrap().1);
+    request
+        .metadata_mut()
+        .insert("cookie", cookie.parse().unwrap());
     sessions.get_session(request).await.unwrap();
     for password in [PASSWORD, WRONG_PASSWORD] {
         let request = OpenSessionRequest {

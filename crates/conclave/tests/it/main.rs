@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_requests;
 mod bad_start;
 mod bench;
+mod browser;
 mod canary;
 mod chat;
 mod clocks;

@@ -39,7 +39,7 @@ const REFUSED: &str = "a call for peers was refused";
 /// Calls that a machine without a certificate may make: their permission is in the request.
 pub(crate) const FOR_ALL: [&str; 2] = ["Introduce", "Join"];
 /// Calls that a member without a vote may make by itself.
-const FOR_LEARNERS: [&str; 10] = [
+const FOR_LEARNERS: [&str; 11] = [
     "Announce",
     "CheckNode",
     "DescribeCluster",
@@ -50,6 +50,7 @@ const FOR_LEARNERS: [&str; 10] = [
     "ReadIndex",
     "RenewCertificates",
     "Gossip",
+    "OfferSession",
 ];
 /// Reasons of refusals that depend on the caller.
 const ROLE_REASONS: [&str; 3] = ["NODE_RETIRED", "NOT_A_PEER", "PEER_ROLE"];

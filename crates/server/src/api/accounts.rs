@@ -193,7 +193,7 @@ impl AccountService for Accounts {
         &self,
         request: Request<v1::DeleteAccountRequest>,
     ) -> Answer<v1::DeleteAccountResponse> {
-        edge::answer(request, |call, request| self.delete(call, request)).await
+        edge::answer_last(request, |call, request| self.delete(call, request)).await
     }
 
     async fn list_accounts(

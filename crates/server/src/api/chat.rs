@@ -38,6 +38,8 @@ pub(crate) mod send_stream;
 const MESSAGES_DEFAULT: usize = 50;
 /// Number of conversations on a page if the client sets none.
 const CONVERSATIONS_DEFAULT: usize = 100;
+/// Number of members that gave a reaction on a page if the client sets none.
+const REACTORS_DEFAULT: usize = 100;
 
 pub(crate) struct Chat {
     pub(crate) shared: Arc<NodeContext>,
@@ -101,7 +103,7 @@ fn find_page(
     // one: a caller that is not a member gets the same answer everywhere.
     let own = match from {
         HistoryFrom::End => conversation_of(reader, account, id)?,
-        HistoryFrom::Before(_) | HistoryFrom::After(_) => None,
+        HistoryFrom::Before(_) | HistoryFrom::After(_) | HistoryFrom::Around(_) => None,
     };
     let Some(page) = reader.history(account, id, from, size)? else {
         return Ok(Err(Rejection::NoSuchConversation));
@@ -109,7 +111,7 @@ fn find_page(
     // The edge of an empty page is the position that was asked for.
     let edge = match from {
         HistoryFrom::End => u64::MAX,
-        HistoryFrom::Before(before) => before.0,
+        HistoryFrom::Before(before) | HistoryFrom::Around(before) => before.0,
         HistoryFrom::After(after) => after.0.saturating_add(1),
     };
     let edge = Sequence(edge.min(page.sequence_last.0 + 1));
@@ -172,6 +174,7 @@ impl Chat {
         let (from, after) = match request.from {
             Some(Asked::BeforeSequence(before)) => (HistoryFrom::Before(Sequence(before)), 0),
             Some(Asked::AfterSequence(after)) => (HistoryFrom::After(Sequence(after)), after),
+            Some(Asked::AroundSequence(at)) => (HistoryFrom::Around(Sequence(at)), 0),
             None => (HistoryFrom::End, 0),
         };
         let size = request::page_size(request.page_size, MESSAGES_DEFAULT);
@@ -231,8 +234,14 @@ impl Chat {
     ) -> Result<v1::ListConversationsResponse, Problem> {
         let size = request::page_size(request.page_size, CONVERSATIONS_DEFAULT);
         let after = pages::number_of(&request.page_token)?.map(ConversationId);
-        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
-            reader.conversations(session.account, after, size)
+        let with_last = request.with_last_message;
+        let size = match with_last {
+            true => size.min(pages::WITH_LAST_MAX),
+            false => size,
+        };
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| match with_last {
+            true => reader.conversations_with_last(session.account, after, size),
+            false => reader.conversations(session.account, after, size),
         };
         let rows = self
             .shared
@@ -242,6 +251,42 @@ impl Chat {
         Ok(v1::ListConversationsResponse {
             next_page_token: pages::token_of_number(next.map(|last| last.id.0)),
             conversations: rows.into_iter().map(show::conversation).collect(),
+            page_size: pages::page_size(size),
+        })
+    }
+
+    async fn reactions(
+        &self,
+        call: Call,
+        request: v1::ListReactionsRequest,
+    ) -> Result<v1::ListReactionsResponse, Problem> {
+        let message = request::message_of(request.message)?;
+        let reaction = conclave_text::reaction(&request.reaction)?;
+        let size = request::page_size(request.page_size, REACTORS_DEFAULT);
+        let after = pages::number_of(&request.page_token)?.map(AccountId);
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            let found = reader.reactors(session.account, message, &reaction, after, size)?;
+            let is_member = match found {
+                Some(_) => true,
+                None => conversation_of(reader, session.account, message.conversation)?.is_some(),
+            };
+            let none = match is_member {
+                true => Rejection::NoSuchMessage {
+                    conversation: message.conversation.0,
+                    sequence: message.sequence.0,
+                },
+                false => Rejection::NoSuchConversation,
+            };
+            Ok(found.ok_or(none))
+        };
+        let rows = self
+            .shared
+            .read_in_session(&call, request.read, read)
+            .await??;
+        let next = rows.last().filter(|_| rows.len() == size);
+        Ok(v1::ListReactionsResponse {
+            next_page_token: pages::token_of_number(next.map(|last| last.account.0)),
+            reactors: rows.into_iter().map(show::reactor).collect(),
             page_size: pages::page_size(size),
         })
     }
@@ -346,6 +391,13 @@ impl ChatService for Chat {
         request: Request<v1::ListConversationsRequest>,
     ) -> Answer<v1::ListConversationsResponse> {
         edge::answer(request, |call, request| self.conversations(call, request)).await
+    }
+
+    async fn list_reactions(
+        &self,
+        request: Request<v1::ListReactionsRequest>,
+    ) -> Answer<v1::ListReactionsResponse> {
+        edge::answer(request, |call, request| self.reactions(call, request)).await
     }
 
     async fn search_messages(

@@ -1,11 +1,13 @@
 //! Translates between gRPC and the calls of clients: the one place where a request of tonic becomes
 //! a [`Call`] and what is asked, and a problem the status of a response.
 
+use axum::http::HeaderValue;
 use conclave_wire::{Problem, request::SessionRequest};
 use futures::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
+    auth::cookie::Cookie,
     context::{call::Call, node_context::NodeContext},
     tls::Caller,
 };
@@ -27,6 +29,35 @@ where
         tracing::debug!(%problem, "a call was refused");
         problem.into()
     })
+}
+
+/// Serves a call after which a browser has no session any more.
+pub(crate) async fn answer_last<Q, A, F>(
+    request: Request<Q>,
+    serve: impl FnOnce(Call, Q) -> F,
+) -> Answer<A>
+where
+    F: Future<Output = Result<A, Problem>>,
+{
+    let cookie = cookie_of(&request);
+    let mut response = answer(request, serve).await?;
+    if let Some(cookie) = cookie {
+        set_cookie(&mut response, &cookie.clear());
+    }
+    Ok(response)
+}
+
+/// Returns the cookie of the page that makes a call; `None` if a program makes it.
+pub(crate) fn cookie_of<Q>(request: &Request<Q>) -> Option<Cookie> {
+    request.extensions().get::<Cookie>().copied()
+}
+
+/// Gives the browser a cookie, or takes it, with the response to its call.
+pub(crate) fn set_cookie<A>(response: &mut Response<A>, header: &HeaderValue) {
+    if let Ok(mut value) = MetadataValue::try_from(header.as_bytes()) {
+        value.set_sensitive(true);
+        response.metadata_mut().insert("set-cookie", value);
+    }
 }
 
 /// Serves a call that changes something and whose outcome is only that this was done; `tell` makes
@@ -63,7 +94,7 @@ mod tests {
 
     use conclave_core::Rejection;
     use conclave_wire::{OperatorCredential, Reason, request::token_hash};
-    use tonic::{Code, metadata::MetadataValue};
+    use tonic::Code;
 
     use super::*;
     use crate::{

@@ -9,7 +9,7 @@ use conclave_core::{Accepted, AccountName, LoginKeys, OnceId, Rejection, Session
 use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
-    Problem,
+    Problem, Reason,
     request::{self, TOKEN_BYTES},
     v1::{self, session_service_server::SessionService},
 };
@@ -220,14 +220,26 @@ impl SessionService for Accounts {
         &self,
         request: Request<v1::OpenSessionRequest>,
     ) -> Answer<v1::OpenSessionResponse> {
-        edge::answer(request, |call, request| self.open(call, request)).await
+        let Some(cookie) = edge::cookie_of(&request) else {
+            return edge::answer(request, |call, request| self.open(call, request)).await;
+        };
+        // A token that a script has chosen would be known to it.
+        if !request.get_ref().token.is_empty() {
+            let sentence = "the node chooses the token of a page's session";
+            return Err(Problem::refused(Reason::TokenInvalid, sentence).into());
+        }
+        let opened = edge::answer(request, |call, request| self.open(call, request));
+        let mut response = opened.await?;
+        let token = std::mem::take(&mut response.get_mut().token);
+        edge::set_cookie(&mut response, &cookie.set(&token));
+        Ok(response)
     }
 
     async fn close_session(
         &self,
         request: Request<v1::CloseSessionRequest>,
     ) -> Answer<v1::CloseSessionResponse> {
-        edge::answer(request, |call, request| self.close(call, request)).await
+        edge::answer_last(request, |call, request| self.close(call, request)).await
     }
 
     async fn get_session(

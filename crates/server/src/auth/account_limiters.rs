@@ -52,10 +52,12 @@ pub(crate) enum Paced {
     LogIn,
     /// The start of a stream.
     Stream,
+    /// Tickets with which a browser takes its session to other nodes.
+    Ticket,
 }
 
 /// Number of kinds.
-const PACED: usize = 2;
+const PACED: usize = 3;
 
 impl Paced {
     /// Returns how many may happen at once on one node, and after which time one more may.
@@ -67,6 +69,8 @@ impl Paced {
             // All sessions connect again twice, after two nodes were lost. A client whose
             // connection breaks all the time backs off further than this.
             Self::Stream => (64, Duration::from_millis(250)),
+            // All sessions at once, and each of them again whenever a node comes back.
+            Self::Ticket => (32, Duration::from_secs(1)),
         }
     }
 
@@ -74,6 +78,7 @@ impl Paced {
         match self {
             Self::LogIn => "log-ins",
             Self::Stream => "streams that begin",
+            Self::Ticket => "tickets for other nodes",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod account_limiters;
 pub(crate) mod codes;
+pub(crate) mod cookie;
 pub(crate) mod credential;
 pub(crate) mod hash_queue;
 pub(crate) mod passwords;

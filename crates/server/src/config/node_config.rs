@@ -8,12 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use axum::http::HeaderValue;
 use conclave_replica::{Member, VOTERS_MAX};
 use conclave_wire::address;
 use config::Value;
 use serde::Deserialize;
 
-use crate::{Limits, Registration};
+use crate::{Limits, Registration, protocol::origin::Origin};
 
 /// Default time for which a node that is cut off answers stale reads and keeps streams: five
 /// minutes. During them a node of a cluster without a quorum is still of use; after them a node
@@ -49,6 +50,9 @@ pub struct NodeConfig {
     /// Host under which other machines reach the node, if it differs from the one that it listens
     /// on.
     pub advertise: Option<String>,
+    /// Base URLs (`https://chat.example`) at which browsers reach the cluster, if these are not the
+    /// client addresses of its nodes.
+    pub public_addresses: Vec<String>,
     /// Chain of certificates for the public name of the cluster, in PEM; with `tls_key`.
     pub tls_certificate: Option<PathBuf>,
     /// Private key of `tls_certificate`, in PEM.
@@ -95,6 +99,7 @@ impl Default for NodeConfig {
             bootstrap_expect: 0,
             replaces: None,
             advertise: None,
+            public_addresses: Vec::new(),
             tls_certificate: None,
             tls_key: None,
             plain: false,
@@ -168,6 +173,9 @@ pub enum ConfigError {
     /// The members contradict each other or the node.
     #[error("{0}")]
     Members(String),
+    /// A public address is no base URL.
+    #[error("`{0}` is no public address: it must read https://HOST or https://HOST:PORT")]
+    Public(String),
 }
 
 impl NodeConfig {
@@ -175,6 +183,7 @@ impl NodeConfig {
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
+    /// `CONCLAVE_PUBLIC_ADDRESSES` (commas between),
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
     /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
@@ -286,6 +295,19 @@ impl NodeConfig {
         Ok(members)
     }
 
+    /// Returns the origins of the pages that browsers load from [`Self::public_addresses`].
+    ///
+    /// # Errors
+    /// [`ConfigError::Public`].
+    pub(crate) fn public_origins(&self) -> Result<Vec<Origin>, ConfigError> {
+        let origins = self.public_addresses.iter().map(|text| {
+            let header = HeaderValue::from_str(text.trim_end_matches('/')).ok();
+            let origin = header.and_then(|header| Origin::parse(&header));
+            origin.ok_or_else(|| ConfigError::Public(text.clone()))
+        });
+        origins.collect()
+    }
+
     /// Checks that the settings for joining a cluster fit together. They have no effect on a
     /// directory that belongs to a node already: leftovers of its first start are harmless.
     ///
@@ -363,7 +385,7 @@ fn from_environment(
             .map_err(|why| ConfigError::Unreadable(format!("CONCLAVE_REGISTRATION: {why}")))?;
         given.push(("registration", Value::from(mode.as_str())));
     }
-    for key in ["members", "join"] {
+    for key in ["members", "join", "public_addresses"] {
         if let Some(text) = variable(&name(key))? {
             let parts = text.split(',').map(|part| part.trim().to_owned());
             given.push((key, Value::from(parts.collect::<Vec<String>>())));

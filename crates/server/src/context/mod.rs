@@ -9,6 +9,7 @@ pub(crate) mod call;
 pub(crate) mod check_state;
 pub(crate) mod node_context;
 pub(crate) mod operator_calls;
+pub(crate) mod page_tickets;
 pub(crate) mod proof;
 pub(crate) mod roll_call_state;
 pub(crate) mod rotation_state;

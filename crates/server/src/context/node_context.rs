@@ -27,13 +27,13 @@ use crate::{
     base::log_once::LogOnce,
     connections::ConnectionSlots,
     context::{
-        check_state::Checks, operator_calls::Operators, roll_call_state::RollCall,
-        rotation_state::Rotation, send_places::SendPlaces, space::Space,
+        check_state::Checks, operator_calls::Operators, page_tickets::PageTickets,
+        roll_call_state::RollCall, rotation_state::Rotation, send_places::SendPlaces, space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
-    protocol::problems::millis,
+    protocol::{origin::Origin, problems::millis},
     tls::Security,
 };
 
@@ -76,6 +76,10 @@ pub(crate) struct NodeContext {
     pub(crate) space: Space,
     /// Client addresses of all members.
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
+    /// Origins of the page at the base URLs that the operator has configured.
+    pub(crate) public_origins: Vec<Origin>,
+    /// Tickets with which browsers take a session to this node.
+    pub(crate) page_tickets: PageTickets,
     /// Permit to compute a digest: one at a time, because it reads every row.
     pub(crate) digests: Arc<Semaphore>,
     /// Digests of earlier states, for comparison.

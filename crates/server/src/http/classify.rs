@@ -1,6 +1,7 @@
-//! Tells by the headers of a request what it is: a call of gRPC, a post to a webhook, or neither.
+//! Tells by the headers of a request what it is: a call of gRPC or gRPC-Web, a post to a webhook,
+//! something of the page, or none of these.
 //!
-//! Always true: a request that is neither gets an HTTP error status and a JSON body with the
+//! Always true: a request that is none of these gets an HTTP error status and a JSON body with the
 //! reason. A client that is not served never gets 200, so a mistyped address of a webhook is
 //! noticed, and so is a probe of a path that does not exist. No path is repeated in an answer: it
 //! may hold a secret.
@@ -13,7 +14,7 @@ use axum::{
 use conclave_wire::Reason;
 use serde_json::json;
 
-use crate::protocol::client_port::{SERVICES, is_for_webhooks};
+use crate::protocol::client_port::{PAGE, SERVICES, is_for_webhooks};
 
 /// Names of gRPC services besides those of Conclave.
 const OTHER_SERVICES: [&str; 3] = [
@@ -23,6 +24,8 @@ const OTHER_SERVICES: [&str; 3] = [
 ];
 /// Content type of a call; `+proto` and parameters may follow.
 const CALL: &[u8] = b"application/grpc";
+/// Content type of a call by gRPC-Web. Its text form, which is a third longer, is not served.
+const WEB_CALL: &[u8] = b"application/grpc-web";
 /// Paths of health checks on other servers.
 const PROBES: [&str; 9] = [
     "/health", "/healthz", "/livez", "/readyz", "/ready", "/live", "/ping", "/status", "/metrics",
@@ -34,51 +37,64 @@ const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, POST");
 pub(crate) enum Asked {
     /// A call of gRPC, which a service answers.
     Call,
+    /// The same by gRPC-Web.
+    WebCall,
     /// A post to a webhook.
     Webhook,
-    /// Neither; the response that says so.
-    Neither(Response),
+    /// What the page asks beside its calls.
+    OfPage,
+    /// A file of the page.
+    File,
+    /// None of these; the response that says so.
+    Nothing(Response),
 }
 
-/// Returns what a request is, by its headers.
-pub(crate) fn asked(parts: &Parts, for_clients: bool) -> Asked {
+/// Returns what a request is, by its headers; `has_file` says which paths are files of the page.
+pub(crate) fn asked(
+    parts: &Parts,
+    for_clients: bool,
+    has_file: impl FnOnce(&str) -> bool,
+) -> Asked {
     if is_call(parts) {
         return Asked::Call;
     }
-    not_served(parts, for_clients).map_or(Asked::Webhook, Asked::Neither)
-}
-
-fn is_call(parts: &Parts) -> bool {
-    parts.version == Version::HTTP_2
-        && parts.method == Method::POST
-        && has_type_of_call(&parts.headers)
-}
-
-fn has_type_of_call(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    // `application/grpc-web` is another protocol.
-    kind.and_then(|kind| kind.strip_prefix(CALL))
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
-}
-
-/// Answers a request that is no call; returns `None` if it is for a webhook.
-fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
     let path = parts.uri.path();
     let refusal = match for_clients {
         false => Refusal::OTHER_PORT,
-        true if is_for_webhooks(path) => return None,
+        true if is_for_webhooks(path) => return Asked::Webhook,
         true if is_of_service(path) || path == "*" => match parts.method {
-            Method::OPTIONS => return Some(options()),
+            Method::OPTIONS => return Asked::Nothing(options()),
+            Method::POST if has_type(&parts.headers, WEB_CALL) => return Asked::WebCall,
             Method::POST => Refusal::of_content(parts),
             _ => Refusal::NOT_POSTED,
         },
+        true if path.starts_with(PAGE) => return Asked::OfPage,
+        true if has_file(path) => return Asked::File,
         true => Refusal::of_path(path),
     };
     let mut response = refusal.respond();
     if parts.method == Method::HEAD {
         *response.body_mut() = Body::empty();
     }
-    Some(response)
+    Asked::Nothing(response)
+}
+
+fn is_call(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_2
+        && parts.method == Method::POST
+        && has_type(&parts.headers, CALL)
+}
+
+/// Returns whether the content has this type; `+proto` and parameters may follow.
+fn has_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(wanted));
+    rest.is_some_and(|rest| match rest.first() {
+        None | Some(b';' | b' ') => true,
+        Some(b'+') => wanted == CALL || rest.starts_with(b"+proto"),
+        // `application/grpc-web` and `application/grpc-web-text` are other protocols.
+        Some(_) => false,
+    })
 }
 
 /// Returns the methods that the address of a service or webhook accepts.
@@ -161,14 +177,15 @@ impl Refusal {
         status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
         reason: Reason::ContentTypeInvalid,
         sentence: "this is the path of a gRPC call: its content type is application/grpc",
-        hint: "neither gRPC-Web nor the Connect protocol is served: with `buf curl` say \
-               `--protocol grpc`",
+        hint: "binary gRPC-Web (application/grpc-web+proto) is served, too; the Connect protocol \
+               is not: with `buf curl` say `--protocol grpc`",
     };
     const NOWHERE: Self = Self {
         status: StatusCode::NOT_FOUND,
         reason: Reason::NoSuchPath,
         sentence: "there is nothing at this path",
-        hint: "this port serves gRPC over HTTP/2, and webhooks by POST to /hooks/SECRET",
+        hint: "this port serves gRPC over HTTP/2, gRPC-Web, webhooks by POST to /hooks/SECRET, and \
+               the page if the program was built with it",
     };
     const NEARLY_A_WEBHOOK: Self = Self {
         hint: "the path of a webhook is /hooks/SECRET, with one slash before and one behind \
@@ -182,7 +199,7 @@ impl Refusal {
     };
 
     fn of_content(parts: &Parts) -> Self {
-        match has_type_of_call(&parts.headers) {
+        match has_type(&parts.headers, CALL) {
             true => Self::NOT_HTTP2,
             false => Self::NOT_GRPC,
         }
@@ -225,9 +242,9 @@ mod tests {
 
     /// Returns the response; `None` if the request is served.
     fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
-        match asked(parts, for_clients) {
-            Asked::Call | Asked::Webhook => None,
-            Asked::Neither(answer) => Some(answer),
+        match asked(parts, for_clients, |_| false) {
+            Asked::Nothing(answer) => Some(answer),
+            _ => None,
         }
     }
 
@@ -265,8 +282,10 @@ mod tests {
             "",
             "application/json",
             "application/proto",
-            "application/grpc-web",
-            "application/grpc-web+proto",
+            "application/grpc-web-text",
+            "application/grpc-web-text+proto",
+            "application/grpc-web+json",
+            "application/grpc-webx",
             "application/grpcx",
             "text/html",
         ];
@@ -275,6 +294,41 @@ mod tests {
                 assert_eq!(told("POST", SEND, kind, version), Some(415), "{kind}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_by_grpc_web_is_a_post_over_any_version() {
+        for kind in [
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "application/grpc-web+proto;charset=utf-8",
+        ] {
+            for version in [Version::HTTP_11, Version::HTTP_2] {
+                let parts = |method, path| parts(method, path, kind, version);
+                let is_call = |parts: &Parts, for_clients| {
+                    matches!(asked(parts, for_clients, |_| false), Asked::WebCall)
+                };
+                assert!(is_call(&parts("POST", SEND), true), "{kind}");
+                assert!(!is_call(&parts("GET", SEND), true));
+                assert!(!is_call(&parts("POST", "/hooks/SECRET"), true));
+                assert!(!is_call(&parts("POST", "/page/session"), true));
+                assert!(!is_call(&parts("POST", SEND), false), "the port for peers");
+            }
+        }
+    }
+
+    #[test]
+    fn files_of_the_page_hide_no_call_and_no_webhook() {
+        let kind_at = |path: &str| asked(&parts("GET", path, "", Version::HTTP_11), true, |_| true);
+        assert!(matches!(kind_at("/"), Asked::File));
+        assert!(matches!(kind_at("/page/config.json"), Asked::OfPage));
+        assert!(matches!(kind_at("/hooks/SECRET"), Asked::Webhook));
+        assert!(matches!(kind_at(SEND), Asked::Nothing(_)));
+        let at_peers = parts("GET", "/", "", Version::HTTP_11);
+        assert!(matches!(
+            asked(&at_peers, false, |_| true),
+            Asked::Nothing(_)
+        ));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use axum::http::{HeaderName, Response, request::Parts};
 use conclave_wire::{Problem, Reason};
 
 use crate::{
-    auth::credential::Credential,
+    auth::{credential::Credential, sessions::log_in_first},
     base::deadline::Deadline,
     connections::{bodies::BodyLimits, limits::Limits},
     context::node_context::NodeContext,
@@ -42,6 +42,9 @@ const REFLECTION: &str = "/grpc.reflection.";
 /// Factor by which a conversation about the protocol may take longer than another body.
 const REFLECTION_PATIENCE: u32 = 6;
 
+/// Header in which a page names its session: another page of the browser may have replaced the
+/// cookie.
+const SESSION: HeaderName = HeaderName::from_static("x-conclave-session");
 /// Header in which a node that does not lead names the client address of the leader.
 const LEADER: HeaderName = HeaderName::from_static("conclave-leader");
 
@@ -134,11 +137,18 @@ async fn of_client(
         true => Problem::GoingAway,
         false => problem,
     })?;
-    if shared.sessions.get(&token).is_none() {
-        shared.refuse_if_stopping()?;
-        let deadline = Deadline::in_headers(&parts.headers);
-        let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
-        limit.await.unwrap_or(Err(Problem::Busy))?;
+    let known = match shared.sessions.get(&token) {
+        Some(known) => known,
+        None => {
+            shared.refuse_if_stopping()?;
+            let deadline = Deadline::in_headers(&parts.headers);
+            let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
+            limit.await.unwrap_or(Err(Problem::Busy))?
+        }
+    };
+    let meant = parts.headers.get(SESSION);
+    if meant.is_some_and(|meant| meant.as_bytes() != known.id.0.to_string().as_bytes()) {
+        return Err(log_in_first("the browser has another session by now"));
     }
     let is_stream = parts.uri.path() == OF_MESSAGES;
     Ok(Entry {

@@ -1,24 +1,14 @@
-//! Accepts connections, takes each through its stages, and answers its requests.
+//! Accepts connections and takes each through its stages.
 //!
-//! It decides nothing about a request (`gate.rs`) and does not drive HTTP itself (`drive.rs`).
+//! It answers no request (`answer.rs`) and does not drive HTTP itself (`drive.rs`).
 //!
 //! Always true: a connection ends when its place is given to another, when its caller is slow, or
 //! when its caller reads nothing; the listener ends only with the node.
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    body::HttpBody,
-    http::{Request, Response},
-};
 use bytes::Bytes;
-use conclave_wire::Problem;
-use futures::future::BoxFuture;
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::Service,
-};
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::AsyncReadExt as _,
@@ -27,13 +17,11 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tonic::service::Routes;
-use tower::ServiceExt as _;
 
 use crate::{
-    base::{deadline::Deadline, log_once::LogOnce},
+    base::log_once::LogOnce,
     connections::{
-        bodies::{AnswerBody, ByteCounters, CallGuard, RequestBody},
+        bodies::ByteCounters,
         descriptors,
         io::MeteredIo,
         limits::Limits,
@@ -42,13 +30,10 @@ use crate::{
         turns::Turns,
     },
     http::{
-        classify::{self, Asked},
+        answer::{Answers, Calls},
         drive::{CLOSE_LIMIT, drive, ended, http1_of, http2_of},
-        gate::Gate,
-        refusals::Refusals,
-        webhooks,
     },
-    tls::{Accept, Caller, Handshakes},
+    tls::{Accept, Handshakes},
 };
 
 /// First bytes of HTTP/2.
@@ -62,25 +47,29 @@ pub(crate) struct PortConfig {
     pub(crate) limits: Arc<Limits>,
     /// TLS acceptor; `None` for plain text.
     pub(crate) accept: Option<Accept>,
-    pub(crate) gate: Gate,
-    pub(crate) routes: Routes,
+    pub(crate) answers: Arc<Answers>,
     /// Name of the callers, for the log.
     pub(crate) callers: &'static str,
-    /// Whether the port is for clients, which are accepted at a limited rate and may use HTTP/1.1.
-    pub(crate) for_clients: bool,
+}
+
+impl PortConfig {
+    /// Returns whether the port is for clients, which are accepted at a limited rate and may use
+    /// HTTP/1.1.
+    fn for_clients(&self) -> bool {
+        self.answers.for_clients()
+    }
 }
 
 struct PortState {
     port: PortConfig,
     handshakes: Handshakes,
     turns: Option<Arc<Turns>>,
-    refusals: Refusals,
     logged: LogOnce<(crate::connections::address::Address, Cut)>,
 }
 
 /// Serves until the task is aborted or `end` says so; then waits until all connections have ended.
 pub(crate) async fn serve(port: PortConfig, listener: TcpListener, mut end: watch::Receiver<bool>) {
-    let turns = port.for_clients.then(Arc::<Turns>::default);
+    let turns = port.for_clients().then(Arc::<Turns>::default);
     let every = port.limits.between_handshakes();
     let giving = turns
         .clone()
@@ -88,7 +77,6 @@ pub(crate) async fn serve(port: PortConfig, listener: TcpListener, mut end: watc
     let shared = Arc::new(PortState {
         handshakes: Handshakes::new(port.callers),
         turns,
-        refusals: Refusals::default(),
         logged: LogOnce::default(),
         port,
     });
@@ -213,18 +201,15 @@ async fn through(
         Ok(Ok(None) | Err(_)) => return None,
         Err(_) => return Some(Cut::Slow),
     };
-    let service = Calls(Arc::new(Session {
-        shared: shared.clone(),
-        caller,
-        books: ByteCounters {
-            connection: connection.clone(),
-            places: place.places().clone(),
-            of_one: limits.connection_held_bytes,
-        },
-    }));
+    let books = ByteCounters {
+        connection: connection.clone(),
+        places: place.places().clone(),
+        of_one: limits.connection_held_bytes,
+    };
+    let service = Calls::new(shared.port.answers.clone(), caller, books);
     let io = TokioIo::new(io);
     if speaks_http2 {
-        let served = http2_of(limits, shared.port.for_clients).serve_connection(io, service);
+        let served = http2_of(limits, shared.port.for_clients()).serve_connection(io, service);
         let served = std::pin::pin!(served);
         drive(
             served,
@@ -234,7 +219,7 @@ async fn through(
             end,
         )
         .await
-    } else if shared.port.for_clients {
+    } else if shared.port.for_clients() {
         let served = http1_of(limits).serve_connection(io, service);
         let served = std::pin::pin!(served);
         drive(
@@ -266,125 +251,4 @@ where
     }
     io.rewind(Bytes::copy_from_slice(&first[..count]));
     Ok(Some(first == PREFACE))
-}
-
-/// What all calls of a connection share.
-struct Session {
-    shared: Arc<PortState>,
-    caller: Caller,
-    books: ByteCounters,
-}
-
-#[derive(Clone)]
-struct Calls(Arc<Session>);
-
-impl Service<Request<Incoming>> for Calls {
-    type Response = Response<AnswerBody>;
-    type Error = std::convert::Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let call = CallGuard::begin(&self.0.books.connection);
-        let session = self.0.clone();
-        Box::pin(async move { Ok(session.answer(request, call).await) })
-    }
-}
-
-impl Session {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        mut call: CallGuard,
-    ) -> Response<AnswerBody> {
-        let port = &self.shared.port;
-        let (mut parts, body) = request.into_parts();
-        let deadline = Deadline::in_headers(&parts.headers);
-        let is_call = match classify::asked(&parts, port.for_clients) {
-            Asked::Call => true,
-            Asked::Webhook => false,
-            Asked::Neither(response) => {
-                drop(body);
-                return self.counted(response, call, deadline).await;
-            }
-        };
-        let is_hinted = is_call && port.gate.is_hinted(&parts);
-        let decided = match self.books.are_full() {
-            true if !is_call => {
-                drop(body);
-                return self
-                    .counted(webhooks::refusal(&Problem::Busy, false), call, deadline)
-                    .await;
-            }
-            true => Err(tonic::Status::resource_exhausted(
-                "too many unread answers of this connection",
-            )),
-            false => {
-                let decided = port.gate.decide(&parts, &self.caller, &port.limits).await;
-                decided.map_err(tonic::Status::from)
-            }
-        };
-        let entry = match decided {
-            Ok(entry) => entry,
-            Err(status) => {
-                drop(body);
-                let mut response = status.into_http::<tonic::body::Body>();
-                if is_hinted {
-                    port.gate.name_leader(&mut response);
-                }
-                return self.counted(response, call, deadline).await;
-            }
-        };
-        if entry.known {
-            self.books.places.know(&self.books.connection);
-        }
-        let counted = entry.allowance.within.map(|_| self.books.clone());
-        parts.extensions.insert(self.caller.clone());
-        let body = RequestBody::new(body, entry.allowance, self.books.clone());
-        let request = Request::from_parts(parts, tonic::body::Body::new(body));
-        let Ok(mut response) = port.routes.clone().oneshot(request).await;
-        if is_hinted {
-            port.gate.name_leader(&mut response);
-        }
-        call.is_answered();
-        self.hold(&response, deadline).await;
-        response.map(|body| AnswerBody::new(body, counted, call))
-    }
-
-    /// Returns a response that was made before the services were asked; its bytes count.
-    async fn counted<B>(
-        &self,
-        response: Response<B>,
-        mut call: CallGuard,
-        deadline: Deadline,
-    ) -> Response<AnswerBody>
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        call.is_answered();
-        self.hold(&response, deadline).await;
-        let counted = Some(self.books.clone());
-        response.map(|body| AnswerBody::new(tonic::body::Body::new(body), counted, call))
-    }
-
-    /// Waits if this response is one refusal too many, but no longer than the caller does.
-    fn hold<T>(
-        &self,
-        response: &Response<T>,
-        deadline: Deadline,
-    ) -> impl Future<Output = ()> + use<T> {
-        let hold = match self.shared.port.for_clients {
-            true => {
-                let address = self.books.connection.address;
-                let hold = self.shared.refusals.hold(address, response);
-                hold.min(deadline.left())
-            }
-            false => Duration::ZERO,
-        };
-        async move {
-            if !hold.is_zero() {
-                sleep(hold).await;
-            }
-        }
-    }
 }

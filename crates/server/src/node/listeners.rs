@@ -31,7 +31,9 @@ use crate::{
     connections::{ConnectionSlots, Limits, Ports},
     context::node_context::NodeContext,
     http::{
+        answer::Answers,
         gate::Gate,
+        page::{self, Files, Web},
         serve::{PortConfig, serve},
         webhooks,
     },
@@ -56,8 +58,11 @@ pub(crate) fn start(
 ) -> Vec<JoinHandle<()>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = client_routes(shared).add_service(health);
-    let webhooks = webhooks::router(shared.clone());
-    let router = routes.into_axum_router().merge(webhooks);
+    let files = Arc::new(Files::new(conclave_page::FILES));
+    let web = Web::new(shared.clone(), files.clone());
+    let router = routes.into_axum_router();
+    let router = router.merge(webhooks::router(shared.clone()));
+    let router = router.merge(page::router(shared.clone(), files));
     let of_clients = with_fallback(router, "client", "peers", &["/conclave.peer."]);
     let router = peer_routes(shared).into_axum_router();
     let of_peers = with_fallback(router, "peer", "clients", &["/conclave.v1.", "/grpc."]);
@@ -66,19 +71,20 @@ pub(crate) fn start(
         places: shared.client_slots.clone(),
         limits: limits.clone(),
         accept: shared.security.for_clients(),
-        gate: Gate::Clients(shared.clone()),
-        routes: of_clients.prepare(),
+        answers: Answers::new(
+            Gate::Clients(shared.clone()),
+            of_clients,
+            limits.clone(),
+            Some(web),
+        ),
         callers: "clients",
-        for_clients: true,
     };
     let door_of_peers = PortConfig {
         places: shared.peer_slots.clone(),
-        limits,
+        limits: limits.clone(),
         accept: Some(shared.security.for_peers()),
-        gate: Gate::Peers(shared.clone()),
-        routes: of_peers.prepare(),
+        answers: Answers::new(Gate::Peers(shared.clone()), of_peers, limits, None),
         callers: "peers",
-        for_clients: false,
     };
     // The servers end with their tasks.
     let (_, never) = watch::channel(false);
@@ -158,14 +164,15 @@ pub(crate) fn introducing(
     introduction: Introduction,
     security: &Security,
 ) -> PortConfig {
+    let routes = Routes::new(JoinServiceServer::new(introduction));
+    let places = ConnectionSlots::new(Ports::open(limits).peers, limits.held_bytes);
+    let limits = Arc::new(limits.clone());
     PortConfig {
-        places: ConnectionSlots::new(Ports::open(limits).peers, limits.held_bytes),
-        limits: Arc::new(limits.clone()),
+        places,
+        limits: limits.clone(),
         accept: Some(security.for_peers()),
-        gate: Gate::Bootstrapping,
-        routes: Routes::new(JoinServiceServer::new(introduction)).prepare(),
+        answers: Answers::new(Gate::Bootstrapping, routes, limits, None),
         callers: "peers",
-        for_clients: false,
     }
 }
 

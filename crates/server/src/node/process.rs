@@ -42,6 +42,7 @@ use crate::{
         check_state::Checks,
         node_context::{Clock, NodeContext},
         operator_calls::Operators,
+        page_tickets::PageTickets,
         roll_call_state::{Ended, RollCall},
         rotation_state::{self, Rotation},
         space::Space,
@@ -193,6 +194,7 @@ impl Node {
     /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         config.members()?;
+        config.public_origins()?;
         let ports = Ports::open(&config.limits);
         let bound = Bound::open(&config).await?;
         let own = bound.member(&config)?;
@@ -235,6 +237,8 @@ impl Node {
             live: opened.live,
             space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),
+            public_origins: config.public_origins()?,
+            page_tickets: PageTickets::default(),
             digests: Arc::new(Semaphore::new(1)),
             compared: Digests::default(),
             checks: Checks::default(),

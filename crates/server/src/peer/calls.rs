@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-use conclave_core::Command;
+use conclave_core::{Command, TokenHash};
 use conclave_replica::{Outcome, PeerError, ProposeError};
-use conclave_wire::{Problem, batch, peer, v1};
+use conclave_wire::{Problem, batch, peer, request::TOKEN_BYTES, v1};
 use tonic::{Request, metadata::MetadataValue};
 
 use crate::{
@@ -49,6 +49,22 @@ impl GrpcPeer {
             news: Some(news),
         };
         let call = |mut service: Service| async move { service.gossip(request).await };
+        self.call(limit, call).await.map(|_| ())
+    }
+
+    /// Has the peer keep a session for the browser that shows the ticket with this hash.
+    pub(crate) async fn offer_session(
+        &self,
+        ticket: TokenHash,
+        token: [u8; TOKEN_BYTES],
+        limit: Duration,
+    ) -> Result<(), PeerError> {
+        let request = peer::OfferSessionRequest {
+            envelope: Some(self.envelope()),
+            ticket_hash: ticket.0.to_vec().into(),
+            token: token.to_vec().into(),
+        };
+        let call = |mut service: Service| async move { service.offer_session(request).await };
         self.call(limit, call).await.map(|_| ())
     }
 

@@ -93,6 +93,7 @@ calls! {
     GET_DIGESTS "conclave.peer.v1.PeerService/GetDigests" MEMBERS
     CHECK_NODE "conclave.peer.v1.PeerService/CheckNode" MEMBERS
     DIGEST_ROWS "conclave.peer.v1.PeerService/DigestRows" MEMBERS
+    OFFER_SESSION "conclave.peer.v1.PeerService/OfferSession" MEMBERS
     ANNOUNCE "conclave.peer.v1.PeerService/Announce" KNOWN
     RENEW_CERTIFICATES "conclave.peer.v1.PeerService/RenewCertificates" MEMBERS
     GET_AUTHORITY_KEY "conclave.peer.v1.PeerService/GetAuthorityKey" DECIDERS

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_core::TokenHash;
 use conclave_replica::AppendRequest;
 use conclave_wire::{
     Problem, batch,
@@ -392,6 +393,28 @@ impl PeerService for Peers {
         let (index, exact) = (request.log_index, request.exact);
         let found = self.shared.rows_asked(ranges, index, exact).await?;
         Ok(Response::new(rows_out(&found)))
+    }
+
+    async fn offer_session(
+        &self,
+        request: Request<peer::OfferSessionRequest>,
+    ) -> Result<Response<peer::OfferSessionResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let envelope = request.envelope.take();
+        self.shared
+            .check_request(&caller, peer_roles::OFFER_SESSION, envelope)?;
+        let (ticket, token) = (
+            request.ticket_hash[..].try_into(),
+            request.token[..].try_into(),
+        );
+        let (Ok(ticket), Ok(token)) = (ticket, token) else {
+            return Err(malformed("a ticket or a token has not 32 bytes"));
+        };
+        match self.shared.page_tickets.keep(TokenHash(ticket), token) {
+            true => Ok(Response::new(peer::OfferSessionResponse {})),
+            false => Err(Problem::Busy.into()),
+        }
     }
 
     async fn renew_certificates(

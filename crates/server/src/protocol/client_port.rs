@@ -20,6 +20,9 @@ pub(crate) const SERVICES: [&str; 7] = [
 /// Prefix of the secret in the path of a webhook.
 pub(crate) const HOOKS: &str = "/hooks/";
 
+/// Prefix of what the page asks beside its calls.
+pub(crate) const PAGE: &str = "/page/";
+
 /// Returns whether requests to this path are for webhooks.
 pub(crate) fn is_for_webhooks(path: &str) -> bool {
     path.starts_with(HOOKS) || path == HOOKS.trim_end_matches('/')

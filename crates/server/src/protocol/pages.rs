@@ -7,6 +7,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_wire::{Problem, Reason};
 
+/// Maximum number of conversations on a page that shows the last message of each: as many bytes as
+/// other pages have.
+pub(crate) const WITH_LAST_MAX: usize = 500;
+
 /// Returns the maximum number of items on a page in the form of a response.
 pub(crate) fn page_size(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)

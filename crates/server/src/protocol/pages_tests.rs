@@ -94,6 +94,17 @@ fn the_largest_page_of_each_list_fits_the_client_limit() {
         topic: text(TOPIC_BYTES_MAX),
         peer_delivered: u64::MAX,
         peer_read: u64::MAX,
+        last_message: Some(v1::MessagePreview {
+            sequence: u64::MAX,
+            position: u64::MAX,
+            sender_id: u64::MAX,
+            sender_name: text(NAME_BYTES_MAX),
+            sent_at_ms: u64::MAX,
+            // As many bytes as 200 characters have at most.
+            text: text(800),
+            deleted: true,
+            action: true,
+        }),
     };
     let room = v1::Room {
         name: text(NAME_BYTES_MAX),
@@ -103,6 +114,14 @@ fn the_largest_page_of_each_list_fits_the_client_limit() {
     let member = v1::Member {
         account: Some(account.clone()),
         ..Default::default()
+    };
+    let with_last = v1::ListConversationsResponse {
+        conversations: vec![conversation.clone(); WITH_LAST_MAX],
+        ..Default::default()
+    };
+    let conversation = v1::Conversation {
+        last_message: None,
+        ..conversation
     };
     let conversations = v1::ListConversationsResponse {
         conversations: vec![conversation; PAGE_MAX],
@@ -122,6 +141,7 @@ fn the_largest_page_of_each_list_fits_the_client_limit() {
     };
     for (name, bytes) in [
         ("conversations", conversations.encoded_len()),
+        ("with last messages", with_last.encoded_len()),
         ("rooms", rooms.encoded_len()),
         ("members", members.encoded_len()),
         ("accounts", accounts.encoded_len()),

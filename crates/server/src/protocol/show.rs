@@ -6,7 +6,8 @@
 use conclave_core::{AccountRole, MemberRole, MessageRef, SessionId};
 use conclave_storage::state::{
     AccountRow, ConversationRow, Counterpart, Delivery, Destination, MemberRow, MessageRow,
-    ReactionRow, RoomChange, RoomRow, SessionRow, StreamEvent, StreamItem, WebhookRow,
+    PreviewRow, ReactionRow, ReactorRow, RoomChange, RoomRow, SessionRow, StreamEvent, StreamItem,
+    WebhookRow,
 };
 use conclave_wire::v1::{self, event::Event};
 
@@ -107,6 +108,7 @@ pub(crate) fn conversation(row: ConversationRow) -> v1::Conversation {
         sequence_read: row.progress.read.0,
         unread: row.unread,
         unread_mentions: row.unread_mentions,
+        last_message: row.last.map(preview),
         ..v1::Conversation::default()
     };
     match row.with {
@@ -121,6 +123,27 @@ pub(crate) fn conversation(row: ConversationRow) -> v1::Conversation {
             topic,
             ..known
         },
+    }
+}
+
+fn preview(row: PreviewRow) -> v1::MessagePreview {
+    v1::MessagePreview {
+        sequence: row.sequence.0,
+        position: row.position.0,
+        sender_id: row.by.0,
+        sender_name: row.by_name.unwrap_or_default(),
+        sent_at_ms: row.sent_at.0,
+        deleted: row.text.is_none(),
+        text: row.text.unwrap_or_default(),
+        action: row.action,
+    }
+}
+
+/// Converts a member that gave a reaction.
+pub(crate) fn reactor(row: ReactorRow) -> v1::Reactor {
+    v1::Reactor {
+        account_id: row.account.0,
+        account_name: row.name.unwrap_or_default(),
     }
 }
 

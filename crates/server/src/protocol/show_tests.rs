@@ -6,7 +6,7 @@ use conclave_core::{
 };
 use conclave_storage::state::{
     AccountRow, ConversationRow, Counterpart, Delivery, Destination, MemberRow, MessageRow,
-    ReactionRow, RoomRow, SessionRow, StreamEvent, StreamItem,
+    PreviewRow, ReactionRow, RoomRow, SessionRow, StreamEvent, StreamItem,
 };
 use conclave_wire::v1::{self, event::Event};
 
@@ -118,6 +118,15 @@ fn a_conversation_is_with_a_person_or_in_a_room() {
             },
             unread: 3,
             unread_mentions: 1,
+            last: Some(PreviewRow {
+                sequence: Sequence(9),
+                position: Position(70),
+                by: AccountId(8),
+                by_name: None,
+                sent_at: Timestamp(5),
+                text: None,
+                action: false,
+            }),
         })
     };
     let direct = with(Counterpart::Peer {
@@ -129,6 +138,9 @@ fn a_conversation_is_with_a_person_or_in_a_room() {
         },
     });
     assert_eq!(direct.peer_name, "", "the account was deleted");
+    let last = direct.last_message.clone().unwrap();
+    assert_eq!((last.sequence, last.position, last.sent_at_ms), (9, 70, 5));
+    assert!(last.deleted && last.sender_name.is_empty());
     assert_eq!((direct.peer_delivered, direct.peer_read), (5, 4));
     assert_eq!((direct.sequence_delivered, direct.sequence_read), (8, 6));
     let room = with(Counterpart::Room {

@@ -34,8 +34,9 @@ pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Counterpart, Delivery,
-    Destination, HistoryFrom, HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow,
-    RoomChange, RoomRow, RoomsPage, SessionRow, StreamEvent, StreamItem, StreamPage, WebhookRow,
+    Destination, HistoryFrom, HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, PreviewRow,
+    ReactionRow, ReactorRow, RoomChange, RoomRow, RoomsPage, SessionRow, StreamEvent, StreamItem,
+    StreamPage, WebhookRow,
 };
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;

@@ -78,6 +78,36 @@ pub struct ConversationRow {
     pub unread: u64,
     /// Unread messages that mention the member: at most 1000 are counted.
     pub unread_mentions: u64,
+    /// The newest message that the member has not hidden, if it was asked for.
+    pub last: Option<PreviewRow>,
+}
+
+/// The beginning of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewRow {
+    /// Number of the message in the conversation.
+    pub sequence: Sequence,
+    /// Position in the log.
+    pub position: Position,
+    /// Account that sent the message.
+    pub by: AccountId,
+    /// `None` if the account was deleted.
+    pub by_name: Option<String>,
+    /// Time of sending.
+    pub sent_at: Timestamp,
+    /// First characters of the text; `None` if it was deleted for everyone.
+    pub text: Option<String>,
+    /// Whether the text describes an action of the sender.
+    pub action: bool,
+}
+
+/// A member that gave a reaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReactorRow {
+    /// Account of the member.
+    pub account: AccountId,
+    /// `None` if the account was deleted.
+    pub name: Option<String>,
 }
 
 /// The other side of a conversation, as one member sees it.
@@ -202,6 +232,8 @@ pub enum HistoryFrom {
     Before(Sequence),
     /// What comes after this message, nearest first.
     After(Sequence),
+    /// Half of the page before this message, the rest from it on.
+    Around(Sequence),
     /// The newest messages.
     End,
 }

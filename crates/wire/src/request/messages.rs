@@ -55,7 +55,11 @@ impl SessionRequest for v1::SendMessageRequest {
     }
 }
 
-fn message_of(message: Option<v1::MessageRef>) -> Result<MessageRef, Problem> {
+/// Returns the name of a message.
+///
+/// # Errors
+/// [`Reason::MessageMissing`] if none is named.
+pub fn message_of(message: Option<v1::MessageRef>) -> Result<MessageRef, Problem> {
     let message =
         message.ok_or_else(|| Problem::refused(Reason::MessageMissing, "no message is named"))?;
     Ok(MessageRef {

@@ -19,6 +19,7 @@ use crate::{Problem, Reason, v1};
 
 pub use accounts::{change_password, delete_account};
 pub use admin::{create_bot, create_invite, reset_password};
+pub use messages::message_of;
 pub use once::{
     admit_node, create_account, offer_setup, once_of_webhook, open_session, post_by_webhook,
     retire_node, rotate_authority, throttle_key_of_account, throttle_key_of_address,

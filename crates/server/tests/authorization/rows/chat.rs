@@ -160,6 +160,13 @@ fn of_reading() -> Vec<Row> {
         Row::new("ChatService/ListConversations", ACCOUNTS, |_| {
             v1::ListConversationsRequest::default()
         }),
+        Row::new("ChatService/ListReactions", BLOCKED_TOO, move |f| {
+            v1::ListReactionsRequest {
+                message: f.message(f.own),
+                reaction: "+1".to_owned(),
+                ..Default::default()
+            }
+        }),
         Row::new("ChatService/SearchMessages", ACCOUNTS, move |_| {
             search(SECRET.to_owned())
         }),

@@ -1,11 +1,13 @@
 //! Questions about conversations: which there are, and how far their members have come.
 
-use conclave_core::{AccountId, ConversationId, Progress, Sequence, limits::PAGE_MAX};
+use conclave_core::{
+    AccountId, ConversationId, Position, Progress, Sequence, Timestamp, limits::PAGE_MAX,
+};
 use rusqlite::{OptionalExtension as _, Result, Row, params};
 
 use super::reader::page;
 use crate::state::{
-    ConversationInfo, ConversationRow, Counterpart, ReadError, Reader,
+    ConversationInfo, ConversationRow, Counterpart, PreviewRow, ReadError, Reader,
     column::{bound, count, number, number_or_none, sought},
     sent::{sent, sent_up_to},
 };
@@ -71,6 +73,21 @@ SELECT iif(own.read >= ?3 - 1, 0, max(0, ?3 - 1 - own.read - (",
         WHERE m.by_account <> ?1 AND m.text IS NOT NULL)))
 FROM members own WHERE own.conversation = ?2 AND own.account = ?1"
 );
+
+/// Characters of the last message that a list shows.
+const PREVIEW_CHARACTERS: usize = 200;
+/// Hidden messages behind the last one that a list shows.
+const PREVIEW_SCANNED_MAX: u64 = 64;
+
+/// The newest message of conversation `?2` after sequence `?3` that account `?1` has not hidden;
+/// `?4` characters of it.
+const LAST_MESSAGE: &str = "
+SELECT m.sequence, m.position, m.by_account, a.name, m.sent_at, substr(m.text, 1, ?4), m.action
+FROM messages m LEFT JOIN accounts a ON a.id = m.by_account
+WHERE m.conversation = ?2 AND m.sequence > ?3
+    AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
+        AND h.conversation = m.conversation AND h.sequence = m.sequence)
+ORDER BY m.sequence DESC LIMIT 1";
 
 impl Reader {
     /// Counts the messages of others before a sequence that a member has not read, without those
@@ -140,6 +157,33 @@ impl Reader {
             let mut statement = c.prepare_cached(CONVERSATIONS)?;
             let from = params![sought(account.0), after, rows, count(PAGE_MAX)];
             statement.query_map(from, conversation)?.collect()
+        })
+    }
+
+    /// Returns the same, each with its last message.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn conversations_with_last(
+        &self,
+        account: AccountId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> std::result::Result<Vec<ConversationRow>, ReadError> {
+        let mut rows = self.conversations(account, after, limit)?;
+        self.read(|c| {
+            let mut statement = c.prepare_cached(LAST_MESSAGE)?;
+            for row in &mut rows {
+                let before = row.sequence_last.0.saturating_sub(PREVIEW_SCANNED_MAX);
+                let from = params![
+                    sought(account.0),
+                    sought(row.id.0),
+                    bound(before),
+                    count(PREVIEW_CHARACTERS)
+                ];
+                row.last = statement.query_row(from, preview).optional()?;
+            }
+            Ok(rows)
         })
     }
 
@@ -223,5 +267,18 @@ fn conversation(row: &Row<'_>) -> Result<ConversationRow> {
         progress,
         unread: after_read.saturating_sub(left_out),
         unread_mentions: number(row, 14)?,
+        last: None,
+    })
+}
+
+fn preview(row: &Row<'_>) -> Result<PreviewRow> {
+    Ok(PreviewRow {
+        sequence: Sequence(number(row, 0)?),
+        position: Position(number(row, 1)?),
+        by: AccountId(number(row, 2)?),
+        by_name: row.get(3)?,
+        sent_at: Timestamp(number(row, 4)?),
+        text: row.get(5)?,
+        action: row.get(6)?,
     })
 }

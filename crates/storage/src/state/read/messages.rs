@@ -5,14 +5,15 @@
 //! one.
 
 use conclave_core::{
-    AccountId, ConversationId, MessageRef, Position, Sequence, Timestamp,
+    AccountId, ConversationId, MessageRef, Position, Reaction, Sequence, Timestamp,
     limits::{PAGE_BYTES_MAX, PAGE_MAX},
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::reader::page;
 use crate::state::{
-    Delivery, Destination, HistoryFrom, HistoryPage, MessageRow, ReactionRow, ReadError, Reader,
+    Delivery, Destination, HistoryFrom, HistoryPage, MessageRow, ReactionRow, ReactorRow,
+    ReadError, Reader,
     column::{bound, count, number, number_or_none, sought},
 };
 
@@ -92,6 +93,12 @@ SELECT n.sequence, n.reaction, n.count,
 FROM reaction_counts n
 WHERE n.conversation = ?1 AND n.sequence BETWEEN ?2 AND ?3 ORDER BY n.sequence, n.reaction";
 
+/// `?1` conversation, `?2` sequence, `?3` after this account, `?4` reaction, `?5` rows.
+const REACTORS: &str = "
+SELECT r.account, a.name FROM reactions r LEFT JOIN accounts a ON a.id = r.account
+WHERE r.conversation = ?1 AND r.sequence = ?2 AND r.account > ?3 AND r.reaction = ?4
+ORDER BY r.account LIMIT ?5";
+
 impl Reader {
     /// Returns a part of a conversation; `None` if there is none or the account is not in it.
     /// Deleted messages are there without their text; those that the account has hidden are left
@@ -146,6 +153,42 @@ impl Reader {
         })
     }
 
+    /// Returns up to `limit` members that gave a reaction to a message, in order of their numbers,
+    /// after `after`; `None` if the account may not see the message.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn reactors(
+        &self,
+        account: AccountId,
+        message: MessageRef,
+        reaction: &Reaction,
+        after: Option<AccountId>,
+        limit: usize,
+    ) -> std::result::Result<Option<Vec<ReactorRow>>, ReadError> {
+        let after = after.map_or(-1, |id| bound(id.0));
+        self.read(|c| {
+            if named(c, account, message)?.is_none() {
+                return Ok(None);
+            }
+            let mut statement = c.prepare_cached(REACTORS)?;
+            let from = params![
+                sought(message.conversation.0),
+                sought(message.sequence.0),
+                after,
+                reaction.as_str(),
+                count(page(limit))
+            ];
+            let reactor = |row: &Row<'_>| {
+                let account = AccountId(number(row, 0)?);
+                let name = row.get(1)?;
+                Ok(ReactorRow { account, name })
+            };
+            let rows = statement.query_map(from, reactor)?;
+            rows.collect::<Result<_>>().map(Some)
+        })
+    }
+
     /// Returns one message in the form that is the same for all its readers: as it is now, perhaps
     /// deleted, and without a reader's own view of its reactions; `None` if there is none.
     ///
@@ -182,6 +225,7 @@ fn history(
     };
     // Sequences have no gaps, so a range of them is a bounded number of rows.
     let (sql, low, high) = match from {
+        HistoryFrom::Around(at) => return around(connection, account, conversation, at, limit),
         HistoryFrom::After(after) => {
             let low = after.0.min(last) + 1;
             (HISTORY_UP, low, last.min(low + HISTORY_SCANNED_MAX - 1))
@@ -224,6 +268,46 @@ fn history(
         newer: (last_seen < last).then_some(Sequence(last_seen)),
         sequence_last: Sequence(last),
     }))
+}
+
+/// Returns the part of a conversation around a message. If it has too many bytes, it has less of
+/// what is before the message.
+fn around(
+    connection: &Connection,
+    account: AccountId,
+    conversation: ConversationId,
+    at: Sequence,
+    limit: usize,
+) -> Result<Option<HistoryPage>> {
+    let part = |from, limit| history(connection, account, conversation, from, limit);
+    let from_it_on = HistoryFrom::After(Sequence(at.0.saturating_sub(1)));
+    let Some(mut page) = part(from_it_on, limit - limit / 2)? else {
+        return Ok(None);
+    };
+    let before = match limit / 2 {
+        0 => None,
+        limit => part(HistoryFrom::Before(at), limit)?,
+    };
+    let first = Sequence(at.0.min(page.sequence_last.0 + 1));
+    page.older = (first.0 > 1).then_some(first);
+    let Some(mut before) = before else {
+        return Ok(Some(page));
+    };
+    let mut bytes: usize = page.rows.iter().map(MessageRow::bytes).sum();
+    let fits = |row: &&MessageRow| {
+        bytes += row.bytes();
+        bytes < PAGE_BYTES_MAX
+    };
+    let kept = before.rows.iter().rev().take_while(fits).count();
+    let left_out = before.rows.len() - kept;
+    let mut rows = before.rows.split_off(left_out);
+    page.older = match left_out {
+        0 => before.older,
+        _ => rows.first().map(|row| row.sequence).or(page.older),
+    };
+    rows.append(&mut page.rows);
+    page.rows = rows;
+    Ok(Some(page))
 }
 
 /// Ends a page with the message that reaches its bytes, mentions and reactions included; returns

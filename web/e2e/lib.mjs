@@ -1,0 +1,64 @@
+// What browser tests share: the mock cluster, built once, and a browser.
+
+import { mkdtempSync, existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { chromium } from "playwright-core";
+import { build } from "vite";
+
+export const root = fileURLToPath(new URL("..", import.meta.url));
+export const dist = join(root, "dist");
+
+/** Builds a module that is TypeScript, and returns it. */
+export async function load(path) {
+  const outDir = mkdtempSync(join(tmpdir(), "conclave-page-"));
+  const entryFileNames = "module.mjs";
+  await build({
+    root,
+    configFile: false,
+    logLevel: "error",
+    ssr: { noExternal: true },
+    build: { ssr: path, outDir, emptyOutDir: true, minify: false, rollupOptions: { output: { entryFileNames } } },
+  });
+  return import(pathToFileURL(join(outDir, entryFileNames)).href);
+}
+
+export const mock = () => load("e2e/mock/index.ts");
+
+/** Starts Chromium; nothing of it asks the network by itself. */
+export function browser() {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  if (!existsSync(executablePath)) throw new Error(`there is no browser at ${executablePath}`);
+  return chromium.launch({
+    executablePath,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+export async function signIn(page, url, name, password = "password") {
+  await page.goto(url);
+  await page.getByLabel("Name", { exact: true }).fill(name);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("navigation", { name: "Conversations" }).waitFor();
+}
+
+/** Collects what a page must never have: errors, and refusals by its policy. */
+export function watch(page) {
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(String(error)));
+  page.on("console", (message) => {
+    const text = message.text();
+    if (/Content Security Policy|Trusted/i.test(text)) problems.push(text);
+  });
+  return problems;
+}

@@ -1,0 +1,269 @@
+// The page in a browser, against a mock cluster: what a person does, and what breaks meanwhile.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { browser, dist, mock, signIn, watch } from "./lib.mjs";
+
+let cluster, chromium, make;
+
+before(async () => {
+  make = await mock();
+  chromium = await browser();
+});
+after(async () => {
+  await chromium?.close();
+});
+
+/** Runs a test with a cluster and a signed-in page of its own. */
+async function withPage(run, { name = "alice", viewport = { width: 1280, height: 800 } } = {}) {
+  cluster = await make.startMock(dist);
+  make.tell(cluster.state);
+  const context = await chromium.newContext({ viewport });
+  const page = await context.newPage();
+  const problems = watch(page);
+  try {
+    await signIn(page, cluster.nodes[0].url, name);
+    await run(page, context);
+    assert.deepEqual(problems, []);
+  } finally {
+    await context.close();
+    cluster.stop();
+  }
+}
+
+const field = (page) => page.getByRole("textbox", { name: /^Message / });
+const room = (page, name) => page.getByRole("link", { name: new RegExp(`^${name}`) });
+
+async function say(page, text) {
+  await field(page).fill(text);
+  await field(page).press("Enter");
+}
+
+async function until(what, condition, ms = 10_000) {
+  const end = Date.now() + ms;
+  while (!(await condition())) {
+    if (Date.now() > end) assert.fail(`not in time: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const place = (name) => cluster.state.places.find((each) => each.room === name);
+
+test("two browsers talk, with typing, edits, reactions and deletions", () =>
+  withPage(async (page, context) => {
+    const other = await (await chromium.newContext()).newPage();
+    await signIn(other, cluster.nodes[3].url, "bruno");
+    await room(page, "lobby").click();
+    await room(other, "lobby").click();
+    await field(other).pressSequentially("hm");
+    await page.getByText("Bruno Keller is typing…").waitFor();
+    await field(other).fill("");
+    await say(page, "Hello **Bruno**");
+    await other.locator("article", { hasText: "Hello Bruno" }).waitFor();
+    assert.equal(await other.locator(".body strong", { hasText: "Bruno" }).count(), 1);
+    await field(page).press("ArrowUp");
+    await field(page).fill("Hello all");
+    await field(page).press("Enter");
+    await other.locator("article", { hasText: "Hello all" }).waitFor();
+    const message = other.locator("article", { hasText: "Hello all" });
+    await message.hover();
+    await message.getByRole("button", { name: "Add reaction: 👍" }).click();
+    await page.getByRole("button", { name: "👍: 1 person" }).waitFor();
+    const own = page.locator("article", { hasText: "Hello all" });
+    await own.hover();
+    await own.getByRole("button", { name: "More actions" }).click();
+    await page.getByRole("menuitem", { name: "Delete for everyone" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete for everyone" }).click();
+    await other.locator("article", { hasText: "This message was deleted." }).waitFor();
+    await other.context().close();
+    assert.ok(context);
+  }));
+
+test("unread messages, mentions and the unread line", () =>
+  withPage(async (page) => {
+    await room(page, "shipping").waitFor();
+    assert.match(await page.title(), /^\(\d\) /);
+    await room(page, "lobby").click();
+    await page.getByRole("separator", { name: "New messages" }).waitFor();
+    await until("read on the node", () => place("lobby").read.get(1) === place("lobby").messages.length);
+    await until("title without a count", async () => !/^\(/.test(await page.title()));
+  }));
+
+test("history scrolls to its beginning, and the place stays", () =>
+  withPage(async (page) => {
+    const { state } = cluster;
+    const lobby = place("lobby");
+    const [alice, bruno] = state.people;
+    for (let n = 0; n < 900; n += 1) state.post(lobby, n % 7 ? bruno : alice, `Filler ${n}`);
+    await room(page, "lobby").click();
+    const list = page.locator(".list");
+    await page.locator("article").first().waitFor();
+    let steps = 0;
+    while ((await page.getByText("This is the beginning of #lobby.").count()) === 0) {
+      assert.ok((steps += 1) < 200, "the beginning was not reached");
+      await list.evaluate((element) => element.scrollBy(0, -1500));
+      await page.waitForTimeout(30);
+      assert.ok((await page.locator("article").count()) < 260, "the document grows");
+    }
+    await page.getByText("Good morning! The new page").waitFor();
+    const firsts = await page.locator("article").evaluateAll((rows) => rows.map((row) => Number(row.dataset.sequence)));
+    assert.deepEqual(firsts, firsts.map((_, index) => firsts[0] + index), "in order, without a gap");
+    await page.getByRole("button", { name: /newest message|new message/ }).click();
+    await page.locator("article", { hasText: "Filler 899" }).waitFor();
+  }));
+
+test("what the reader looks at stays where it is when messages come", () =>
+  withPage(async (page) => {
+    const { state } = cluster;
+    const [, bruno] = state.people;
+    for (let n = 0; n < 200; n += 1) state.post(place("lobby"), bruno, `Filler ${n}`);
+    await room(page, "lobby").click();
+    await page.getByText("Filler 0", { exact: true }).waitFor();
+    await page.locator(".list").evaluate((element) => element.scrollBy(0, 400));
+    await page.waitForTimeout(200);
+    const place1 = await page.locator("article").evaluateAll((rows) => {
+      const row = rows.find((each) => each.getBoundingClientRect().top > 200);
+      return [row.dataset.sequence, row.getBoundingClientRect().top];
+    });
+    for (let n = 0; n < 30; n += 1) state.post(place("lobby"), bruno, `Later ${n}`);
+    await page.waitForTimeout(400);
+    const top = await page.locator(`[data-sequence="${place1[0]}"]`).evaluate((row) => row.getBoundingClientRect().top);
+    assert.ok(Math.abs(top - place1[1]) < 2, `moved by ${top - place1[1]}`);
+  }));
+
+test("a search leads to the message in its conversation", () =>
+  withPage(async (page) => {
+    const { state } = cluster;
+    const [alice, bruno] = state.people;
+    state.post(place("lobby"), alice, "The needle is here");
+    for (let n = 0; n < 300; n += 1) state.post(place("lobby"), bruno, `Hay ${n}`);
+    await page.keyboard.press("Control+Shift+f");
+    await page.getByRole("searchbox").fill("needle");
+    await page.getByRole("searchbox").press("Enter");
+    await page.getByRole("link", { name: /The needle is here/ }).click();
+    const found = page.locator("article.message-focused", { hasText: "The needle is here" });
+    await found.waitFor();
+    assert.ok(await found.evaluate((row) => row.getBoundingClientRect().top > 0 && row.getBoundingClientRect().bottom < innerHeight));
+  }));
+
+test("rooms are made, found and joined; people are written to", () =>
+  withPage(async (page) => {
+    await page.getByRole("button", { name: "Browse rooms" }).first().click();
+    await page.getByLabel("Name", { exact: true }).fill("garden");
+    await page.getByLabel("Topic").fill("Plants");
+    await page.getByRole("button", { name: "Create", exact: true }).click();
+    await page.getByRole("heading", { name: "garden" }).waitFor();
+    await say(page, "First");
+    await until("sent", () => place("garden").messages.length === 1);
+    await page.getByRole("button", { name: "Browse rooms" }).first().click();
+    await page.getByRole("button", { name: "Join #kitchen" }).click();
+    await page.getByRole("heading", { name: "kitchen" }).waitFor();
+    await page.keyboard.press("Control+k");
+    await page.keyboard.type("chia");
+    await page.getByRole("option", { name: /Chiara/ }).waitFor();
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Chiara" }).waitFor();
+    await say(page, "Hello Chiara");
+    await page.waitForURL(/\/c\/\d+$/);
+    await page.locator("article", { hasText: "Hello Chiara" }).waitFor();
+  }));
+
+test("drafts stay with their conversation and through a reload", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    await field(page).fill("half a sentence");
+    await room(page, "incidents").click();
+    assert.equal(await field(page).inputValue(), "");
+    await page.reload();
+    await room(page, "lobby").click();
+    assert.equal(await field(page).inputValue(), "half a sentence");
+  }));
+
+test("tabs share one stream, and the outbox survives the tab that sends", () =>
+  withPage(async (page, context) => {
+    await room(page, "lobby").click();
+    const second = await context.newPage();
+    await second.goto(`${cluster.nodes[0].url}/c/1`);
+    await second.locator("article", { hasText: "No hurry" }).waitFor();
+    await until("one stream", () => cluster.state.listeners.size === 1);
+    await say(page, "from the first tab");
+    await second.locator("article", { hasText: "from the first tab" }).waitFor();
+    for (const node of cluster.nodes) node.kill();
+    await say(second, "while nothing works 1");
+    await say(second, "while nothing works 2");
+    await page.close();
+    for (const node of cluster.nodes) await node.start();
+    await second.locator("article", { hasText: "while nothing works 2" }).locator(".ticks-sent").waitFor({ timeout: 15_000 });
+    const texts = place("lobby").messages.map(({ text }) => text).filter((text) => text.startsWith("while"));
+    assert.deepEqual(texts, ["while nothing works 1", "while nothing works 2"]);
+  }));
+
+test("a full outbox survives a reload", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    const before = place("lobby").messages.length;
+    for (const node of cluster.nodes.slice(1)) node.kill();
+    await page.waitForTimeout(100);
+    // The node answers nothing, but serves the page.
+    const send = cluster.nodes[0];
+    const expected = [];
+    await page.route("**/conclave.v1.ChatService/SendMessage", (route) => route.abort());
+    for (let n = 0; n < 20; n += 1) {
+      expected.push(`queued ${n}`);
+      await say(page, `queued ${n}`);
+    }
+    await page.unroute("**/conclave.v1.ChatService/SendMessage");
+    await page.reload();
+    await until("all sent", () => place("lobby").messages.length >= before + 20);
+    await page.waitForTimeout(300);
+    assert.deepEqual(place("lobby").messages.slice(before).map(({ text }) => text), expected);
+    assert.ok(send.alive);
+  }));
+
+test("twenty deaths of the node behind the page lose and double nothing", () =>
+  withPage(async (page) => {
+    const other = await (await chromium.newContext()).newPage();
+    await signIn(other, cluster.nodes[4].url, "bruno");
+    await room(page, "lobby").click();
+    await room(other, "lobby").click();
+    const before = place("lobby").messages.length;
+    const outages = [];
+    const expected = [];
+    for (let round = 0; round < 20; round += 1) {
+      await field(page).fill(`typed before death ${round}`);
+      const node = Number((await page.locator(".link-live").textContent()).replace(/\D/g, ""));
+      cluster.nodes[node - 1].kill();
+      const died = Date.now();
+      assert.equal(await field(page).inputValue(), `typed before death ${round}`);
+      await field(page).press("Enter");
+      expected.push(`typed before death ${round}`);
+      await until("another node", async () => {
+        const text = await page.locator(".link").textContent();
+        return text.startsWith("Node") && Number(text.replace(/\D/g, "")) !== node;
+      });
+      outages.push(Date.now() - died);
+      await until("sent", () => place("lobby").messages.length === before + round + 1);
+      await cluster.nodes[node - 1].start();
+    }
+    outages.sort((one, two) => one - two);
+    console.log(`outage: median ${outages[10]} ms, worst ${outages.at(-1)} ms`);
+    assert.ok(outages[10] < 1000 && outages.at(-1) < 2000);
+    assert.deepEqual(place("lobby").messages.slice(before).map(({ text }) => text), expected);
+    for (const each of [page, other]) {
+      await each.locator("article", { hasText: "typed before death 19" }).waitFor();
+      const shown = await each.locator("article .body").allTextContents();
+      assert.deepEqual(shown.filter((text) => text.startsWith("typed before")), expected);
+    }
+    assert.equal(await page.getByRole("button", { name: "Sign in" }).count(), 0);
+    await other.context().close();
+  }));
+
+test("a refused message says why, and can be discarded", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    await say(page, "refuse me");
+    const row = page.locator("article", { hasText: "refuse me" });
+    await row.getByText("the account has blocked you").waitFor();
+    await row.getByRole("button", { name: "Discard" }).click();
+    await until("gone", async () => (await row.count()) === 0);
+  }));

@@ -1,0 +1,270 @@
+// The page from its start to its end: signed out, or signed in with everything that belongs to it.
+//
+// Always true: there is at most one session in a tab; what belongs to it is gone when it ends.
+
+import { signal } from "@preact/signals";
+import { randomBytes } from "../base/random";
+import { clock } from "../base/time";
+import { openKeep } from "../keep/database";
+import { Drafts } from "../keep/drafts";
+import type { Keep } from "../keep/keep";
+import { Numbers } from "../keep/numbers";
+import { Caller } from "../net/call";
+import { Nodes } from "../net/nodes";
+import { Store } from "../state/store";
+import { CallError } from "../wire/problem";
+import { services, transportTo } from "../wire/services";
+import type { Message } from "../wire/values";
+import { num, toAccount } from "../wire/values";
+import { Actions } from "./actions";
+import type { Config } from "./config";
+import { ownNode, parseConfig, readConfig } from "./config";
+import type { Comeback } from "./engine";
+import { Engine } from "./engine";
+import { notifyOf } from "./notify";
+import { secret } from "./route";
+import type { Channel } from "./tabs";
+import { redeemOwn, shareSession } from "./tickets";
+
+export interface Session {
+  readonly store: Store;
+  readonly engine: Engine;
+  readonly actions: Actions;
+  readonly drafts: Drafts;
+  readonly id: number;
+}
+
+export const phase = signal<"starting" | "signedOut" | "ready">("starting");
+export const session = signal<Session | null>(null);
+export const config = signal<Config>(parseConfig("{}"));
+/** Why the page is signed out, if it was not the person's own wish. */
+export const signedOutBecause = signal("");
+export const comeback = signal<Comeback | null>(null);
+/** Whether no node has answered since the page was opened. */
+export const unreachable = signal(false);
+/** Grows when the members of a room change. */
+export const membersChanged = signal<{ readonly conversation: number; readonly times: number }>({
+  conversation: 0,
+  times: 0,
+});
+
+const RETRY_MS = 1000;
+
+const connect = (url: string) => services(transportTo(url, () => session.peek()?.id ?? 0));
+let nodes = new Nodes([{ id: 0, url: "http://localhost" }], connect);
+let keep: Keep | null = null;
+let caller = new Caller({ nodes, clock, onSignedOut: end });
+
+export function storage(): Storage | null {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}
+
+/** Starts the page: finds out whether the browser has a session. */
+export async function start(): Promise<void> {
+  nodes = new Nodes([ownNode(location.origin)], connect);
+  caller = new Caller({ nodes, clock, onSignedOut: end });
+  const [read, opened] = await Promise.all([
+    readConfig(location.origin, storage()),
+    openKeep(globalThis.indexedDB),
+  ]);
+  config.value = read;
+  keep = opened;
+  learnNodes(read);
+  const ticket = secret.peek();
+  if (ticket?.kind === "ticket") {
+    await redeemOwn(ticket.value);
+    secret.value = null;
+  }
+  await resume();
+}
+
+async function resume(): Promise<void> {
+  for (;;) {
+    try {
+      return await begin();
+    } catch (error) {
+      if (error instanceof CallError && error.reason !== "UNREACHABLE") {
+        phase.value = "signedOut";
+        return;
+      }
+      unreachable.value = true;
+      await clock.sleep(RETRY_MS);
+    }
+  }
+}
+
+/** Signs in; the answer sets the cookie, and no script sees the token. */
+export async function signIn(name: string, password: string): Promise<void> {
+  await caller.once((each, options) =>
+    each.sessions.openSession(
+      { requestId: randomBytes(16), name, password, label: deviceLabel(), deviceSecret: deviceSecret() },
+      options,
+    ),
+  );
+  await begin();
+}
+
+export async function signUp(name: string, password: string): Promise<void> {
+  const requestId = randomBytes(16);
+  const given = secret.peek();
+  const grant =
+    given?.kind === "setup"
+      ? ({ case: "setupToken", value: given.value } as const)
+      : given?.kind === "invite"
+        ? ({ case: "inviteCode", value: given.value } as const)
+        : ({ case: undefined } as const);
+  await caller.once((each, options) =>
+    each.accounts.createAccount({ requestId, name, password, grant }, options),
+  );
+  secret.value = null;
+  await signIn(name, password);
+}
+
+export async function signOut(): Promise<void> {
+  const current = session.peek();
+  if (!current) return;
+  await current.actions.signOut();
+  const account = current.store.me.peek();
+  if (account) await keep?.forget(account.id);
+  current.engine.tellSignedOut();
+  leave("");
+  phase.value = "signedOut";
+}
+
+/** Asks the node for the addresses of its cluster again. */
+export async function readNodes(): Promise<void> {
+  const read = await readConfig(nodes.current.url, storage());
+  config.value = read;
+  learnNodes(read);
+  void shareSession(read, nodes);
+}
+
+export function nodeList() {
+  return nodes.list;
+}
+
+export function currentNode() {
+  return nodes.current;
+}
+
+/** Nodes on this host name share the cookie; others are learned once they have one. */
+function learnNodes(read: Config): void {
+  const own = nodes.list.find(({ url }) => url === location.origin) ?? ownNode(location.origin);
+  const listed = read.nodes.filter(({ url }) => new URL(url).hostname === location.hostname);
+  const others = nodes.list.filter(
+    ({ url }) => new URL(url).hostname !== location.hostname && read.nodes.some((node) => node.url === url),
+  );
+  const known = listed.some(({ url }) => url === own.url) ? listed : [own, ...listed];
+  nodes.learn([...known, ...others]);
+}
+
+async function begin(): Promise<void> {
+  const answer = await caller.read((each, options) => each.sessions.getSession({}, options));
+  const account = toAccount(answer.account);
+  const id = num(answer.sessionId);
+  keep ??= await openKeep(globalThis.indexedDB);
+  await keep.learn(id, answer.requestNumberLast);
+  const numbers = new Numbers(keep, id, clock);
+  const store = new Store();
+  const engine: Engine = new Engine({
+    store,
+    keep,
+    caller,
+    nodes,
+    numbers,
+    clock,
+    account,
+    channel: openChannel(id),
+    locks: globalThis.navigator.locks ?? null,
+    isVisible: () => document.visibilityState === "visible",
+    onSignedOut: end,
+    onArrived: (message: Message) => notifyOf(store, message),
+    onComeback: (value) => (comeback.value = value),
+    onNodes: () => void readNodes(),
+    onOther: () => location.reload(),
+    onMembers: (conversation) =>
+      (membersChanged.value = { conversation, times: membersChanged.peek().times + 1 }),
+  });
+  const actions = new Actions(caller, numbers);
+  session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id };
+  signedOutBecause.value = "";
+  phase.value = "ready";
+  engine.start();
+  sessions?.postMessage(id);
+  void shareSession(config.peek(), nodes);
+}
+
+/** Ends the session that a node does not know, and looks which one the cookie is of now. */
+function end(sentence: string): void {
+  if (!leave(sentence)) return;
+  phase.value = "starting";
+  void resume();
+}
+
+function leave(sentence: string): boolean {
+  const current = session.peek();
+  if (!current) return false;
+  current.engine.stop();
+  session.value = null;
+  signedOutBecause.value = sentence;
+  return true;
+}
+
+/** Tells the tabs of this browser which session its cookie is of. */
+const sessions = "BroadcastChannel" in globalThis ? new BroadcastChannel("conclave-session") : null;
+if (sessions) sessions.onmessage = ({ data }: MessageEvent<unknown>) => other(data);
+
+/** Begins anew if the cookie is another session's: what is shown would not be who acts. */
+function other(id: unknown): void {
+  const current = session.peek();
+  if (current && typeof id === "number" && id !== current.id) location.reload();
+}
+
+/** Compares the session with the cookie, which a page at another port may have changed. */
+export async function verify(): Promise<void> {
+  try {
+    const answer = await caller.read((each, options) => each.sessions.getSession({}, options), 4000);
+    other(num(answer.sessionId));
+  } catch {
+    // No node, or signed out: then the page has said so.
+  }
+}
+
+function openChannel(id: number): Channel | null {
+  if (!("BroadcastChannel" in globalThis)) return null;
+  return new BroadcastChannel(`conclave-${id}`) as unknown as Channel;
+}
+
+/** Names this device in the list of sessions. */
+function deviceLabel(): string {
+  const agent = navigator.userAgent;
+  const browser = /Firefox/.test(agent)
+    ? "Firefox"
+    : /Edg\//.test(agent)
+      ? "Edge"
+      : /Chrom/.test(agent)
+        ? "Chromium"
+        : /Safari/.test(agent)
+          ? "Safari"
+          : "Browser";
+  const system = /Android|iPhone|iPad|Windows|Mac OS X|Linux/.exec(agent)?.[0] ?? "";
+  return system ? `${browser} on ${system.replace("Mac OS X", "macOS")}` : browser;
+}
+
+/** Returns the bytes by which nodes know a device that has signed in before. */
+function deviceSecret(): Uint8Array {
+  const key = "conclave.device";
+  const fresh = randomBytes(32);
+  try {
+    const kept: unknown = JSON.parse(localStorage.getItem(key) ?? "null");
+    if (Array.isArray(kept) && kept.length === 32) return Uint8Array.from(kept as number[]);
+    localStorage.setItem(key, JSON.stringify([...fresh]));
+  } catch {
+    // Not kept: the next sign-in is that of a new device.
+  }
+  return fresh;
+}

@@ -1,0 +1,16 @@
+// Starts the page.
+
+import { render } from "preact";
+import { startPreferences } from "./app/preferences";
+import { startRoute } from "./app/route";
+import { start, storage } from "./app/session";
+import { startWorker } from "./app/worker";
+import { App } from "./ui/App";
+import "./ui/styles/index.css";
+
+startPreferences(storage());
+startRoute();
+const root = document.getElementById("app");
+if (root) render(<App />, root);
+void start();
+startWorker();

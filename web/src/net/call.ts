@@ -1,0 +1,158 @@
+// Makes one call: asks the node in use, then the others, until there is an answer or the time is up.
+//
+// Every attempt has a deadline, so a node that hangs is left like one that is dead. A change keeps
+// its request number through all attempts, so it is executed once.
+//
+// Always true: a call ends with an answer or with a CallError that says whether it may have been done.
+
+import type { Clock } from "../base/time";
+import { CallError, toFailure } from "../wire/problem";
+import type { CallOptions, Services } from "../wire/services";
+import type { Kind } from "./decide";
+import { decide } from "./decide";
+import type { Nodes } from "./nodes";
+
+/** A request number with the nonce of the program that took it. */
+export interface RequestKey {
+  readonly number: bigint;
+  readonly nonce: bigint;
+}
+
+/** A number that was taken for one request. */
+export interface TakenNumber {
+  readonly key: RequestKey;
+  /** Continues above `last`, even below numbers that were taken and not used. */
+  restart(last: bigint): Promise<void>;
+}
+
+export interface TakesNumbers {
+  take(above?: bigint): Promise<TakenNumber>;
+}
+
+/** Time of one attempt. A commit takes milliseconds, a fail-over a second. */
+const ATTEMPT_MS = 4000;
+/** Time of a whole call that a person waits for. */
+const CALL_MS = 20_000;
+/** First pause after all nodes failed, and the greatest. */
+const PAUSE_MS_MIN = 30;
+const PAUSE_MS_MAX = 1000;
+
+type Attempt<T> = (services: Services, options: CallOptions, key: RequestKey) => Promise<T>;
+
+const NO_KEY: RequestKey = { number: 0n, nonce: 0n };
+
+export interface CallerOptions {
+  readonly nodes: Nodes;
+  readonly clock: Clock;
+  /** Told once when a node says that the session has ended. */
+  readonly onSignedOut: (sentence: string) => void;
+  /** 0 to 1, for pauses that differ between pages. */
+  readonly chance?: () => number;
+}
+
+export class Caller {
+  constructor(private readonly options: CallerOptions) {}
+
+  /** Reads something. */
+  read<T>(attempt: Attempt<T>, callMs = CALL_MS): Promise<T> {
+    return this.#run("read", attempt, null, callMs);
+  }
+
+  /** Changes something that carries an identity of its own, such as signing in. */
+  once<T>(attempt: Attempt<T>, callMs = CALL_MS): Promise<T> {
+    return this.#run("once", attempt, null, callMs);
+  }
+
+  /** Changes something under a request number. */
+  async change<T>(numbers: TakesNumbers, attempt: Attempt<T>, callMs = CALL_MS): Promise<T> {
+    let taken = await numbers.take();
+    for (;;) {
+      const result = await this.#attempts("numbered", attempt, taken.key, callMs, false);
+      if ("value" in result) return result.value;
+      if (result.restart) await taken.restart(result.last);
+      taken = await numbers.take(result.last);
+    }
+  }
+
+  /** Makes a change under a number that was taken before, perhaps by an earlier run of the page. */
+  resume<T>(
+    key: RequestKey,
+    attempt: Attempt<T>,
+    callMs: number,
+    maybeDone: boolean,
+  ): Promise<{ value: T } | { last: bigint; restart: boolean }> {
+    return this.#attempts("numbered", attempt, key, callMs, maybeDone);
+  }
+
+  async #run<T>(kind: Kind, attempt: Attempt<T>, key: RequestKey | null, callMs: number): Promise<T> {
+    const result = await this.#attempts(kind, attempt, key ?? NO_KEY, callMs, false);
+    if ("value" in result) return result.value;
+    throw new CallError("UNKNOWN", "The request number was refused.");
+  }
+
+  async #attempts<T>(
+    kind: Kind,
+    attempt: Attempt<T>,
+    key: RequestKey,
+    callMs: number,
+    maybeDoneBefore: boolean,
+  ): Promise<{ value: T } | { last: bigint; restart: boolean }> {
+    const { nodes, clock, chance = Math.random } = this.options;
+    const end = clock.now() + callMs;
+    let maybeDone = maybeDoneBefore;
+    let failed = 0;
+    for (;;) {
+      const node = nodes.current;
+      const left = end - clock.now();
+      if (left <= 0) {
+        throw maybeDone && kind !== "read"
+          ? new CallError("OUTCOME_UNKNOWN", "No node has answered; the request may have been executed.")
+          : new CallError("UNREACHABLE", "No node of the cluster has answered.");
+      }
+      try {
+        return { value: await this.#attempt(attempt, nodes.services(node), Math.min(left, ATTEMPT_MS), key) };
+      } catch (error) {
+        if (error instanceof CallError) throw error;
+        const decision = decide(toFailure(error), kind, maybeDone);
+        switch (decision.next) {
+          case "refused":
+            throw new CallError(decision.reason, decision.sentence, decision.waitMs);
+          case "signIn":
+            this.options.onSignedOut(decision.sentence);
+            throw new CallError("SESSION_EXPIRED", decision.sentence);
+          case "unknown":
+            throw new CallError("UNKNOWN", "The outcome of the request cannot be known any more.");
+          case "newNumber":
+            return decision;
+          case "wait":
+            await clock.sleep(Math.min(decision.waitMs, Math.max(left, 0)));
+            break;
+          case "elsewhere":
+            maybeDone ||= decision.maybeDone;
+            nodes.leave(node);
+            failed += 1;
+            // The other nodes are asked at once; a pause follows when all were asked.
+            if (failed % nodes.list.length === 0) {
+              const round = failed / nodes.list.length;
+              const pause = Math.min(PAUSE_MS_MIN * 2 ** round, PAUSE_MS_MAX);
+              await clock.sleep(decision.pause ? pause * (0.5 + chance() / 2) : PAUSE_MS_MIN);
+            }
+        }
+      }
+    }
+  }
+
+  async #attempt<T>(attempt: Attempt<T>, services: Services, ms: number, key: RequestKey): Promise<T> {
+    const abort = new AbortController();
+    const timer = new AbortController();
+    const late = this.options.clock.sleep(ms, timer.signal).then(() => {
+      if (!timer.signal.aborted) abort.abort();
+    });
+    try {
+      return await attempt(services, { signal: abort.signal, timeoutMs: Math.ceil(ms) }, key);
+    } finally {
+      timer.abort();
+      await late;
+    }
+  }
+}

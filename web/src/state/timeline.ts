@@ -1,0 +1,172 @@
+// The messages of one conversation that this page has, by their numbers.
+//
+// History comes in pages and news by the stream; both say which numbers they cover, so the page
+// knows of every stretch whether it has all of it. Where pages and news meet, they become one range.
+//
+// Always true: each message is there once; inside a range none is missing; an answer that was on its
+// way while an event came does not undo the event.
+
+import { signal } from "@preact/signals";
+import type { Message, Reaction } from "../wire/values";
+import type { Range } from "./ranges";
+import { cover } from "./ranges";
+
+export type Change =
+  | { readonly kind: "edited"; readonly message: Message }
+  | { readonly kind: "deleted"; readonly sequence: number }
+  | { readonly kind: "hidden"; readonly sequence: number }
+  | { readonly kind: "reacted"; readonly sequence: number; readonly reaction: string; readonly present: boolean };
+
+/** Messages that are kept around the part in view. */
+export const KEPT_MAX = 1500;
+
+export class Timeline {
+  /** Grows with each change of what is here. */
+  readonly version = signal(0);
+  readonly #messages = new Map<number, Message>();
+  #ranges: Range[] = [];
+  /** Changes since the oldest fetch under way began. */
+  #late: Change[] = [];
+  #fetches = 0;
+
+  get ranges(): readonly Range[] {
+    return this.#ranges;
+  }
+
+  get size(): number {
+    return this.#messages.size;
+  }
+
+  get(sequence: number): Message | undefined {
+    return this.#messages.get(sequence);
+  }
+
+  /** Returns the range that covers a number. */
+  around(sequence: number): Range | undefined {
+    return this.#ranges.find(({ from, to }) => from <= sequence && sequence <= to);
+  }
+
+  /** Returns the messages of a range, in order; numbers that are hidden from the account are left out. */
+  messages(range: Range): Message[] {
+    const found: Message[] = [];
+    for (let sequence = range.from; sequence <= range.to; sequence += 1) {
+      const message = this.#messages.get(sequence);
+      if (message) found.push(message);
+    }
+    return found;
+  }
+
+  /** Returns at most `count` messages before a number, back to the start of its range. */
+  before(sequence: number, count: number): Message[] {
+    const range = this.around(sequence - 1);
+    const found: Message[] = [];
+    if (!range) return found;
+    for (let at = sequence - 1; at >= range.from && found.length < count; at -= 1) {
+      const message = this.#messages.get(at);
+      if (message) found.push(message);
+    }
+    return found.reverse();
+  }
+
+  /** Begins to ask for messages; the answer is handed to `answer` with the mark. */
+  begin(): number {
+    this.#fetches += 1;
+    return this.#late.length;
+  }
+
+  /** Takes the answer to a question that began with `mark`; without a range it failed. */
+  answer(mark: number, messages: readonly Message[], range?: Range): void {
+    this.#fetches -= 1;
+    if (range) {
+      for (const message of messages) this.#messages.set(message.sequence, message);
+      for (const change of this.#late.slice(mark)) this.#set(change);
+      this.#cover(range);
+    }
+    if (this.#fetches === 0) this.#late = [];
+    this.#changed();
+  }
+
+  /** Takes a message of the stream; returns whether it is new. */
+  append(message: Message): boolean {
+    const { sequence } = message;
+    if (this.#messages.has(sequence)) return false;
+    this.#messages.set(sequence, message);
+    this.#cover({ from: sequence, to: sequence });
+    this.#changed();
+    return true;
+  }
+
+  /** Takes a change of the stream. */
+  change(change: Change): void {
+    if (this.#fetches > 0) this.#late.push(change);
+    if (this.#set(change)) this.#changed();
+  }
+
+  /** Forgets messages far from those between `from` and `to`, if there are too many. */
+  trim(from: number, to: number): void {
+    if (this.#messages.size <= KEPT_MAX) return;
+    const keep = { from: from - KEPT_MAX / 2, to: to + KEPT_MAX / 2 };
+    this.#ranges = this.#ranges.flatMap((range) => {
+      const cut = { from: Math.max(range.from, keep.from), to: Math.min(range.to, keep.to) };
+      return cut.from <= cut.to ? [cut] : [];
+    });
+    for (const sequence of this.#messages.keys()) {
+      if (sequence < keep.from || sequence > keep.to) this.#messages.delete(sequence);
+    }
+  }
+
+  /** Forgets everything, because events were missed. */
+  clear(): void {
+    this.#messages.clear();
+    this.#ranges = [];
+    this.#late = [];
+    this.#changed();
+  }
+
+  #set(change: Change): boolean {
+    const sequence = change.kind === "edited" ? change.message.sequence : change.sequence;
+    const known = this.#messages.get(sequence);
+    if (!known) return false;
+    switch (change.kind) {
+      case "edited":
+        this.#messages.set(sequence, { ...change.message, reactions: known.reactions });
+        return true;
+      case "deleted":
+        this.#messages.set(sequence, {
+          ...known,
+          deleted: true,
+          text: "",
+          reactions: [],
+          mentionedIds: [],
+        });
+        return true;
+      case "hidden":
+        return this.#messages.delete(sequence);
+      case "reacted":
+        this.#messages.set(sequence, { ...known, reactions: reacted(known.reactions, change) });
+        return true;
+    }
+  }
+
+  #cover(range: Range): void {
+    this.#ranges = cover(this.#ranges, range);
+  }
+
+  #changed(): void {
+    this.version.value += 1;
+  }
+}
+
+/** Sets the reader's own reaction; setting it twice is setting it once. */
+function reacted(
+  reactions: readonly Reaction[],
+  { reaction, present }: { reaction: string; present: boolean },
+): readonly Reaction[] {
+  const known = reactions.find((each) => each.reaction === reaction);
+  if (!known) return present ? [...reactions, { reaction, count: 1, mine: true }] : reactions;
+  if (known.mine === present) return reactions;
+  const count = known.count + (present ? 1 : -1);
+  return reactions
+    .map((each) => (each === known ? { reaction, count, mine: present } : each))
+    .filter((each) => each.count > 0);
+}

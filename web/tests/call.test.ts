@@ -1,0 +1,164 @@
+// A call reaches an answer over dying nodes, with one request number.
+
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import { expect, test } from "vitest";
+import type { RequestKey, TakesNumbers } from "../src/net/call";
+import { Caller } from "../src/net/call";
+import { Nodes } from "../src/net/nodes";
+import { CallError, toFailure } from "../src/wire/problem";
+import type { Services } from "../src/wire/services";
+import { FakeClock, settle } from "./fakes";
+
+const urls = ["http://a", "http://b", "http://c"];
+
+function world() {
+  const clock = new FakeClock();
+  const nodes = new Nodes(
+    urls.map((url, index) => ({ id: index + 1, url })),
+    (url) => ({ url }) as unknown as Services,
+  );
+  const signedOut: string[] = [];
+  const caller = new Caller({ nodes, clock, onSignedOut: (sentence) => signedOut.push(sentence), chance: () => 0 });
+  return { clock, nodes, caller, signedOut };
+}
+
+const urlOf = (services: Services) => (services as unknown as { url: string }).url;
+
+function refusal(code: Code, reason: string, last?: string): ConnectError {
+  const info = new BinaryWriter().tag(1, 2).string(reason).tag(2, 2).string("conclave");
+  if (last !== undefined) {
+    info.tag(3, 2).fork().tag(1, 2).string("request_last").tag(2, 2).string(last).join();
+  }
+  const error = new ConnectError("the sentence", code);
+  error.details.push({ type: "google.rpc.ErrorInfo", value: info.finish() });
+  return error;
+}
+
+function numbers(): TakesNumbers & { taken: RequestKey[]; restarts: bigint[] } {
+  let next = 1n;
+  const taken: RequestKey[] = [];
+  const restarts: bigint[] = [];
+  return {
+    taken,
+    restarts,
+    async take(above = 0n) {
+      if (next <= above) next = above + 1n;
+      const key = { number: next, nonce: 9n };
+      next += 1n;
+      taken.push(key);
+      return { key, restart: async (last) => void restarts.push(last) };
+    },
+  };
+}
+
+test("a change keeps its number over dead nodes", async () => {
+  const { caller, nodes } = world();
+  const asked: [string, bigint][] = [];
+  const answer = await caller.change(numbers(), async (services, _, key) => {
+    asked.push([urlOf(services), key.number]);
+    if (asked.length < 3) throw new ConnectError("failed to fetch", Code.Unavailable);
+    return "done";
+  });
+  expect(answer).toBe("done");
+  expect(asked).toEqual([["http://a", 1n], ["http://b", 1n], ["http://c", 1n]]);
+  expect(nodes.current.url).toBe("http://c");
+});
+
+test("a node that hangs is left after a deadline", async () => {
+  const { caller, clock } = world();
+  const asked: string[] = [];
+  const done = caller.read(async (services, { signal }) => {
+    asked.push(urlOf(services));
+    if (asked.length > 1) return "answer";
+    return new Promise<string>((_, reject) => {
+      signal.addEventListener("abort", () => reject(new ConnectError("aborted", Code.Canceled)));
+    });
+  });
+  await clock.pass(4100);
+  expect(await done).toBe("answer");
+  expect(asked).toEqual(["http://a", "http://b"]);
+});
+
+test("a call ends when its time is up, and says that it may have been done", async () => {
+  const { caller, clock } = world();
+  const fail = async () => {
+    throw new ConnectError("reset", Code.Unavailable);
+  };
+  const change = caller.change(numbers(), fail).catch((error: unknown) => error);
+  const read = caller.read(fail).catch((error: unknown) => error);
+  await clock.pass(25_000);
+  expect(await change).toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+  expect(await read).toMatchObject({ reason: "UNREACHABLE" });
+});
+
+test("a refusal is told at once and asked once", async () => {
+  const { caller } = world();
+  let asked = 0;
+  const refused = caller.read(async () => {
+    asked += 1;
+    throw refusal(Code.NotFound, "NO_SUCH_ACCOUNT");
+  });
+  await expect(refused).rejects.toMatchObject({ reason: "NO_SUCH_ACCOUNT", message: "the sentence" });
+  await expect(refused).rejects.toBeInstanceOf(CallError);
+  expect(asked).toBe(1);
+});
+
+test("a number that another program used is replaced", async () => {
+  const { caller } = world();
+  const own = numbers();
+  const used: bigint[] = [];
+  await caller.change(own, async (_, __, key) => {
+    used.push(key.number);
+    if (used.length === 1) throw refusal(Code.InvalidArgument, "REQUEST_REUSED", "41");
+    return 0;
+  });
+  expect(used).toEqual([1n, 42n]);
+  expect(own.restarts).toEqual([]);
+});
+
+test("numbers begin anew when the session has lost count", async () => {
+  const { caller } = world();
+  const own = numbers();
+  let asked = 0;
+  await caller.change(own, async () => {
+    asked += 1;
+    if (asked === 1) throw refusal(Code.InvalidArgument, "REQUEST_OUT_OF_RANGE", "3");
+    return 0;
+  });
+  expect(own.restarts).toEqual([3n]);
+});
+
+test("an ended session signs out once", async () => {
+  const { caller, signedOut } = world();
+  const call = caller.read(async () => {
+    throw refusal(Code.Unauthenticated, "SESSION_EXPIRED");
+  });
+  await expect(call).rejects.toMatchObject({ reason: "SESSION_EXPIRED" });
+  expect(signedOut).toEqual(["the sentence"]);
+});
+
+test("a wait that a node asks for is kept", async () => {
+  const { caller, clock } = world();
+  const limited = refusal(Code.ResourceExhausted, "RATE_LIMITED");
+  const delay = new BinaryWriter().tag(1, 2).fork().tag(1, 0).int64(2n).tag(2, 0).int32(500_000_000).join();
+  limited.details.push({ type: "google.rpc.RetryInfo", value: delay.finish() });
+  expect(toFailure(limited)).toMatchObject({ waitMs: 2500 });
+  let asked = 0;
+  const done = caller.read(async () => {
+    asked += 1;
+    if (asked === 1) throw limited;
+    return "later";
+  });
+  await clock.pass(2400);
+  expect(asked).toBe(1);
+  await clock.pass(200);
+  expect(await done).toBe("later");
+});
+
+test("a status of a proxy counts as a lost request", async () => {
+  expect(toFailure(new ConnectError("bad gateway", Code.Unavailable)).kind).toBe("lost");
+  expect(toFailure(new TypeError("Failed to fetch")).kind).toBe("lost");
+  expect(toFailure(new ConnectError("late", Code.DeadlineExceeded)).kind).toBe("silent");
+  await settle();
+});

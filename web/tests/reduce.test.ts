@@ -1,0 +1,162 @@
+// What events make of the store: counts are true however often events come.
+
+import { expect, test } from "vitest";
+import { applyBatch, noWishes, setRead } from "../src/state/reduce";
+import { Store } from "../src/state/store";
+import type { Batch, ChatEvent } from "../src/wire/events";
+import type { Conversation } from "../src/wire/values";
+import { message, random, sent } from "./fakes";
+
+const ME = 1;
+
+function conversation(change: Partial<Conversation> = {}): Conversation {
+  return {
+    id: 1,
+    roomName: "lobby",
+    peerName: "",
+    topic: "",
+    last: 0,
+    delivered: 0,
+    read: 0,
+    unread: 0,
+    mentions: 0,
+    peerDelivered: 0,
+    peerRead: 0,
+    ...change,
+  };
+}
+
+function store(...conversations: Conversation[]): Store {
+  const made = new Store();
+  made.me.value = { id: ME, name: "alice", displayName: "", role: "user", suspended: false, createdAtMs: 0 };
+  made.position = 100;
+  made.setConversations(conversations.length > 0 ? conversations : [conversation()]);
+  return made;
+}
+
+const batchOf = (...events: ChatEvent[]): Batch => ({
+  events,
+  token: new Uint8Array(),
+  position: Math.max(0, ...events.map(({ position }) => position)),
+});
+
+const head = (each: Store, id = 1) => each.head(id)?.value;
+
+test("messages of others are unread, mentions are counted, one's own are not", () => {
+  const each = store();
+  applyBatch(each, batchOf(sent(101, message(1, 1)), sent(102, message(1, 2, { mentionedIds: [ME] })), sent(103, message(1, 3, { senderId: ME }))), 100, 0);
+  expect(head(each)).toMatchObject({ last: 3, unread: 2, mentions: 1 });
+  expect(each.attention.value).toBe(1);
+});
+
+test("an event at or before the position changes nothing", () => {
+  const each = store();
+  applyBatch(each, batchOf(sent(101, message(1, 1))), 100, 0);
+  const wishes = applyBatch(each, batchOf(sent(101, message(1, 1))), 100, 0);
+  expect(head(each)).toMatchObject({ last: 1, unread: 1 });
+  expect(wishes.arrived).toEqual([]);
+});
+
+test("a message that the list has counted already is not counted again", () => {
+  const each = store(conversation({ last: 5, unread: 5 }));
+  applyBatch(each, batchOf(sent(101, message(1, 5))), 100, 0);
+  expect(head(each)).toMatchObject({ last: 5, unread: 5 });
+});
+
+test("a tab that missed a batch reads everything again", () => {
+  const each = store();
+  expect(applyBatch(each, batchOf(sent(120, message(1, 1))), 110, 0).everything).toBe(true);
+  expect(applyBatch(each, batchOf(sent(121, message(1, 2))), 120, 0).everything).toBe(false);
+});
+
+test("reading on another device empties the count", () => {
+  const each = store();
+  for (let n = 1; n <= 4; n += 1) applyBatch(each, batchOf(sent(100 + n, message(1, n))), 99 + n, 0);
+  const advanced = (position: number, read: number): ChatEvent => ({ position, kind: "advanced", conversation: 1, account: ME, delivered: read, read });
+  applyBatch(each, batchOf(advanced(110, 2)), 104, 0);
+  expect(head(each)).toMatchObject({ read: 2, unread: 2 });
+  applyBatch(each, batchOf(advanced(111, 4)), 110, 0);
+  expect(head(each)).toMatchObject({ read: 4, unread: 0 });
+  // A position never goes back.
+  applyBatch(each, batchOf(advanced(112, 1)), 111, 0);
+  expect(head(each)).toMatchObject({ read: 4, unread: 0 });
+});
+
+test("a count that the page cannot know is asked for", () => {
+  const each = store(conversation({ last: 50, unread: 50 }));
+  const wishes = noWishes();
+  setRead(each, 1, 20, ME, wishes);
+  expect(wishes.conversations).toBe(true);
+});
+
+test("a list that was read before an event does not undo it", () => {
+  const each = store(conversation({ last: 2, unread: 2 }));
+  applyBatch(each, batchOf(sent(101, message(1, 3)), sent(102, message(1, 4, { senderId: ME }))), 100, 0);
+  each.setConversations([conversation({ last: 2, unread: 2 })]);
+  expect(head(each)).toMatchObject({ last: 4, unread: 3 });
+  each.setConversations([conversation({ last: 4, unread: 3, mentions: 1 })]);
+  expect(head(each)).toMatchObject({ last: 4, unread: 3, mentions: 1 });
+  setRead(each, 1, 4, ME, noWishes());
+  each.setConversations([conversation({ last: 4, unread: 3 })]);
+  expect(head(each)).toMatchObject({ read: 4, unread: 0 });
+});
+
+test("delivery follows the other member", () => {
+  const each = store(conversation({ roomName: "", peerName: "bob", last: 9 }));
+  applyBatch(each, batchOf({ position: 101, kind: "advanced", conversation: 1, account: 2, delivered: 9, read: 4 }), 100, 0);
+  expect(head(each)).toMatchObject({ peerDelivered: 9, peerRead: 4 });
+});
+
+test("leaving removes a room; joining asks for it", () => {
+  const each = store();
+  const left: ChatEvent = { position: 101, kind: "left", conversation: 1, room: "lobby", account: ME, name: "alice" };
+  applyBatch(each, batchOf(left), 100, 0);
+  expect(each.ids.value).toEqual([]);
+  const joined: ChatEvent = { position: 102, kind: "joined", conversation: 7, room: "new", account: ME, name: "alice" };
+  expect(applyBatch(each, batchOf(joined), 101, 0).conversations).toBe(true);
+  expect(head(each, 7)).toMatchObject({ roomName: "new" });
+});
+
+test("typing ends with time and with the message", () => {
+  const each = store();
+  const typing: ChatEvent = { position: 0, kind: "typing", conversation: 1, name: "bob" };
+  applyBatch(each, batchOf(typing), 100, 1000);
+  expect(each.typing.value.get(1)).toEqual([{ name: "bob", untilMs: 7000 }]);
+  applyBatch(each, batchOf(sent(101, message(1, 1))), 100, 2000);
+  expect(each.typing.value.get(1)).toEqual([]);
+});
+
+test("a reaction of others is read from a node, one's own is set", () => {
+  const each = store();
+  applyBatch(each, batchOf(sent(101, message(1, 1))), 100, 0);
+  const reaction = (position: number, account: number): ChatEvent => ({ position, kind: "reaction", conversation: 1, sequence: 1, account, reaction: "👍", present: true });
+  expect(applyBatch(each, batchOf(reaction(102, 2)), 101, 0).messages).toEqual([{ conversation: 1, sequence: 1 }]);
+  applyBatch(each, batchOf(reaction(103, ME)), 102, 0);
+  expect(each.timeline(1).get(1)?.reactions).toEqual([{ reaction: "👍", count: 1, mine: true }]);
+});
+
+test.each(Array.from({ length: 50 }, (_, seed) => [seed]))("batches that repeat and overlap count each message once (seed %i)", (seed) => {
+  const chance = random(seed);
+  const each = store(conversation({ id: 1 }), conversation({ id: 2, roomName: "other" }));
+  const next = { 1: 0, 2: 0 } as Record<number, number>;
+  const log: ChatEvent[] = [];
+  for (let position = 101; position <= 180; position += 1) {
+    const id = chance() < 0.5 ? 1 : 2;
+    next[id] = (next[id] ?? 0) + 1;
+    log.push(sent(position, message(id, next[id] ?? 0, { senderId: chance() < 0.3 ? ME : 2 })));
+  }
+  let at = 0;
+  while (at < log.length) {
+    const from = Math.max(0, at - Math.floor(chance() * 5));
+    const to = Math.min(log.length, at + 1 + Math.floor(chance() * 6));
+    const events = log.slice(from, to);
+    const wishes = applyBatch(each, batchOf(...events), 100 + from, 0);
+    expect(wishes.everything).toBe(false);
+    at = to;
+  }
+  for (const id of [1, 2]) {
+    const all = log.flatMap((event) => (event.kind === "sent" && event.message.conversation === id ? [event.message] : []));
+    expect(head(each, id)).toMatchObject({ last: all.length, unread: all.filter(({ senderId }) => senderId !== ME).length });
+    expect(each.timeline(id).ranges).toEqual([{ from: 1, to: all.length }]);
+  }
+});

@@ -1,0 +1,85 @@
+// History and news become one sequence, whatever order they come in.
+
+import { expect, test } from "vitest";
+import { Timeline } from "../src/state/timeline";
+import { message, random } from "./fakes";
+
+test("a page and news that touch are one range", () => {
+  const timeline = new Timeline();
+  const mark = timeline.begin();
+  timeline.append(message(1, 11));
+  timeline.answer(mark, [9, 10].map((sequence) => message(1, sequence)), { from: 9, to: 10 });
+  expect(timeline.ranges).toEqual([{ from: 9, to: 11 }]);
+  expect(timeline.messages({ from: 9, to: 11 }).map(({ sequence }) => sequence)).toEqual([9, 10, 11]);
+});
+
+test("a gap stays a gap", () => {
+  const timeline = new Timeline();
+  timeline.append(message(1, 5));
+  timeline.append(message(1, 8));
+  expect(timeline.ranges).toEqual([{ from: 5, to: 5 }, { from: 8, to: 8 }]);
+  expect(timeline.around(7)).toBeUndefined();
+});
+
+test("a message that comes twice is there once", () => {
+  const timeline = new Timeline();
+  expect(timeline.append(message(1, 5))).toBe(true);
+  expect(timeline.append(message(1, 5, { text: "again" }))).toBe(false);
+  expect(timeline.get(5)?.text).toBe("message 5");
+});
+
+test("an answer that was on its way does not undo an edit", () => {
+  const timeline = new Timeline();
+  const mark = timeline.begin();
+  timeline.change({ kind: "edited", message: message(1, 4, { text: "new" }) });
+  timeline.change({ kind: "deleted", sequence: 5 });
+  timeline.answer(mark, [message(1, 4), message(1, 5)], { from: 4, to: 5 });
+  expect(timeline.get(4)?.text).toBe("new");
+  expect(timeline.get(5)).toMatchObject({ deleted: true, text: "" });
+});
+
+test("a change before a question is not applied to its answer", () => {
+  const timeline = new Timeline();
+  timeline.change({ kind: "edited", message: message(1, 4, { text: "old news" }) });
+  const mark = timeline.begin();
+  timeline.answer(mark, [message(1, 4, { text: "newest" })], { from: 4, to: 4 });
+  expect(timeline.get(4)?.text).toBe("newest");
+});
+
+test("an edit keeps reactions; one's own reaction counts once", () => {
+  const timeline = new Timeline();
+  timeline.append(message(1, 1, { reactions: [{ reaction: "x", count: 2, mine: false }] }));
+  for (let times = 0; times < 2; times += 1) timeline.change({ kind: "reacted", sequence: 1, reaction: "x", present: true });
+  timeline.change({ kind: "edited", message: message(1, 1, { text: "edited" }) });
+  expect(timeline.get(1)).toMatchObject({ text: "edited", reactions: [{ reaction: "x", count: 3, mine: true }] });
+  timeline.change({ kind: "reacted", sequence: 1, reaction: "x", present: false });
+  expect(timeline.get(1)?.reactions).toEqual([{ reaction: "x", count: 2, mine: false }]);
+});
+
+test("memory is bounded around what is shown", () => {
+  const timeline = new Timeline();
+  for (let sequence = 1; sequence <= 4000; sequence += 1) timeline.append(message(1, sequence));
+  timeline.trim(3990, 4000);
+  expect(timeline.size).toBeLessThanOrEqual(1500);
+  expect(timeline.around(4000)?.to).toBe(4000);
+  expect(timeline.around(1)).toBeUndefined();
+});
+
+test.each(Array.from({ length: 50 }, (_, seed) => [seed]))("pages and news in any order make one sequence (seed %i)", (seed) => {
+  const chance = random(seed);
+  const timeline = new Timeline();
+  const last = 60;
+  const pages: (() => void)[] = [];
+  for (let from = 1; from <= last; from += 5) {
+    const to = Math.min(from + 4 + Math.floor(chance() * 6), last);
+    const messages = Array.from({ length: to - from + 1 }, (_, index) => message(1, from + index));
+    pages.push(() => timeline.answer(timeline.begin(), messages, { from, to }));
+  }
+  for (let sequence = 40; sequence <= last; sequence += 1) pages.push(() => void timeline.append(message(1, sequence)));
+  pages.sort(() => chance() - 0.5);
+  for (const page of pages) page();
+  expect(timeline.ranges).toEqual([{ from: 1, to: last }]);
+  expect(timeline.messages({ from: 1, to: last }).map(({ sequence }) => sequence)).toEqual(
+    Array.from({ length: last }, (_, index) => index + 1),
+  );
+});

@@ -1,0 +1,146 @@
+// Rules of the page that need no document: rows, windows, commands, completion, order, addresses.
+
+import { describe, expect, test } from "vitest";
+import { parseConfig } from "../src/app/config";
+import { parseRoute, pathOf } from "../src/app/route";
+import type { Outgoing } from "../src/keep/keep";
+import { onTheWay, rows } from "../src/state/rows";
+import { Timeline } from "../src/state/timeline";
+import { read } from "../src/ui/talk/commands";
+import { complete } from "../src/ui/talk/complete";
+import { fit } from "../src/ui/frame/order";
+import { ROWS_MAX, shownRange, slideDown, slideUp, viewAround, viewAtEnd } from "../src/ui/talk/window";
+import { watch, NOTHING } from "../src/ui/pages/watch";
+import type { ClusterView } from "../src/ui/pages/watch";
+import { message } from "./fakes";
+
+test("messages of one sender stand together, days and the unread line apart", () => {
+  const day = 86_400_000;
+  const at = new Date(2026, 10, 20, 12).getTime();
+  const list = [
+    message(1, 1, { sentAtMs: at }),
+    message(1, 2, { sentAtMs: at + 1000 }),
+    message(1, 3, { sentAtMs: at + 2000, senderId: 3 }),
+    message(1, 4, { sentAtMs: at + 3000, senderId: 3 }),
+    message(1, 5, { sentAtMs: at + day, senderId: 3 }),
+  ];
+  const shape = rows(list, 4).map((row) => (row.kind === "message" ? `${row.message.sequence}${row.head ? " head" : ""}` : row.kind));
+  expect(shape).toEqual(["day", "1 head", "2", "3 head", "unread", "4 head", "day", "5 head"]);
+});
+
+test("a message that came by the stream is not shown as waiting, too", () => {
+  const waiting = (id: number, text: string): Outgoing => ({
+    id, account: 1, conversation: 1, recipient: "", text, replyTo: 0, action: false, createdAtMs: 0, after: 4,
+    state: "waiting", reason: "", sentence: "", session: 0, key: null,
+  });
+  const stored = [message(1, 4, { senderId: 1, text: "same" }), message(1, 5, { senderId: 1, text: "same" })];
+  expect(onTheWay([waiting(1, "same"), waiting(2, "same")], stored, 1).map(({ id }) => id)).toEqual([2]);
+  expect(onTheWay([waiting(1, "other")], stored, 1)).toHaveLength(1);
+});
+
+describe("the window over a long conversation", () => {
+  const timeline = new Timeline();
+  const total = 1000;
+  timeline.answer(timeline.begin(), Array.from({ length: total }, (_, index) => message(1, index + 1)), { from: 1, to: total });
+
+  test("slides to the first message and back, and never grows", () => {
+    let view = viewAtEnd(total);
+    for (let step = 0; step < 100; step += 1) view = slideUp(timeline, view).view;
+    expect(shownRange(timeline, view)).toMatchObject({ from: 1 });
+    for (let step = 0; step < 100; step += 1) {
+      const { from, to } = shownRange(timeline, view) ?? { from: 0, to: 0 };
+      expect(to - from).toBeLessThan(ROWS_MAX + 50);
+      view = slideDown(timeline, view, total).view;
+    }
+    expect(view.last).toBe(Infinity);
+    expect(shownRange(timeline, view)?.to).toBe(total);
+  });
+
+  test("asks for history where it ends", () => {
+    const part = new Timeline();
+    part.answer(part.begin(), Array.from({ length: 60 }, (_, index) => message(1, 500 + index)), { from: 500, to: 559 });
+    expect(slideUp(part, viewAround(520)).readBefore).toBe(500);
+    expect(slideDown(part, viewAround(540), 900).readAfter).toBe(559);
+    expect(shownRange(part, viewAround(700))).toBeNull();
+  });
+});
+
+test.each([
+  ["hello", { kind: "message", text: "hello", action: false }],
+  ["/me waves", { kind: "message", text: "waves", action: true }],
+  ["//me", { kind: "message", text: "/me", action: false }],
+  ["/join lobby", { kind: "command", name: "join", rest: "lobby" }],
+  ["/jion lobby", { kind: "unknown", name: "jion", near: "join" }],
+  ["/constructor", { kind: "unknown", name: "constructor", near: "" }],
+  ["/usr/bin is a path", { kind: "message", text: "/usr/bin is a path", action: false }],
+])("%j is read as %j", (text, expected) => {
+  expect(read(text)).toEqual(expected);
+});
+
+test("words become names, rooms and commands", () => {
+  const known = {
+    accounts: [{ name: "bob", displayName: "Robert" }, { name: "alice", displayName: "" }],
+    rooms: ["lobby", "library"],
+    emoji: null,
+  };
+  const inserts = (text: string) => complete(text, text.length, known)?.choices.map(({ insert }) => insert);
+  expect(inserts("hi @bo")).toEqual(["@bob "]);
+  expect(inserts("hi @rob")).toEqual(["@bob "]);
+  expect(inserts("in #l")).toEqual(["#lobby ", "#library "]);
+  expect(inserts("/jo")).toEqual(["/join "]);
+  expect(inserts("mail@bo")).toBeUndefined();
+  expect(inserts("plain")).toBeUndefined();
+});
+
+test("a few letters find a name", () => {
+  expect(fit("lobby", "lob")).toBe(1);
+  expect(fit("dev.ops", "ops")).toBe(2);
+  expect(fit("release", "rls")).toBe(4);
+  expect(fit("lobby", "x")).toBeNull();
+});
+
+test.each([
+  ["/", { view: "home" }],
+  ["/c/7", { view: "conversation", id: 7, sequence: 0 }],
+  ["/c/7/12", { view: "conversation", id: 7, sequence: 12 }],
+  ["/c/@bob", { view: "person", name: "bob" }],
+  ["/cluster", { view: "cluster" }],
+  ["/c/7/x", { view: "home" }],
+  ["/c/@<script>", { view: "home" }],
+] as const)("%s is %j", (path, expected) => {
+  expect(parseRoute(path)).toEqual(expected);
+  if (expected.view !== "home") expect(pathOf(parseRoute(path))).toBe(path);
+});
+
+test("what a node says about its cluster is checked", () => {
+  const config = parseConfig(JSON.stringify({
+    cluster: 5,
+    registration: "anything",
+    nodes: [{ node_id: 1, url: "http://a:1/path" }, { url: "javascript:alert(1)" }, null, { node_id: "x", url: "https://b" }],
+  }));
+  expect(config).toEqual({
+    cluster: "",
+    page: "",
+    registration: "open",
+    needsSetup: false,
+    nodes: [{ id: 1, url: "http://a:1" }, { id: 0, url: "https://b" }],
+  });
+});
+
+test("the cluster page tells each event once", () => {
+  const node = (id: number, role: "leader" | "follower" | "unreachable", commit: number) => ({
+    id, address: "", role, term: 1, commit, applied: commit, version: "", uptimeMs: 0, freeBytes: 0, lowSpace: false, clockSkewMs: null, problem: "",
+  });
+  const view = (leader: number, commit: number, dead = 0): ClusterView => ({
+    nodes: [1, 2, 3].map((id) => node(id, id === dead ? "unreachable" : id === leader ? "leader" : "follower", commit)),
+    leader, asked: 1, voters: 3, reachable: 3, tolerates: 1, quorum: true, connections: 0, connectionsMax: 0,
+  });
+  let seen = watch(NOTHING, view(1, 100), 1000, 2);
+  seen = watch(seen, view(1, 150), 2000, 2);
+  expect(seen.rates).toEqual([0, 50]);
+  seen = watch(seen, view(2, 150, 1), 3000, 2);
+  seen = watch(seen, view(2, 150, 1), 4000, 2);
+  expect(seen.events.map(({ text }) => text)).toEqual(["Node 2 leads, before node 1", "Node 1 does not answer"]);
+  for (let second = 5; second < 400; second += 1) seen = watch(seen, view(2, 150), second * 1000, 2);
+  expect(seen.rates.length).toBeLessThanOrEqual(120);
+});
