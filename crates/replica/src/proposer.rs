@@ -1,7 +1,7 @@
 //! Takes commands, packs those that wait into one entry, and proposes or forwards it.
 //!
-//! There is no timer: while an entry is under way the next commands gather, so one command on an
-//! idle node leaves at once and a thousand on a busy one leave together.
+//! While an entry is under way the next commands gather, for a millisecond or two at most, so one
+//! command on an idle node leaves at once and a thousand on a busy one leave together.
 //!
 //! Always true: every command that was taken gets exactly one reply, at the latest when the
 //! proposer is dropped; at most [`FLIGHTS_MAX`] entries are under way; commands that one caller
@@ -17,7 +17,10 @@ use openraft::{
     errors::ClientWriteError,
     raft::{ClientWriteResponse, ClientWriteResult},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
@@ -33,6 +36,14 @@ pub(crate) const QUEUE_MAX: usize = 8192;
 /// Entries (or forwarded batches) under way. More would make batches smaller; fewer would leave
 /// the disk idle while the network works.
 const FLIGHTS_MAX: usize = 8;
+
+/// So many commands leave without waiting for others: their own work is greater than that of the
+/// entry around them.
+const GATHER_COMMANDS: usize = 64;
+
+/// How long fewer commands wait for others. Under load an entry takes about as long; where nodes
+/// are far from each other it is little beside the way.
+const GATHER_LIMIT: Duration = Duration::from_millis(1);
 
 /// How long a leader may take over a forwarded batch before another way is tried.
 const FORWARD_LIMIT: Duration = Duration::from_secs(2);
@@ -151,10 +162,21 @@ impl Proposer {
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
         let flights = Arc::new(Semaphore::new(FLIGHTS_MAX));
         let mut taken = Vec::with_capacity(BATCH_COMMANDS_MAX);
-        while let Ok(flight) = flights.clone().acquire_owned().await {
-            if queue.recv_many(&mut taken, BATCH_COMMANDS_MAX).await == 0 {
+        let mut before = 0;
+        loop {
+            gather(&mut queue, &mut taken, &flights, before).await;
+            let Ok(flight) = flights.clone().acquire_owned().await else {
+                return;
+            };
+            while taken.len() < BATCH_COMMANDS_MAX
+                && let Ok(more) = queue.try_recv()
+            {
+                taken.push(more);
+            }
+            if taken.is_empty() {
                 return;
             }
+            before = commands_in(&taken);
             // A caller that has stopped waiting will ask again, with the same number.
             taken.retain(|waiting| !waiting.reply.is_closed());
             let leader = *self.leader.borrow();
@@ -218,6 +240,48 @@ impl Proposer {
             drop(flight);
         });
     }
+}
+
+/// Takes what waits, at least one, and more until it is worth an entry; nothing if the queue has
+/// ended. `before` is the number of commands that left last.
+async fn gather(
+    queue: &mut mpsc::Receiver<Waiting>,
+    taken: &mut Vec<Waiting>,
+    flights: &Semaphore,
+    before: usize,
+) {
+    if queue.recv_many(taken, BATCH_COMMANDS_MAX).await == 0 {
+        return;
+    }
+    let is_alone = || flights.available_permits() == FLIGHTS_MAX;
+    if is_worth_an_entry(commands_in(taken), is_alone(), before) {
+        return;
+    }
+    let gathered = async {
+        while !is_worth_an_entry(commands_in(taken), is_alone(), before) {
+            let room = BATCH_COMMANDS_MAX.saturating_sub(taken.len()).max(1);
+            tokio::select! {
+                biased;
+                more = queue.recv_many(taken, room) => if more == 0 {
+                    return;
+                },
+                _ = flights.acquire_many(FLIGHTS_MAX as u32), if !is_alone() => {}
+            }
+        }
+    };
+    // What has come leaves all the same.
+    let _ = timeout(GATHER_LIMIT, gathered).await;
+}
+
+/// Returns whether so many commands leave now. An entry costs all nodes as much as many commands
+/// do, so a few of them wait for others: while another entry is under way, or for the callers of
+/// the last one, which will soon come back if they send one command after another.
+fn is_worth_an_entry(commands: usize, is_alone: bool, before: usize) -> bool {
+    commands >= GATHER_COMMANDS || (is_alone && 2 * commands >= before)
+}
+
+fn commands_in(taken: &[Waiting]) -> usize {
+    taken.iter().map(|waiting| waiting.commands.len()).sum()
 }
 
 /// Forwards, and replies with what came of it; no longer than the peer leads.
@@ -367,6 +431,39 @@ fn bytes_of(command: &Command) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_gather_only_while_others_are_under_way_or_expected() {
+        let leave_alone = |commands, before| is_worth_an_entry(commands, true, before);
+        assert!(leave_alone(1, 0) && leave_alone(1, 1) && leave_alone(1, 2));
+        assert!(!leave_alone(1, 3) && !leave_alone(7, 16) && leave_alone(8, 16));
+        assert!(leave_alone(GATHER_COMMANDS, BATCH_COMMANDS_MAX));
+        assert!(!is_worth_an_entry(1, false, 1));
+        assert!(!is_worth_an_entry(GATHER_COMMANDS - 1, false, 0));
+        assert!(is_worth_an_entry(GATHER_COMMANDS, false, 0));
+    }
+
+    #[tokio::test]
+    async fn what_waits_leaves_in_the_end_even_if_nothing_follows() {
+        let (queue, mut waiting) = mpsc::channel(4);
+        let flights = Semaphore::new(FLIGHTS_MAX);
+        let mut taken = Vec::new();
+        let under_way = flights.acquire().await.unwrap();
+        for count in 1..3 {
+            let one = Waiting {
+                commands: Vec::new(),
+                reach: Reach::Here,
+                reply: oneshot::channel().0,
+            };
+            queue.try_send(one).unwrap();
+            gather(&mut waiting, &mut taken, &flights, BATCH_COMMANDS_MAX).await;
+            assert_eq!(taken.len(), count);
+        }
+        drop((queue, under_way));
+        taken.clear();
+        gather(&mut waiting, &mut taken, &flights, 0).await;
+        assert!(taken.is_empty(), "the queue has ended");
+    }
 
     #[test]
     fn groups_stay_whole_and_entries_within_their_bounds() {

@@ -48,8 +48,9 @@ fn make_unreadable(path: &Path) {
     symlink(UNREADABLE, path).unwrap();
 }
 
-/// Returns a log whose disk fails with `errno` at its second entry.
-fn failed_log(errno: Errno) -> (tempfile::TempDir, SegmentLog) {
+/// Returns a log whose disk fails with `errno` at its second entry, which is appended by the caller
+/// or by the log's own thread.
+fn failed_log(errno: Errno, here: bool) -> (tempfile::TempDir, SegmentLog) {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(Disk {
         fails: AtomicBool::new(false),
@@ -64,21 +65,26 @@ fn failed_log(errno: Errno) -> (tempfile::TempDir, SegmentLog) {
     assert_eq!(log.disk_failure(), None);
     disk.fails.store(true, Ordering::SeqCst);
     let (done, result) = log_support::completion();
-    log.append(vec![log_support::entry(1, 2, 50)], done)
-        .unwrap();
+    let entries = vec![log_support::entry(1, 2, 50)];
+    let accepted = match here {
+        true => log.append_here(entries, done),
+        false => log.append(entries, done),
+    };
+    accepted.unwrap();
     result.recv().unwrap().unwrap_err();
     (dir, log)
 }
 
 #[test]
 fn a_failed_log_sync_is_reported_as_a_failed_disk() {
-    for (errno, fault) in [
-        (Errno::IO, Fault::Failed),
-        (Errno::ROFS, Fault::Failed),
-        (Errno::DQUOT, Fault::Full),
-        (Errno::ACCESS, Fault::Refused),
+    for (errno, fault, here) in [
+        (Errno::IO, Fault::Failed, false),
+        (Errno::IO, Fault::Failed, true),
+        (Errno::ROFS, Fault::Failed, false),
+        (Errno::DQUOT, Fault::Full, false),
+        (Errno::ACCESS, Fault::Refused, true),
     ] {
-        let (dir, log) = failed_log(errno);
+        let (dir, log) = failed_log(errno, here);
         let failure = log.disk_failure().unwrap();
         assert_eq!(failure.fault, fault, "{errno:?}");
         assert!(failure.why.contains("os error"), "{failure}");

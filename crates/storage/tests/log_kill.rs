@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use conclave_storage::log::LogStore;
-use log_support::{append, entry, id, open};
+use log_support::{append, append_here, entry, id, open};
 
 const ROUNDS: u64 = 20;
 const DIRECTORY: &str = "CONCLAVE_TEST_LOG_DIRECTORY";
@@ -22,7 +22,11 @@ fn child_appends_until_it_is_killed() {
     let log = open(dir.as_ref());
     let mut index = log.state().last.map_or(1, |last| last.index + 1);
     loop {
-        append(&log, vec![entry(1, index, (index % 700) as usize)]);
+        let entries = vec![entry(1, index, (index % 700) as usize)];
+        match index % 3 {
+            0 => append(&log, entries),
+            _ => append_here(&log, entries),
+        }
         // Not `println`, whose output the test harness would hold back.
         let told = writeln!(std::io::stdout(), "{PREFIX}{index}");
         told.expect("the parent reads until it kills this process");

@@ -3,7 +3,7 @@
 mod log_support;
 
 use conclave_storage::log::{Entry, LogId, LogState, LogStore, SegmentLog, Vote};
-use log_support::{append, entry, id, open, wait};
+use log_support::{append, append_here, entry, id, open, wait};
 use proptest::prelude::*;
 
 /// The simplest implementation of a log.
@@ -17,6 +17,7 @@ struct Model {
 enum Step {
     Append {
         sizes: Vec<usize>,
+        here: bool,
     },
     /// Keeps this many of a thousand parts of the entries.
     Truncate {
@@ -38,7 +39,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let size = prop_oneof![8 => 0usize..300, 1 => 4000usize..20_000];
     prop_oneof![
-        6 => prop::collection::vec(size, 1..6).prop_map(|sizes| Step::Append { sizes }),
+        6 => (prop::collection::vec(size, 1..6), any::<bool>())
+            .prop_map(|(sizes, here)| Step::Append { sizes, here }),
         2 => (0usize..=1000).prop_map(|kept| Step::Truncate { kept }),
         2 => ((0usize..=1000), prop_oneof![4 => Just(0u64), 1 => 1u64..50])
             .prop_map(|(purged, beyond)| Step::Purge { purged, beyond }),
@@ -85,7 +87,7 @@ impl Model {
 /// Applies one step to both; `term` is new in each step, as Raft has it after a truncation.
 fn take(log: &SegmentLog, model: &mut Model, term: u64, step: &Step) {
     match step {
-        Step::Append { sizes } => {
+        Step::Append { sizes, here } => {
             let first = model.next_index();
             let made = sizes
                 .iter()
@@ -94,7 +96,10 @@ fn take(log: &SegmentLog, model: &mut Model, term: u64, step: &Step) {
             let entries: Vec<_> = made.collect();
             model.entries.extend(entries.clone());
             model.set_last();
-            append(log, entries);
+            match here {
+                true => append_here(log, entries),
+                false => append(log, entries),
+            }
         }
         Step::Truncate { kept } => {
             let last = model.truncate(*kept);
@@ -274,6 +279,10 @@ fn purged_segments_are_removed_and_the_state_survives_it() {
 #[test]
 fn an_append_bigger_than_a_segment_gets_a_segment_of_its_size() {
     for bytes in [7850, 7873, 8000, 100_000] {
-        check_story(&[Step::Append { sizes: vec![bytes] }, Step::Reopen], false);
+        let append = Step::Append {
+            sizes: vec![bytes],
+            here: true,
+        };
+        check_story(&[append, Step::Reopen], false);
     }
 }

@@ -2,11 +2,13 @@
 
 mod log_support;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
-use conclave_storage::log::{Completion, LogStore, Options, SegmentLog, Vote};
+use conclave_storage::log::{Completion, LogStore, Options, SegmentLog, Syncer, Vote};
 use log_support::{append, completion, entry, id, open, options, wait};
 
 #[test]
@@ -82,11 +84,61 @@ fn completions_follow_the_calls_but_appends_from_the_last() {
     };
     log.save_vote(vote, note(100)).expect("it is accepted");
     append(5, note(5));
-    append(6, note(6));
+    // It waits behind the others, and not before them on this thread.
+    let accepted = log.append_here(vec![entry(1, 6, 90)], note(6));
+    accepted.expect("it is accepted");
     go.send(()).expect("the writer waits");
     log.close();
     let order = order.lock().expect("no thread panics");
     assert_eq!(*order, [4, 3, 2, 100, 6, 5]);
+}
+
+/// A disk on which a sync takes this long.
+#[derive(Debug)]
+struct Disk(Duration);
+
+impl Syncer for Disk {
+    fn sync(&self, _: &File) -> std::io::Result<()> {
+        std::thread::park_timeout(self.0);
+        Ok(())
+    }
+}
+
+/// Returns how many of so many appends completed on the thread of their caller.
+fn completed_here(sync: Duration, appends: u64, bytes: usize) -> u64 {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options {
+        syncer: Some(Arc::new(Disk(sync))),
+        ..Options::default()
+    };
+    let log = SegmentLog::open(dir.path(), options).expect("the log opens");
+    let mut here = 0;
+    for index in 1..=appends {
+        let (done, thread) = mpsc::sync_channel(1);
+        let done = move |_| {
+            done.send(std::thread::current().id())
+                .expect("the test waits")
+        };
+        log.append_here(vec![entry(1, index, bytes)], Box::new(done))
+            .expect("it is accepted");
+        let thread = thread.recv().expect("it completes");
+        here += u64::from(thread == std::thread::current().id());
+    }
+    let read = log.read(0..u64::MAX, usize::MAX).expect("it can be read");
+    assert_eq!(read.len() as u64, appends);
+    assert_eq!(log.stats().syncs, appends);
+    here
+}
+
+#[test]
+fn only_small_appends_on_a_quick_disk_occupy_their_caller() {
+    assert!(completed_here(Duration::ZERO, 20, 500) > 0);
+    assert_eq!(completed_here(Duration::ZERO, 5, 17_000), 0);
+    let slow = completed_here(Duration::from_millis(3), 20, 500);
+    assert!(
+        slow <= 1,
+        "the first one shows that the disk is slow: {slow}"
+    );
 }
 
 #[test]
@@ -188,7 +240,7 @@ fn a_full_disk_makes_the_log_wait_and_loses_nothing() {
         let (done, result) = completion();
         log.append(vec![entry(1, acked + 1, 500)], done)
             .expect("it is accepted");
-        match result.recv_timeout(std::time::Duration::from_secs(2)) {
+        match result.recv_timeout(Duration::from_secs(2)) {
             Ok(written) => written.expect("it is written"),
             Err(_) => break result,
         }
@@ -200,16 +252,13 @@ fn a_full_disk_makes_the_log_wait_and_loses_nothing() {
     written.expect("with room it is written");
     acked += 1;
     // Full again, the log does not wait to be closed.
-    let mut file = std::fs::File::create(&ballast).expect("there is space for it");
+    let mut file = File::create(&ballast).expect("there is space for it");
     while std::io::Write::write_all(&mut file, &[1; 512]).is_ok() {}
     loop {
         let (done, result) = completion();
         log.append(vec![entry(1, acked + 1, 500)], done)
             .expect("it is accepted");
-        if result
-            .recv_timeout(std::time::Duration::from_secs(2))
-            .is_err()
-        {
+        if result.recv_timeout(Duration::from_secs(2)).is_err() {
             break;
         }
         acked += 1;

@@ -1,8 +1,8 @@
 //! The state machine as the engine knows it: committed entries are decided, answered and published,
 //! and written behind that.
 //!
-//! One thread owns the database's one writer (`writer.rs`); readers have it brought forward
-//! (`written.rs`).
+//! One thread works with the database's one writer (`writer.rs`), or the engine's own for a few
+//! commands while that has nothing to do; readers have it brought forward (`written.rs`).
 //!
 //! Always true: nothing is decided that is not on disk in this node's own log, and nothing is
 //! purged from the log that is not synced in the database.
@@ -15,7 +15,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc,
+        Arc, Mutex, TryLockError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -36,8 +36,8 @@ use tokio::{
 
 pub(crate) use self::writer::Observers;
 use self::{
-    jobs::{Done, Job, bytes_of},
-    writer::Writer,
+    jobs::{Done, Job, Undecided, bytes_of},
+    writer::{Here, Shared, Writer},
     written::Written,
 };
 use crate::{
@@ -59,6 +59,13 @@ const APPLY_ENTRIES_MAX: usize = 512;
 /// gigabyte after a restart.
 const APPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Commands that are decided on the thread on which the engine hands them over, at most: they take
+/// less time than waking another thread, and nothing else runs on it meanwhile.
+const COMMANDS_HERE_MAX: usize = 16;
+
+/// Bytes of entries that are decided there at most.
+const BYTES_HERE_MAX: usize = 64 * 1024;
+
 /// Jobs waiting for the writer. openraft sends one apply at a time, so more would only hide that
 /// something else floods it.
 const JOBS_MAX: usize = 16;
@@ -73,6 +80,7 @@ pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
 #[derive(Clone)]
 pub(crate) struct StateMachine {
     jobs: mpsc::SyncSender<Job>,
+    writer: Arc<Shared>,
     codec: Arc<dyn Codec>,
     reader: state::Reader,
     written: Written,
@@ -100,19 +108,21 @@ impl StateMachine {
         let written = Written::new(observers.applied.subscribe(), jobs.clone());
         let writer = Writer::new(
             state,
-            codec.clone(),
             observers,
             written.wanted(),
             written.decided(),
             stopping.clone(),
         );
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        let shared = writer.clone();
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
-            .spawn(move || writer.run(&waiting))?;
+            .spawn(move || Writer::run(&shared, &waiting))?;
         let fence = watch::Sender::new(None);
         Ok((
             Self {
                 jobs,
+                writer,
                 codec,
                 reader,
                 written,
@@ -132,9 +142,33 @@ impl StateMachine {
         let _ = self.jobs.send(Job::Stop);
     }
 
+    /// Has entries decided: a few at once on this thread if the writer is idle, otherwise by the
+    /// writer's own.
+    async fn decide(&self, entries: Undecided) -> io::Result<()> {
+        match self.decide_here(entries)? {
+            Here::Decided { wake: true } => {
+                // If its queue is full, the writer looks after its next job.
+                let _ = self.jobs.try_send(Job::Wanted);
+                Ok(())
+            }
+            Here::Decided { wake: false } => Ok(()),
+            Here::No(entries) => self.job(|done| Job::Apply { entries, done }).await,
+        }
+    }
+
+    fn decide_here(&self, entries: Undecided) -> io::Result<Here> {
+        if entries.commands() > COMMANDS_HERE_MAX || entries.bytes > BYTES_HERE_MAX {
+            return Ok(Here::No(entries));
+        }
+        match self.writer.try_lock() {
+            Ok(mut writer) => writer.as_mut().ok_or_else(stopped)?.decide_here(entries),
+            Err(TryLockError::WouldBlock) => Ok(Here::No(entries)),
+            Err(TryLockError::Poisoned(_)) => Err(stopped()),
+        }
+    }
+
     async fn job<T>(&self, make: impl FnOnce(Done<T>) -> Job) -> io::Result<T> {
         let (done, finished) = oneshot::channel();
-        let stopped = || io::Error::other("the state writer has stopped");
         self.jobs.send(make(done)).map_err(|_| stopped())?;
         finished.await.map_err(|_| stopped())?
     }
@@ -218,7 +252,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 if let Some((last, _)) = entries.last() {
                     self.synced.reaches(last.log_id.index).await?;
                 }
-                self.job(|done| Job::Apply { entries, done }).await?;
+                self.decide(Undecided::of(entries, &*self.codec)?).await?;
             }
         }
         Ok(())
@@ -276,6 +310,10 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         let meta = self.move_fence().await?;
         Ok(self.snapshot(meta))
     }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the state writer has stopped")
 }
 
 /// Returns how many of the first entries, of which these are the sizes, are decided at once: at

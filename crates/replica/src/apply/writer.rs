@@ -1,7 +1,8 @@
-//! The thread that owns the database: decides entries, answers, publishes, and writes behind.
+//! The database's writer: decides entries, answers, publishes, and writes behind, on a thread of
+//! its own.
 //!
-//! An apply is one job: decode and decide all of its entries, answer, then notify the listener of
-//! this node. The database gets them later, many at once: by time, by size, and at once when a
+//! An apply is one job: decide all of its entries, answer, then notify the listener of this node. A
+//! small one is done on the thread of its caller; all that may wait is left to the writer's own. The database gets them later, many at once: by time, by size, and at once when a
 //! reader waits for one of them.
 //!
 //! Always true: what is decided and not written is bounded in bytes, commands and time, unless the
@@ -10,7 +11,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
@@ -23,19 +24,13 @@ use conclave_storage::{
     search::Search,
     state::{self, ApplyError, State, VerifiedSnapshot},
 };
-use openraft::EntryPayload;
 use tokio::sync::watch;
 
 use super::{
-    jobs::{Job, Responder, bytes_of},
+    jobs::{Job, Undecided},
     written::Wanted,
 };
-use crate::{
-    Codec, Listener,
-    clocks::Clocks,
-    convert::{Decided, Entry, log_id_out, members_out},
-    health::pins::Pins,
-};
+use crate::{Listener, clocks::Clocks, convert::Decided, health::pins::Pins};
 
 /// How long a decided entry waits to be written if no reader needs it. etcd commits its store
 /// every 100 ms.
@@ -72,10 +67,21 @@ struct Unwritten {
     bytes: usize,
 }
 
-/// What the writer thread owns.
+/// Whether entries were decided on the thread of the caller.
+pub(super) enum Here {
+    /// They are decided; `wake` says that the writer's own thread must look after them.
+    Decided { wake: bool },
+    /// Only the writer's own thread can do it.
+    No(Undecided),
+}
+
+/// The writer, until it is stopped. Its own thread holds it while it works, also for the
+/// milliseconds of a commit.
+pub(super) type Shared = Mutex<Option<Writer>>;
+
+/// Decides, and writes behind.
 pub(super) struct Writer {
     state: State,
-    codec: Arc<dyn Codec>,
     observers: Observers,
     pins: Pins,
     wanted: Wanted,
@@ -91,7 +97,6 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         state: State,
-        codec: Arc<dyn Codec>,
         observers: Observers,
         wanted: Wanted,
         decided: Arc<AtomicU64>,
@@ -99,7 +104,6 @@ impl Writer {
     ) -> Self {
         Self {
             state,
-            codec,
             observers,
             pins: Pins::default(),
             wanted,
@@ -110,25 +114,55 @@ impl Writer {
         }
     }
 
-    pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+    /// Works until it is stopped.
+    pub(super) fn run(shared: &Shared, jobs: &mpsc::Receiver<Job>) {
+        let mut due: Option<Instant> = None;
         loop {
-            let job = match self.unwritten.due {
+            let job = match due {
                 Some(due) => jobs.recv_timeout(due.saturating_duration_since(now())),
                 None => jobs
                     .recv()
                     .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
             };
+            // A panic while it was held: nothing more can be decided.
+            let Ok(mut writer) = shared.lock() else {
+                return;
+            };
+            let Some(writer) = &mut *writer else { return };
             match job {
                 Ok(Job::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Ok(job) => self.work(job),
+                Ok(job) => writer.work(job),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
-            if self.is_due() {
-                self.write_behind();
+            if writer.is_due() {
+                writer.write_behind();
             }
+            due = writer.unwritten.due;
         }
-        // Spares the next start the work; the log has it all the same.
-        self.write_behind();
+        if let Ok(Some(mut writer)) = shared.lock().map(|mut writer| writer.take()) {
+            // Spares the next start the work; the log has it all the same.
+            writer.write_behind();
+        }
+    }
+
+    /// Decides entries on the thread of the caller, if that takes no wait for anything; otherwise
+    /// gives them back. Returns whether the writer's own thread has to look after what is
+    /// unwritten.
+    pub(super) fn decide_here(&mut self, entries: Undecided) -> io::Result<Here> {
+        if self.failed.is_some() || !self.pins.is_empty() {
+            return Ok(Here::No(entries));
+        }
+        match self.state.decide(&entries.entries) {
+            Ok(results) => {
+                let begins = self.unwritten.due.is_none();
+                self.decided(entries, results);
+                Ok(Here::Decided {
+                    wake: begins || self.is_due(),
+                })
+            }
+            Err(error) if error.is_full() => Ok(Here::No(entries)),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 
     fn work(&mut self, job: Job) {
@@ -160,21 +194,22 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, entries: Vec<(Entry, Responder)>) -> io::Result<()> {
+    fn apply(&mut self, entries: Undecided) -> io::Result<()> {
         if let Some(why) = &self.failed {
             return Err(io::Error::other(why.clone()));
         }
-        let mut decoded = Vec::with_capacity(entries.len());
-        let mut responders = Vec::with_capacity(entries.len());
-        for (entry, responder) in entries {
-            self.unwritten.bytes += bytes_of(&entry);
-            decoded.push(self.decode(entry)?);
-            responders.push(responder);
-        }
-        let results = self.decide(&decoded)?;
+        let results = self.decide(&entries.entries)?;
+        self.decided(entries, results);
+        Ok(())
+    }
+
+    /// Answers and publishes what was decided.
+    fn decided(&mut self, entries: Undecided, results: Vec<state::EntryResult>) {
+        self.unwritten.due.get_or_insert_with(write_due);
+        self.unwritten.bytes += entries.bytes;
         self.decided.store(self.last_index(), Ordering::Release);
         let mut events = Vec::new();
-        for (responder, result) in responders.into_iter().zip(results) {
+        for (responder, result) in entries.responders.into_iter().zip(results) {
             self.unwritten.commands += result.answers.len();
             if let Some(responder) = responder {
                 let decided = result.answers.into_iter().zip(result.decided_in);
@@ -184,7 +219,6 @@ impl Writer {
         }
         self.observers.clocks.applied(self.now());
         self.observers.listener.decided(self.last_index(), events);
-        Ok(())
     }
 
     /// Decides entries; if a caller has asked for the state in between, it is written there.
@@ -194,8 +228,7 @@ impl Writer {
         while !rest.is_empty() {
             let (first, later) = rest.split_at(self.pins.step(rest));
             results.extend(self.when_there_is_room(|state| state.decide(first))?);
-            let begun = || now() + WRITE_EVERY;
-            self.unwritten.due.get_or_insert_with(begun);
+            self.unwritten.due.get_or_insert_with(write_due);
             if self.pins.want(self.last_index()) {
                 self.write()?;
                 self.pins.reached(self.last_index(), &self.state);
@@ -270,22 +303,6 @@ impl Writer {
         self.observers.search.notify();
     }
 
-    fn decode(&self, entry: Entry) -> io::Result<state::Entry> {
-        let id = log_id_out(&entry.log_id);
-        let payload = match entry.payload {
-            EntryPayload::Blank => state::Payload::Blank,
-            EntryPayload::Normal(commands) => {
-                let batch = commands.decode(&*self.codec).map_err(io::Error::other)?;
-                state::Payload::Commands(batch)
-            }
-            EntryPayload::Membership(membership) => state::Payload::Membership {
-                bytes: self.codec.encode_members(&members_out(&membership)),
-                nodes: membership.nodes().map(|(node, _)| *node).collect(),
-            },
-        };
-        Ok(state::Entry { id, payload })
-    }
-
     fn checkpoint(&mut self) -> io::Result<Option<state::Applied>> {
         self.write()?;
         let applied = self.state.applied();
@@ -319,6 +336,11 @@ impl Writer {
     fn last_index(&self) -> u64 {
         self.state.applied().last.map_or(0, |last| last.index)
     }
+}
+
+/// Returns when what is decided now must be written.
+fn write_due() -> Instant {
+    now() + WRITE_EVERY
 }
 
 #[expect(

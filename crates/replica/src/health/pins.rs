@@ -53,6 +53,11 @@ impl Pins {
         self.reached(applied, state);
     }
 
+    /// Returns whether no request waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Returns how many of these entries may be applied before a caller wants to see the state.
     pub(crate) fn step(&self, entries: &[state::Entry]) -> usize {
         let wanted = |entry: &state::Entry| self.waiting.iter().any(|r| r.index == entry.id.index);

@@ -24,18 +24,20 @@ pub(crate) struct Proposed(Arc<Mutex<Batches>>);
 type Batches = VecDeque<(LogId, Arc<Batch>)>;
 
 impl Proposed {
-    /// Keeps the batch of an entry, if the entry has one.
-    pub(crate) fn note(&self, entry: &Entry) {
+    /// Keeps the batch of an entry, if the entry has one; returns whether it has.
+    pub(crate) fn note(&self, entry: &Entry) -> bool {
         let EntryPayload::Normal(commands) = &entry.payload else {
-            return;
+            return false;
         };
-        if let Some(batch) = &commands.batch {
-            let mut kept = self.lock();
-            if kept.len() == BATCHES_MAX {
-                kept.pop_front();
-            }
-            kept.push_back((entry.log_id, batch.clone()));
+        let Some(batch) = &commands.batch else {
+            return false;
+        };
+        let mut kept = self.lock();
+        if kept.len() == BATCHES_MAX {
+            kept.pop_front();
         }
+        kept.push_back((entry.log_id, batch.clone()));
+        true
     }
 
     /// Gives their batches back to entries that were read, and keeps none up to the last of these.

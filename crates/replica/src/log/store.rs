@@ -196,8 +196,9 @@ impl RaftLogStorage<TypeConfig> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let mut proposed_here = false;
         let entries = entries.into_iter().map(|entry| {
-            self.proposed.note(&entry);
+            proposed_here |= self.proposed.note(&entry);
             entry_out(entry, &*self.codec)
         });
         let entries: Vec<log::Entry> = entries.collect();
@@ -208,17 +209,20 @@ impl RaftLogStorage<TypeConfig> for Log {
             self.synced.clone(),
             entries.last().map(|last| last.id.index),
         );
-        self.store.append(
-            entries,
-            Box::new(move |result| {
-                match (&result, last) {
-                    (Ok(()), Some(last)) => synced.grows_to(last),
-                    (Ok(()), None) => {}
-                    (Err(_), _) => synced.failed(),
-                }
-                callback.io_completed(result);
-            }),
-        )
+        let done: log::Completion = Box::new(move |result| {
+            match (&result, last) {
+                (Ok(()), Some(last)) => synced.grows_to(last),
+                (Ok(()), None) => {}
+                (Err(_), _) => synced.failed(),
+            }
+            callback.io_completed(result);
+        });
+        // The engine of a leader has to send its entries meanwhile. That of a follower has nothing
+        // to do before it can acknowledge them.
+        match proposed_here {
+            true => self.store.append(entries, done),
+            false => self.store.append_here(entries, done),
+        }
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {

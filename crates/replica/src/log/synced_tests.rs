@@ -3,6 +3,7 @@
 use std::{
     ops::Range,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use conclave_core::{Event, Position, Timestamp};
@@ -120,6 +121,9 @@ async fn only_entries_that_are_durable_in_the_log_are_applied() {
     )
     .unwrap();
     let mut again = machine.clone();
+    let written = machine.written();
+    let mut reading = Box::pin(written.reaches(1, Duration::from_secs(60)));
+    assert!(poll!(&mut reading).is_pending());
 
     let entry = || entry_in(blank(1), &*codec).unwrap();
     log.append([entry()], IOFlushed::noop()).await.unwrap();
@@ -131,6 +135,9 @@ async fn only_entries_that_are_durable_in_the_log_are_applied() {
     let held: Vec<Completion> = slow.held.lock().unwrap().drain(..).collect();
     held.into_iter().for_each(|done| done(Ok(())));
     applying.await.unwrap();
+    reading
+        .await
+        .expect("what is decided on this thread is written as well");
     assert_eq!(again.applied_state().await.unwrap().0.unwrap().index, 1);
 
     again.stop();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::bounds::FILL_BYTES_MAX;
+use super::bounds::{FILL_BYTES_MAX, FILL_WRITE_BYTES};
 use super::format::SegmentHeader;
 use super::types::{OpenError, Syncer};
 use crate::fault::{self, Fault, open_with_retry};
@@ -172,13 +172,15 @@ impl Directory {
 
     fn fill(&self, file: &File, capacity: u64) -> io::Result<()> {
         if self.preallocate {
-            let zeros = vec![0; FILL_BYTES_MAX];
+            let zeros = [0; FILL_WRITE_BYTES];
             let mut offset = 0;
             while offset < capacity {
-                let bytes = (capacity - offset).min(FILL_BYTES_MAX as u64);
+                let bytes = (capacity - offset).min(FILL_WRITE_BYTES as u64);
                 file.write_all_at(&zeros[..bytes as usize], offset)?;
-                self.sync_file(file)?;
                 offset += bytes;
+                if offset.is_multiple_of(FILL_BYTES_MAX) || offset == capacity {
+                    self.sync_file(file)?;
+                }
             }
         }
         if self.sync { file.sync_all() } else { Ok(()) }

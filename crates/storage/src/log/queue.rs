@@ -1,6 +1,7 @@
 //! What callers and the writer thread share: the memory of the log and the waiting operations.
 //!
-//! A caller changes the memory and queues the same change in one step, so both see one order.
+//! A caller changes the memory and queues the same change in one step, so both see one order; a
+//! caller that holds the writer itself may do without the queue while that is empty.
 //! A caller that finds the queue full waits; the writer always takes everything that waits.
 //!
 //! Always true: once the log has failed, it accepts nothing more.
@@ -40,13 +41,11 @@ impl Operation {
 }
 
 /// The writer's next work.
-pub(super) enum Work {
-    /// Write these, with this committed position, and sync.
-    Batch {
-        operations: Vec<Operation>,
-        committed: Option<LogId>,
-    },
-    Stop,
+pub(super) struct Batch {
+    /// What to write, and to sync.
+    pub(super) operations: Vec<Operation>,
+    /// The committed position to write with it.
+    pub(super) committed: Option<LogId>,
 }
 
 /// The reason why the log has failed; every later operation gets this.
@@ -167,33 +166,47 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Waits for work and takes all of it. `committed` is what the disk knows for sure.
-    pub(super) fn take(&self, committed: Option<LogId>) -> Work {
+    /// Waits for work. Returns `false` if the log is being closed.
+    pub(super) fn wait(&self) -> bool {
+        let inner = self.lock();
+        let idle = |inner: &mut Inner| inner.queue.is_empty() && !inner.closing;
+        let inner = self.work.wait_while(inner, idle);
+        !inner.unwrap_or_else(PoisonError::into_inner).closing
+    }
+
+    /// Takes all that waits, if there is anything. `committed` is what the disk knows for sure.
+    pub(super) fn take(&self, committed: Option<LogId>) -> Option<Batch> {
         let mut inner = self.lock();
-        loop {
-            let current = inner.memory.state.committed;
-            let last_words = inner.closing && inner.failure.is_none() && current != committed;
-            if !inner.queue.is_empty() || last_words {
-                break;
-            }
-            if inner.closing {
-                return Work::Stop;
-            }
-            inner = self
-                .work
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
+        let current = inner.memory.state.committed;
+        let last_words = inner.closing && inner.failure.is_none() && current != committed;
+        if inner.queue.is_empty() && !last_words {
+            return None;
         }
         inner.queue_bytes = 0;
         inner.memory.begin_batch();
-        let operations = inner.queue.drain(..).collect();
-        let committed = inner.memory.state.committed;
+        let batch = Batch {
+            operations: inner.queue.drain(..).collect(),
+            committed: current,
+        };
         drop(inner);
         self.room.notify_all();
-        Work::Batch {
-            operations,
-            committed,
+        Some(batch)
+    }
+
+    /// Makes a change in memory that is written at once, before all that come later. Returns the
+    /// committed position to write with it; `None`, and nothing has changed, if others wait.
+    pub(super) fn begin_alone(
+        &self,
+        change: impl FnOnce(&mut Memory) -> io::Result<()>,
+    ) -> io::Result<Option<Option<LogId>>> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        if !inner.queue.is_empty() {
+            return Ok(None);
         }
+        change(&mut inner.memory)?;
+        inner.memory.begin_batch();
+        Ok(Some(inner.memory.state.committed))
     }
 
     /// Notes that the batch is on disk up to here, and where these of its entries lie.

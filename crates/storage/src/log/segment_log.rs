@@ -17,7 +17,7 @@ use super::bounds::{READ_SPAN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use super::files::{Directory, FileThread, SegmentFile};
 use super::format::{Record, decode_record, entry_record_bytes};
 use super::memory::{OnDisk, Planned};
-use super::queue::{Change, Failure, WriteQueue};
+use super::queue::{Change, Failure, Operation, WriteQueue};
 use super::recover::{damaged, recover};
 use super::types::{
     Completion, Entry, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats, Vote,
@@ -27,6 +27,8 @@ use super::writer::{RecoveredEnd, Writer};
 /// A durable log in a directory of its own.
 pub struct SegmentLog {
     pub(super) shared: Arc<WriteQueue>,
+    /// `None` when the log is closed.
+    writer: Arc<Mutex<Option<Writer>>>,
     directory: Arc<Directory>,
     recovery: Recovery,
     running: Mutex<Option<Running>>,
@@ -86,14 +88,17 @@ impl SegmentLog {
         let give_up = move |action, cause| latch.give_up(&Failure::new(action, cause));
         let files = FileThread::start(Arc::clone(&directory), give_up).map_err(failed)?;
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&directory), files, end);
+        let writer = Arc::new(Mutex::new(Some(writer)));
         let thread = thread::Builder::new().name("log-sync".into());
-        let writer = thread.spawn(move || writer.run()).map_err(failed)?;
+        let (owned, queue) = (Arc::clone(&writer), Arc::clone(&shared));
+        let thread = thread.spawn(move || Writer::run(&owned, &queue));
         let running = Mutex::new(Some(Running {
-            writer,
+            writer: thread.map_err(failed)?,
             _lock: lock,
         }));
         Ok(Self {
             shared,
+            writer,
             directory,
             recovery: recovered.report,
             running,
@@ -154,14 +159,24 @@ impl LogStore for SegmentLog {
     }
 
     fn append(&self, entries: Vec<Entry>, done: Completion) -> io::Result<()> {
-        let bytes = entries
-            .iter()
-            .map(|entry| entry_record_bytes(entry.bytes.len()))
-            .sum();
-        self.shared.submit(bytes, done, move |memory| {
+        self.shared.submit(bytes_of(&entries), done, move |memory| {
             memory.append(&entries)?;
             Ok(Change::Append(entries))
         })
+    }
+
+    fn append_here(&self, entries: Vec<Entry>, done: Completion) -> io::Result<()> {
+        // With the writer held before the queue is looked at, all that was in it is written.
+        if let Ok(mut writer) = self.writer.try_lock()
+            && let Some(writer) = &mut *writer
+            && writer.is_quick(bytes_of(&entries))
+            && let Some(committed) = self.shared.begin_alone(|memory| memory.append(&entries))?
+        {
+            let change = Change::Append(entries);
+            writer.write_here(Operation { change, done }, committed);
+            return Ok(());
+        }
+        self.append(entries, done)
     }
 
     fn save_vote(&self, vote: Vote, done: Completion) -> io::Result<()> {
@@ -253,6 +268,14 @@ impl Drop for SegmentLog {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Returns the bytes of entries in a frame.
+fn bytes_of(entries: &[Entry]) -> usize {
+    let records = entries
+        .iter()
+        .map(|entry| entry_record_bytes(entry.bytes.len()));
+    records.sum()
 }
 
 /// Cuts a run of entries into parts that are read at once.

@@ -87,6 +87,12 @@ pub trait LogStore: Send + Sync + 'static {
     /// Appends entries that follow the last one without a gap; readable when this returns.
     fn append(&self, entries: Vec<Entry>, done: Completion) -> io::Result<()>;
 
+    /// Appends like [`append`](Self::append); on the calling thread if nothing else waits, the
+    /// disk is quick, and there is little to write. For callers that have nothing better to do.
+    fn append_here(&self, entries: Vec<Entry>, done: Completion) -> io::Result<()> {
+        self.append(entries, done)
+    }
+
     /// Saves the vote.
     fn save_vote(&self, vote: Vote, done: Completion) -> io::Result<()>;
 

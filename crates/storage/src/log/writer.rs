@@ -1,4 +1,5 @@
-//! The one thread that writes frames: take everything that waits, write it, sync, complete.
+//! Writes frames, in a thread of its own: take everything that waits, write it, sync, complete. A
+//! caller may have one written on its own thread while nothing else waits and the disk is quick.
 //!
 //! It never lingers for more work: while one sync runs, the next batch gathers by itself. A sync
 //! that failed is never tried again, because the kernel may have dropped the pages.
@@ -9,20 +10,30 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::bounds::BUFFER_BYTES_KEPT;
 use super::files::{Directory, FileThread, SegmentFile, is_full};
 use super::format::{FrameBuilder, HEADER_BYTES, SegmentHeader};
 use super::memory::Location;
-use super::queue::{Change, Failure, Operation, Work, WriteQueue};
+use super::queue::{Batch, Change, Failure, Operation, WriteQueue};
 use super::recover::{Recovered, Segment};
 use super::types::{LogId, LogState};
 
 /// Pause before a segment is made again for which the disk had no room.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// A disk on which a write and its sync take this long on average is quick: waking another thread
+/// for them takes as long.
+const QUICK_SYNC_MAX: Duration = Duration::from_micros(250);
+
+/// Bytes that are written on the thread of a caller at most.
+const BYTES_HERE_MAX: usize = 16 * 1024;
+
+/// More than what a frame has around its entries.
+const FRAME_ROOM: usize = 256;
 
 /// See the head of this file.
 pub(super) struct Writer {
@@ -36,6 +47,8 @@ pub(super) struct Writer {
     /// The state after the last synced frame.
     durable: LogState,
     builder: FrameBuilder,
+    /// The time of a write and its sync: an average in which the last has an eighth of the weight.
+    sync_time: Duration,
     /// Where the entries of the present batch begin, counted from the frame's start.
     starts: Vec<(u64, usize)>,
 }
@@ -76,44 +89,65 @@ impl Writer {
             frame_next,
             durable,
             builder: FrameBuilder::default(),
+            sync_time: Duration::ZERO,
             starts: Vec::new(),
         }
     }
 
-    pub(super) fn run(mut self) {
-        let _unwinding = Unwinding(Arc::clone(&self.shared));
+    /// Writes what waits, until the log is closed; then the writer is gone, and with it the
+    /// thread that makes and removes files.
+    pub(super) fn run(held: &Mutex<Option<Self>>, shared: &Arc<WriteQueue>) {
+        let _unwinding = Unwinding(Arc::clone(shared));
         loop {
-            let result = match self.shared.take(self.durable.committed) {
-                Work::Batch {
-                    operations,
-                    committed,
-                } => self.batch(operations, committed),
-                Work::Stop => return,
-            };
-            if let Err(failure) = result {
-                // Reported once, where it is decided what it means: see `SegmentLog::disk_failure`.
-                tracing::debug!(error = %failure.to_io(), "the log has failed");
+            let is_open = shared.wait();
+            // A panic elsewhere was latched as a failure.
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(writer) = &mut *held else { return };
+            match shared.take(writer.durable.committed) {
+                Some(batch) => writer.batch(batch),
+                None if is_open => {}
+                None => {
+                    drop(held.take());
+                    return;
+                }
             }
         }
     }
 
-    fn batch(
-        &mut self,
-        operations: Vec<Operation>,
-        committed: Option<LogId>,
-    ) -> Result<(), Failure> {
+    /// Returns whether a frame of this size can be written and synced on the thread of a caller:
+    /// the disk is quick, and the frame needs no new segment.
+    pub(super) fn is_quick(&self, bytes: usize) -> bool {
+        bytes <= BYTES_HERE_MAX
+            && self.sync_time <= QUICK_SYNC_MAX
+            && self.offset + (bytes + FRAME_ROOM) as u64 <= self.capacity
+    }
+
+    /// Writes one operation on the thread of a caller. It was made in memory and not queued.
+    pub(super) fn write_here(&mut self, operation: Operation, committed: Option<LogId>) {
+        let _unwinding = Unwinding(Arc::clone(&self.shared));
+        self.batch(Batch {
+            operations: vec![operation],
+            committed,
+        });
+    }
+
+    fn batch(&mut self, batch: Batch) {
+        let Batch {
+            operations,
+            committed,
+        } = batch;
         match self.write_batch(&operations, committed) {
             Ok(()) => {
                 complete(operations);
                 self.remove_purged();
-                Ok(())
             }
             Err(failure) => {
                 let waiting = self.shared.fail(&failure);
                 for operation in operations.into_iter().chain(waiting) {
                     (operation.done)(Err(failure.to_io()));
                 }
-                Err(failure)
+                // Reported once, where it is decided what it means: see `SegmentLog::disk_failure`.
+                tracing::debug!(error = %failure.to_io(), "the log has failed");
             }
         }
     }
@@ -134,11 +168,13 @@ impl Writer {
             .back_mut()
             .expect("a log always has a segment");
         let file = &segment.file.file;
+        let begun = now();
         file.write_all_at(frame, self.offset)
             .map_err(|error| Failure::new("cannot write to the segment", error))?;
         self.directory
             .sync_file(file)
             .map_err(|error| Failure::new("cannot sync the segment", error))?;
+        self.sync_time = (7 * self.sync_time + begun.elapsed()) / 8;
 
         let ordinal = segment.ordinal;
         let (offset, bytes) = (self.offset, frame.len() as u64);
@@ -287,6 +323,14 @@ impl Writer {
             self.segments.pop_front();
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it says who writes the next frame, not what"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Completes what one sync has made durable, in the order of the calls; but a run of appends from

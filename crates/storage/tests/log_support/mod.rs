@@ -72,6 +72,11 @@ pub(crate) fn append(log: &SegmentLog, entries: Vec<Entry>) {
     wait(|done| log.append(entries, done));
 }
 
+/// Appends on this thread, if that is possible.
+pub(crate) fn append_here(log: &SegmentLog, entries: Vec<Entry>) {
+    wait(|done| log.append_here(entries, done));
+}
+
 /// Returns the segment files, oldest first.
 pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     let list = std::fs::read_dir(dir).expect("the directory is there");
