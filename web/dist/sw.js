@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "9d6c9c7ce9fb92d1";
-const files = ["/","/assets/Admin-Bia0wosk.js","/assets/Cluster-CThf3pnw.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-D0i1nBrX.js","/assets/Search-0Yy-7nRM.js","/assets/Settings-abrYcZCO.js","/assets/administration-uGzhNNJ_.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B6lRZAHd.css","/assets/index-Capla_v5.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "17f2c0a24f9ae5c6";
+const files = ["/","/assets/Admin-DzILXi50.js","/assets/Cluster-BVYuaMoH.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-CdGKMYt7.js","/assets/Search-CZ4z9vWS.js","/assets/Settings-Xw5fio-E.js","/assets/administration-I_KEZrA6.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B6lRZAHd.css","/assets/index-BdLc7oYy.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

@@ -188,6 +188,8 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await bob.getByRole("link", { name: /^lobby/ }).click();
     await alice.route("**/conclave.v1.ChatService/SendMessage", (route) => route.abort());
     for (let n = 0; n < 12; n += 1) await say(alice, `queued ${n}`);
+    // What is shown as waiting is stored.
+    await alice.locator("article", { hasText: "queued 11" }).waitFor();
     await alice.unroute("**/conclave.v1.ChatService/SendMessage");
     await alice.reload();
     await bob.locator("article", { hasText: "queued 11" }).first().waitFor();

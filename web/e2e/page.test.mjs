@@ -212,6 +212,8 @@ test("a full outbox survives a reload", () =>
       expected.push(`queued ${n}`);
       await say(page, `queued ${n}`);
     }
+    // What is shown as waiting is stored.
+    await page.locator("article", { hasText: "queued 19" }).waitFor();
     await page.unroute("**/conclave.v1.ChatService/SendMessage");
     await page.reload();
     await until("all sent", () => place("lobby").messages.length >= before + 20);

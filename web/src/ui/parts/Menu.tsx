@@ -1,7 +1,8 @@
 // A button with a list of actions: arrows walk, Escape closes, the focus comes back.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { flushSync } from "preact/compat";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { IconName } from "./Icon";
 import { Icon } from "./Icon";
 
@@ -29,7 +30,7 @@ export function Menu({
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return;
     root.current?.querySelector<HTMLElement>("[role=menuitem]")?.focus();
     const outside = (event: Event) => {
@@ -65,7 +66,8 @@ export function Menu({
         title={label}
         aria-haspopup="menu"
         aria-expanded={open}
-        onClick={() => setOpen(!open)}
+        // Before the next key is pressed, the focus is in the list.
+        onClick={() => flushSync(() => setOpen(!open))}
       >
         {children}
       </button>

@@ -98,14 +98,9 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     const element = scroller.current;
     if (!element) return;
     const edge = element.getBoundingClientRect().top;
-    for (const row of rowsIn(element)) {
-      const box = row.getBoundingClientRect();
-      if (box.bottom > edge) {
-        anchor.current = { sequence: sequenceOf(row), top: box.top - edge };
-        return;
-      }
-    }
-    anchor.current = null;
+    const all = rowsIn(element);
+    const row = all[firstBelow(all, edge)];
+    anchor.current = row ? { sequence: sequenceOf(row), top: row.getBoundingClientRect().top - edge } : null;
   };
 
   const look = () => {
@@ -113,9 +108,10 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     if (!element || document.visibilityState !== "visible" || !document.hasFocus()) return;
     const box = element.getBoundingClientRect();
     let [from, to] = [0, 0];
-    for (const row of rowsIn(element)) {
+    const all = rowsIn(element);
+    for (const row of all.slice(firstBelow(all, box.top))) {
       const { top, bottom } = row.getBoundingClientRect();
-      if (bottom <= box.top || top + Math.min(bottom - top, 40) > box.bottom) continue;
+      if (top + Math.min(bottom - top, 40) > box.bottom) break;
       from ||= sequenceOf(row);
       to = sequenceOf(row);
     }
@@ -335,6 +331,17 @@ function follow(view: View, newest: number): View {
 
 function rowsIn(element: HTMLElement): HTMLElement[] {
   return [...element.querySelectorAll<HTMLElement>("[data-sequence]")];
+}
+
+/** Returns the index of the first row that ends below an edge; rows stand in order. */
+function firstBelow(all: readonly HTMLElement[], edge: number): number {
+  let [low, high] = [0, all.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((all[middle] as HTMLElement).getBoundingClientRect().bottom > edge) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 function sequenceOf(row: HTMLElement): number {
