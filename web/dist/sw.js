@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "17f2c0a24f9ae5c6";
-const files = ["/","/assets/Admin-DzILXi50.js","/assets/Cluster-BVYuaMoH.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-CdGKMYt7.js","/assets/Search-CZ4z9vWS.js","/assets/Settings-Xw5fio-E.js","/assets/administration-I_KEZrA6.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B6lRZAHd.css","/assets/index-BdLc7oYy.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "b1d073345a0e32e8";
+const files = ["/","/assets/Admin-B4ALzZC-.js","/assets/Cluster-DC2krd9D.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-CoogA2HA.js","/assets/Search-WA5QOjx5.js","/assets/Settings-BSwBtVIT.js","/assets/administration-Dls02p2g.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B6lRZAHd.css","/assets/index-B_aTa_2q.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

@@ -2,7 +2,7 @@
 //
 // Always true: what was typed is kept as a draft before anything else is done with it.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../../app/session";
 import { strings } from "../../base/strings";
 import { emojiTable, readEmoji } from "../../text/emoji";
@@ -47,15 +47,16 @@ export function Composer(props: ComposerProps) {
   const [picking, setPicking] = useState(false);
   const typedMs = useRef(-Infinity);
 
-  useEffect(() => {
+  // Before the next key: an effect after the frame would come upon text that was typed meanwhile.
+  useLayoutEffect(() => {
     // On a touch screen the keyboard would cover what the reader came to see.
     if (matchMedia("(hover: hover)").matches) field.current?.focus();
   }, [id]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     setText(editing ? editing.text : drafts.get(id).text);
     if (editing) field.current?.focus();
   }, [editing?.sequence]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (replyTo) field.current?.focus();
   }, [replyTo?.sequence]);
   useLayoutEffect(() => {
@@ -87,13 +88,15 @@ export function Composer(props: ComposerProps) {
     const element = field.current;
     const caret = element?.selectionStart ?? text.length;
     const next = text.slice(0, at) + value + text.slice(caret);
+    if (element) {
+      // At once: the next key may come before the next frame.
+      element.value = next;
+      element.focus();
+      element.setSelectionRange(at + value.length, at + value.length);
+    }
     setText(next);
     keepDraft(next);
     setCompletion(null);
-    requestAnimationFrame(() => {
-      element?.focus();
-      element?.setSelectionRange(at + value.length, at + value.length);
-    });
   };
   const choose = (index: number) => {
     const choice = completion?.choices[index];
