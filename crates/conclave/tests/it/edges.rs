@@ -30,8 +30,9 @@ use sensible::{Caller, Kind};
 mod sensible;
 mod values;
 
-/// Maximum time for a call: as long as a node waits at most.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// Maximum time for a call: longer than a node waits at most, so that its reason arrives even from
+/// a busy machine.
+const CALL_LIMIT: Duration = Duration::from_secs(12);
 /// Maximum time for a call that waits for something that never happens.
 const WAIT_LIMIT: Duration = Duration::from_millis(150);
 /// Number of parts in which each kind of caller makes its calls side by side.
