@@ -101,8 +101,10 @@ async fn unserved_requests_never_get_a_success() {
     let world = World::start(Registration::Open).await;
     let secret = "A".repeat(43);
     let cases = [
-        (Method::GET, "/".to_owned(), "", 404),
-        (Method::HEAD, "/".to_owned(), "", 404),
+        // The page is at some paths, and nowhere else.
+        (Method::GET, "/nothing".to_owned(), "", 404),
+        (Method::HEAD, "/nothing".to_owned(), "", 404),
+        (Method::POST, "/".to_owned(), "", 405),
         (Method::GET, "/healthz".to_owned(), "", 404),
         (Method::GET, "/metrics".to_owned(), "", 404),
         (

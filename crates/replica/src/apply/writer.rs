@@ -1,9 +1,10 @@
 //! The database's writer: decides entries, answers, publishes, and writes behind, on a thread of
 //! its own.
 //!
-//! An apply is one job: decide all of its entries, answer, then notify the listener of this node. A
-//! small one is done on the thread of its caller; all that may wait is left to the writer's own. The database gets them later, many at once: by time, by size, and at once when a
-//! reader waits for one of them.
+//! An apply is one job: decide all of its entries, answer, then notify the listener of this node.
+//! A small one is done on the thread of its caller; all that may wait is left to the writer's own.
+//! The database gets them later, many at once: by time, by size, and at once when a reader waits
+//! for one of them.
 //!
 //! Always true: what is decided and not written is bounded in bytes, commands and time, unless the
 //! disk is full; then nothing more is decided.

@@ -131,7 +131,8 @@ impl Files {
     pub(super) fn respond(&self, parts: &Parts, connect: &str) -> Response {
         let Some(entry) = self.find(parts.uri.path()) else {
             let sentence = "there is nothing at this path";
-            return classify::refusal(StatusCode::NOT_FOUND, Reason::NoSuchPath, sentence, None);
+            let hint = Some("the page is at /");
+            return classify::refusal(StatusCode::NOT_FOUND, Reason::NoSuchPath, sentence, hint);
         };
         if parts.method == Method::OPTIONS {
             let mut response = classify::options();
@@ -141,7 +142,8 @@ impl Files {
         if parts.method != Method::GET && parts.method != Method::HEAD {
             let (status, reason) = (StatusCode::METHOD_NOT_ALLOWED, Reason::MethodNotAllowed);
             let sentence = "this is a file of the page, which needs GET";
-            let mut response = classify::refusal(status, reason, sentence, None);
+            let hint = Some("read it with GET; calls go to the paths of their services");
+            let mut response = classify::refusal(status, reason, sentence, hint);
             response.headers_mut().insert(header::ALLOW, METHODS);
             return response;
         }

@@ -87,7 +87,8 @@ async fn answer(State(surface): State<Surface>, request: Request) -> Response {
     };
     let result = if methods.is_empty() {
         let sentence = "there is nothing at this path";
-        return classify::refusal(StatusCode::NOT_FOUND, Reason::NoSuchPath, sentence, None);
+        let hint = Some("docs/protocol.md has what the page asks beside its calls");
+        return classify::refusal(StatusCode::NOT_FOUND, Reason::NoSuchPath, sentence, hint);
     } else if request.method() == Method::OPTIONS {
         Ok(classify::options())
     } else if !methods.contains(request.method()) {
