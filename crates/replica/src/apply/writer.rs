@@ -156,6 +156,7 @@ impl Writer {
         match self.state.decide(&entries.entries) {
             Ok(results) => {
                 let begins = self.unwritten.due.is_none();
+                self.unwritten.due.get_or_insert_with(write_due);
                 self.decided(entries, results);
                 Ok(Here::Decided {
                     wake: begins || self.is_due(),
@@ -206,7 +207,6 @@ impl Writer {
 
     /// Answers and publishes what was decided.
     fn decided(&mut self, entries: Undecided, results: Vec<state::EntryResult>) {
-        self.unwritten.due.get_or_insert_with(write_due);
         self.unwritten.bytes += entries.bytes;
         self.decided.store(self.last_index(), Ordering::Release);
         let mut events = Vec::new();
