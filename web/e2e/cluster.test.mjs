@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { browser, root, watch } from "./lib.mjs";
+import { browser, root, until as waitUntil, watch } from "./lib.mjs";
 
 const program = process.env.CONCLAVE ?? join(root, "../target/debug/conclave");
 const kills = Number(process.env.PAGE_KILLS ?? 20);
@@ -56,12 +56,8 @@ after(async () => {
   if (directory) rmSync(directory, { recursive: true, force: true });
 });
 
-async function until(what, condition, ms = 15_000) {
-  const end = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > end) assert.fail(`not in time: ${what}\n${output.join("").slice(-2000)}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+function until(what, condition, ms = 15_000) {
+  return waitUntil(what, condition, ms, () => `\n${output.join("").slice(-2000)}`);
 }
 
 const url = (node) => `http://127.0.0.1:${basePort + (node - 1) * 10}`;

@@ -1,5 +1,6 @@
 // What browser tests share: the mock cluster, built once, and a browser.
 
+import assert from "node:assert/strict";
 import { mkdtempSync, existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,4 +62,13 @@ export function watch(page) {
     if (/Content Security Policy|Trusted/i.test(text)) problems.push(text);
   });
   return problems;
+}
+
+/** Waits until a condition holds; `more` is what a failure says besides. */
+export async function until(what, condition, ms = 10_000, more = () => "") {
+  const end = Date.now() + ms;
+  while (!(await condition())) {
+    if (Date.now() > end) assert.fail(`not in time: ${what}${more()}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { browser, dist, mock, signIn, watch } from "./lib.mjs";
+import { browser, dist, mock, signIn, until, watch } from "./lib.mjs";
 
 let cluster, chromium, make;
 
@@ -37,14 +37,6 @@ const room = (page, name) => page.getByRole("link", { name: new RegExp(`^${name}
 async function say(page, text) {
   await field(page).fill(text);
   await field(page).press("Enter");
-}
-
-async function until(what, condition, ms = 10_000) {
-  const end = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > end) assert.fail(`not in time: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 const place = (name) => cluster.state.places.find((each) => each.room === name);

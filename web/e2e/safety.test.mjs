@@ -163,7 +163,7 @@ test("every function is reached by keyboard alone", async () => {
     await page.keyboard.type("lob");
     await press("Enter");
     await page.getByRole("heading", { name: "lobby" }).waitFor();
-    await page.waitForTimeout(200);
+    await page.waitForFunction(() => document.activeElement?.tagName === "TEXTAREA");
     // The field has the focus; from there the messages are one step back.
     await page.keyboard.type("by keyboard");
     await press("Enter");
