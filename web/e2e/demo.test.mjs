@@ -63,16 +63,16 @@ test("a person breaks nodes on the page", { skip, timeout: 300_000 }, async () =
   };
   const goesOn = async (more) => {
     const acked = await figure("acknowledged");
-    await until("messages are acknowledged", async () => (await figure("acknowledged")) >= acked + more);
+    await until("messages are acknowledged", async () => (await figure("acknowledged")) >= acked + more, 60_000);
   };
-  await goesOn(pictures ? 2500 : 50);
+  await goesOn(pictures ? 1800 : 50);
 
   // The page itself goes on when the node behind it dies with the leader's office.
   const first = await leader();
   await press("Kill", first);
   await until("killed", async () => (await state(first).textContent()) === "killed");
   await until("another leads", async () => (await leader()) > 0 && (await leader()) !== first);
-  await goesOn(pictures ? 800 : 50);
+  await goesOn(pictures ? 700 : 50);
   const second = await leader();
   await press("Cut off", second);
   await until("another leads again", async () => (await leader()) > 0);
@@ -80,7 +80,7 @@ test("a person breaks nodes on the page", { skip, timeout: 300_000 }, async () =
   const third = await leader();
   const others = [1, 2, 3, 4, 5].filter((node) => ![first, second, third].includes(node));
   await press("Slow disk", others[0]);
-  await press("Clock +1 h", others[1]);
+  await press("Clock +1h", others[1]);
   await until("faults are shown", async () => (await state(others[1]).textContent()) === "wrong clock");
   await goesOn(pictures ? 400 : 20);
 

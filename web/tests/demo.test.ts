@@ -15,7 +15,7 @@ function state(beatsFirst: number, beats: number, story: readonly number[] = [])
     nodes: [well],
     down: 0,
     majority: true,
-    load: { on: true, rate: 100, rate_max: 400 },
+    load: { on: true, rate: 100, rate_max: 400, full: false },
     counts: { sent: 0, acked: 0, under_way: 0, unknown: 0, refused: 0 },
     found: { verified: 0, lost: 0, twice: 0 },
     beat_ms: 200,

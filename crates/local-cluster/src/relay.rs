@@ -239,9 +239,9 @@ mod tests {
                      0        0 4711 1\n   1: short\n";
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if cfg!(target_endian = "little") {
-            assert_eq!(inode(&table, at(8080), at(40_000)), Some(4711));
+            assert_eq!(inode(table, at(8080), at(40_000)), Some(4711));
         }
-        assert_eq!(inode(&table, at(40_000), at(8080)), None);
+        assert_eq!(inode(table, at(40_000), at(8080)), None);
         assert_eq!(inode("", at(1), at(2)), None);
     }
 

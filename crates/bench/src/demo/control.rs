@@ -329,7 +329,12 @@ fn state(desk: &Desk, asked: &str) -> Value {
         "nodes": nodes.collect::<Vec<Value>>(),
         "down": down,
         "majority": majority,
-        "load": {"on": desk.pulse.is_on(), "rate": desk.pulse.rate(), "rate_max": RATE_MAX},
+        "load": {
+            "on": desk.pulse.is_on(),
+            "rate": desk.pulse.rate(),
+            "rate_max": RATE_MAX,
+            "full": desk.pulse.is_full(),
+        },
         "counts": desk.pulse.counts(),
         "found": desk.rolling.found(),
         "beat_ms": BEAT_MS,

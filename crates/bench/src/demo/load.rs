@@ -31,9 +31,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 const SEND_LIMIT: Duration = Duration::from_secs(15);
 /// A message that began within this time after a node was killed may have waited because of it.
 const STALL_WINDOW: Duration = Duration::from_secs(2);
-/// Maximum number of messages while the panel is open: more would fill the record, and then nothing
-/// would be proven.
-const SENDS_MAX: u64 = 500_000;
 /// Interval at which a person who sends nothing looks whether to go on.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Interval at which the panel's readers read what was sent.
@@ -141,7 +138,7 @@ impl RunState {
         if rate == 0 {
             return Some(PAUSE);
         }
-        let is_due = self.pulse.is_on() && self.pulse.counts().sent < SENDS_MAX;
+        let is_due = self.pulse.is_on() && !self.pulse.is_full();
         is_due.then(|| Duration::from_micros(PEOPLE * 1_000_000 / rate).saturating_sub(since))
     }
 

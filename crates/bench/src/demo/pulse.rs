@@ -27,6 +27,9 @@ const PAUSE_MS: u64 = 250;
 const PAUSES_MAX: usize = 200;
 /// Maximum number of messages per second that a person at the panel may ask for.
 pub(super) const RATE_MAX: u64 = 400;
+/// Maximum number of messages if a person sets the load: more would fill the record of the run, and
+/// then nothing would be proven.
+const SENDS_MAX: u64 = 500_000;
 
 /// The load of a demonstration as it is seen.
 #[derive(Debug)]
@@ -114,6 +117,11 @@ impl Pulse {
 
     pub(super) fn rate(&self) -> u64 {
         self.rate.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the record takes no more messages.
+    pub(super) fn is_full(&self) -> bool {
+        self.inner().counts.sent >= SENDS_MAX
     }
 
     /// Sets whether messages are sent, and how many per second.

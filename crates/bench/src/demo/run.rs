@@ -42,8 +42,10 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Interval at which due steps are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Messages per second at first, if a person at the panel can change it.
-const RATE: u64 = 100;
+/// Messages per second at first, if people watch for the time of the demonstration.
+const RATE: u64 = 300;
+/// The same, if it goes on for as long as they like.
+const RATE_HELD: u64 = 100;
 /// Name of the administrator that the person at the panel is.
 const PERSON: &str = "you";
 
@@ -86,7 +88,8 @@ impl Run {
         let cluster = scratch::breakable(program, nodes, settings, &options.directory).await?;
         let password = limits::administrator(&cluster, PERSON).await?;
         let rolling = Arc::default();
-        let load = Load::begin(&cluster, RATE, Arc::clone(&rolling)).await?;
+        let rate = if held { RATE_HELD } else { RATE };
+        let load = Load::begin(&cluster, rate, Arc::clone(&rolling)).await?;
         let pulse = load.shared.pulse.clone();
         let stage = Arc::new(Stage::new(cluster, pulse.clone(), Some(origin)));
         let mut watching = load.readers();

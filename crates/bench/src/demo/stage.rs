@@ -30,9 +30,10 @@ use super::{
 const CLOCK_OFFSET_MS: i64 = 60 * 60 * 1000;
 /// How much longer each sync of a slow disk takes.
 const SYNC_DELAY_MS: u64 = 150;
-/// Interval at which the leader is looked for, and how long a node may take to name it.
+/// Interval at which the leader is looked for, and how long a node may take to name it: it asks the
+/// others for what else its answer says.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-const LOOK_LIMIT: Duration = Duration::from_millis(400);
+const LOOK_LIMIT: Duration = Duration::from_millis(1500);
 
 /// What can be done to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,10 +304,37 @@ impl Stage {
         let Ok(anonymous) = anonymous.total_timeout(LOOK_LIMIT).build() else {
             return;
         };
+        let named = Mutex::default();
+        let nodes = self.cluster.nodes().into_iter();
+        let followed = join_all(nodes.map(|node| self.follow(node, &anonymous, &named)));
+        let looked = async {
+            loop {
+                self.look_for_ended();
+                sleep(LOOK_INTERVAL).await;
+            }
+        };
+        let ((), _) = tokio::join!(looked, followed);
+    }
+
+    /// Asks a node again and again who leads. A node that waits for another one keeps no others
+    /// waiting here.
+    async fn follow(&self, node: u64, anonymous: &Client, named: &Mutex<BTreeMap<u64, u64>>) {
+        let endpoint = self.cluster.endpoint(node);
         loop {
-            self.look_for_ended();
-            let leader = self.look_for_leader(&anonymous).await;
-            if let Some(leader) = leader {
+            let leader = match self.state(node).process {
+                Process::Running => {
+                    let status = timeout(LOOK_LIMIT, anonymous.cluster_status(&endpoint)).await;
+                    status.map_or(0, |status| status.map_or(0, |status| status.leader_id))
+                }
+                Process::Starting | Process::Paused | Process::Killed => 0,
+            };
+            let chosen = {
+                // The map is sound after every statement that changes it.
+                let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
+                named.insert(node, leader);
+                most_named(&named)
+            };
+            if let Some(leader) = chosen {
                 self.has_seen_leader(leader);
             }
             sleep(LOOK_INTERVAL).await;
@@ -315,7 +343,9 @@ impl Stage {
 
     /// Remembers who leads, and tells it if it is another one.
     pub(super) fn has_seen_leader(&self, leader: u64) {
-        if self.leader.swap(leader, Ordering::Relaxed) != leader {
+        // The others still name a leader that is gone until they have noticed.
+        if self.state(leader).takes_part() && self.leader.swap(leader, Ordering::Relaxed) != leader
+        {
             let text = format!("node {leader} leads");
             let at_ms = self.pulse.now_ms();
             self.story.tell(at_ms, Kind::Leader, Some(leader), text);
@@ -331,28 +361,6 @@ impl Stage {
         }
     }
 
-    /// Returns the leader that a majority of all nodes names.
-    async fn look_for_leader(&self, anonymous: &Client) -> Option<u64> {
-        let states = self.states();
-        let majority = states.len() / 2 + 1;
-        let running = states
-            .iter()
-            .filter(|(_, state)| state.process == Process::Running);
-        let asked = running.map(async |(node, _)| {
-            let endpoint = self.cluster.endpoint(*node);
-            let status = timeout(LOOK_LIMIT, anonymous.cluster_status(&endpoint)).await;
-            status.ok()?.ok().map(|status| status.leader_id)
-        });
-        let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
-        for leader in join_all(asked).await.into_iter().flatten() {
-            *votes.entry(leader).or_default() += 1;
-        }
-        let chosen = votes
-            .into_iter()
-            .find(|(leader, votes)| *leader != 0 && *votes >= majority);
-        chosen.map(|(leader, _)| leader)
-    }
-
     fn state(&self, node: u64) -> State {
         self.states_mut().get(&node).copied().unwrap_or_default()
     }
@@ -366,6 +374,9 @@ impl Stage {
             change(states.entry(node).or_default());
             (before, majority(&states), states.len())
         };
+        if self.leader() == node && !self.state(node).takes_part() {
+            self.leader.store(0, Ordering::Relaxed);
+        }
         self.story.tell(at_ms, kind, Some(node), text);
         if before && !after {
             let text = format!("{down} of {nodes} down: no majority: sending waits");
@@ -380,6 +391,15 @@ impl Stage {
         // The value is sound after every statement that changes it.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the leader that a majority of all nodes names.
+fn most_named(named: &BTreeMap<u64, u64>) -> Option<u64> {
+    let votes = |leader: &u64| named.values().filter(|other| *other == leader).count();
+    let mut leaders = named.values().filter(|leader| **leader != 0);
+    leaders
+        .find(|leader| votes(leader) > named.len() / 2)
+        .copied()
 }
 
 fn majority(states: &BTreeMap<u64, State>) -> (usize, bool) {
@@ -447,6 +467,14 @@ mod tests {
         };
         assert_eq!(majority(&states([slow, slow, paused])), (1, true));
         assert_eq!(majority(&states([cut_off, slow, paused])), (2, false));
+    }
+
+    #[test]
+    fn a_leader_is_the_one_that_most_of_all_nodes_name() {
+        let named = |all: [u64; 5]| most_named(&(1..).zip(all).collect());
+        assert_eq!(named([2, 2, 0, 2, 3]), Some(2));
+        assert_eq!(named([3, 2, 0, 2, 3]), None);
+        assert_eq!(named([0, 0, 0, 0, 1]), None);
     }
 
     #[test]

@@ -8,9 +8,9 @@ const WIDTH = 900;
 const HEIGHT = 220;
 const LEFT = 52;
 const BOTTOM = 22;
-const TOP = 18;
-/** Marks of events that would lie on each other are left out. */
-const MARK_APART = 58;
+const TOP = 32;
+/** Names of marks that would lie on each other are left out. */
+const MARK_APART = 50;
 
 const LINES = [
   [1000, "1 ms"],
@@ -31,6 +31,8 @@ const MARKS: Readonly<Record<string, string>> = {
   no_majority: "no majority",
 };
 
+const MENDS: ReadonlySet<string> = new Set(["started", "leader"]);
+
 export function showMs(us: number): string {
   const ms = us / 1000;
   return ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`;
@@ -45,18 +47,25 @@ export function Latency({ shown }: { shown: Shown }) {
   const at = (ms: number) => x(ms / beatMs);
   const floor = HEIGHT - BOTTOM;
   const worst = beats.map(([, , us], index) => `${x(first + index).toFixed(1)},${y(us).toFixed(1)}`);
-  const median = beats.map(([acked, us], index) => ({ acked, point: `${x(first + index).toFixed(1)},${y(us).toFixed(1)}` }));
+  // Where nothing was acknowledged there is no median: the line has a hole.
+  const median: string[][] = [[]];
+  beats.forEach(([acked, us], index) => {
+    if (acked > 0) median.at(-1)?.push(`${x(first + index).toFixed(1)},${y(us).toFixed(1)}`);
+    else if (median.at(-1)?.length) median.push([]);
+  });
   const start = x(first);
   const last = beats.slice(-5);
   const peak = Math.max(0, ...last.map(([, , us]) => us));
   const perSecond = Math.round(last.reduce((sum, [acked]) => sum + acked, 0) * (1000 / (beatMs * Math.max(1, last.length))));
-  let free = Infinity;
+  // What breaks stands above what mends, so that a fault and the next leader can both be read.
+  const free = [Infinity, Infinity];
   const marks = events.flatMap((event) => {
     const [name, place] = [MARKS[event.kind], at(event.at_ms)];
     if (!name || place < LEFT) return [];
-    const label = free - place >= MARK_APART;
-    if (label) free = place;
-    return [{ event, name: event.node ? `${name} ${event.node}` : name, place, label }];
+    const row = MENDS.has(event.kind) ? 1 : 0;
+    const label = (free[row] ?? 0) - place >= MARK_APART;
+    if (label) free[row] = place;
+    return [{ event, name: event.node ? `${name} ${event.node}` : name, place, label, row }];
   });
   return (
     <figure class="demo-latency">
@@ -90,14 +99,16 @@ export function Latency({ shown }: { shown: Shown }) {
           <>
             <polygon class="demo-area" points={`${start},${floor} ${worst.join(" ")} ${x(end - 1)},${floor}`} />
             <polyline class="demo-worst" points={worst.join(" ")} />
-            <polyline class="demo-median" points={median.filter(({ acked }) => acked > 0).map(({ point }) => point).join(" ")} />
+            {median.map((part, index) => (
+              <polyline key={index} class="demo-median" points={part.join(" ")} />
+            ))}
           </>
         )}
-        {marks.map(({ event, name, place, label }) => (
+        {marks.map(({ event, name, place, label, row }) => (
           <g key={event.number} class={`demo-mark demo-mark-${event.kind}`}>
             <line x1={place} x2={place} y1={TOP} y2={floor} />
             {label && (
-              <text x={Math.min(place + 3, WIDTH - MARK_APART)} y={TOP - 6}>
+              <text x={Math.min(place + 3, WIDTH - MARK_APART)} y={TOP - 20 + row * 13}>
                 {name}
               </text>
             )}

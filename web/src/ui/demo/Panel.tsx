@@ -118,7 +118,7 @@ function Majority({ now }: { now: DemoState }) {
   const more = Math.floor((now.nodes.length - 1) / 2) - now.down;
   return (
     <p class={`demo-majority ${now.majority ? "" : "demo-majority-gone"}`} role="status">
-      {now.majority ? words.tolerates(more) : words.noMajority(now.down, now.nodes.length)}
+      {now.load.full ? words.full : now.majority ? words.tolerates(more) : words.noMajority(now.down, now.nodes.length)}
     </p>
   );
 }

@@ -30,7 +30,7 @@ export interface DemoState {
   readonly nodes: readonly DemoNode[];
   readonly down: number;
   readonly majority: boolean;
-  readonly load: { readonly on: boolean; readonly rate: number; readonly rate_max: number };
+  readonly load: { readonly on: boolean; readonly rate: number; readonly rate_max: number; readonly full: boolean };
   readonly counts: { readonly sent: number; readonly acked: number; readonly under_way: number; readonly unknown: number; readonly refused: number };
   readonly found: { readonly verified: number; readonly lost: number; readonly twice: number };
   readonly beat_ms: number;

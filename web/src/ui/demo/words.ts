@@ -25,6 +25,7 @@ export const words = {
   noMajority: (down: number, nodes: number) => `${down} of ${nodes} down: no majority. Sending waits, and nothing is lost.`,
   tolerates: (more: number) =>
     more === 0 ? "One more failure takes the majority: sending would wait." : `${more} more ${more === 1 ? "failure" : "failures"} may happen.`,
+  full: "The record of this show is full: sending has ended. Ctrl-C in its terminal checks everything.",
   node: (node: number) => `Node ${node}`,
   leader: "leader",
   acts: {
@@ -36,7 +37,7 @@ export const words = {
     join: "Reconnect",
     slow: "Slow disk",
     fast: "Fast disk",
-    skew: "Clock +1 h",
+    skew: "Clock +1h",
     "set-right": "Set clock",
   } satisfies Record<Act, string>,
   state(node: DemoNode): string {
