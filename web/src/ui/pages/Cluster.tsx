@@ -1,13 +1,16 @@
 // The cluster, alive: every node as the node behind this page sees it, once a second.
 
+import { lazy, Suspense } from "preact/compat";
 import { useEffect, useState } from "preact/hooks";
 import type { GetClusterStatusResponse } from "../../gen/conclave/v1/admin_pb";
 import { NodeRole } from "../../gen/conclave/v1/admin_pb";
 import { Administration } from "../../app/administration";
 import type { Session } from "../../app/session";
+import { config } from "../../app/session";
 import { strings } from "../../base/strings";
 import { clock } from "../../base/time";
 import { num } from "../../wire/values";
+import { demoKey } from "../demo/key";
 import { bytes, duration, timeOf } from "../parts/dates";
 import { Icon } from "../parts/Icon";
 import { copyText } from "../parts/notices";
@@ -17,6 +20,7 @@ import type { ClusterView, NodeView, Watch } from "./watch";
 import { NOTHING, watch } from "./watch";
 
 const EVERY_MS = 1000;
+const Demo = lazy(() => import("../demo/Panel"));
 
 export default function Cluster({ session }: { session: Session }) {
   const [seen, setSeen] = useState<Watch>(NOTHING);
@@ -48,6 +52,7 @@ export default function Cluster({ session }: { session: Session }) {
   }
   return (
     <Page title={strings.cluster} lead={strings.clusterLead} wide>
+      {demoKey.value && config.value.demo && <Suspense fallback={null}><Demo /></Suspense>}
       {now ? (
         <>
           <Summary view={now} />
