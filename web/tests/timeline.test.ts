@@ -59,10 +59,25 @@ test("an edit keeps reactions; one's own reaction counts once", () => {
 test("memory is bounded around what is shown", () => {
   const timeline = new Timeline();
   for (let sequence = 1; sequence <= 4000; sequence += 1) timeline.append(message(1, sequence));
-  timeline.trim(3990, 4000);
+  timeline.look(3990, 4000);
   expect(timeline.size).toBeLessThanOrEqual(1500);
   expect(timeline.around(4000)?.to).toBe(4000);
   expect(timeline.around(1)).toBeUndefined();
+});
+
+test("memory is bounded while messages come, on the screen or not", () => {
+  const timeline = new Timeline();
+  for (let sequence = 1; sequence <= 5000; sequence += 1) timeline.append(message(1, sequence));
+  expect(timeline.size).toBeLessThanOrEqual(400);
+  expect(timeline.around(5000)?.to).toBe(5000);
+  // A reader far up keeps what is on the screen.
+  timeline.answer(timeline.begin(), Array.from({ length: 60 }, (_, n) => message(1, 100 + n)), { from: 100, to: 159 });
+  timeline.look(100, 159);
+  for (let sequence = 5001; sequence <= 9000; sequence += 1) timeline.append(message(1, sequence));
+  expect(timeline.size).toBeLessThanOrEqual(1600);
+  expect(timeline.around(120)).toEqual({ from: 100, to: 159 });
+  timeline.leave(9000);
+  expect(timeline.size).toBeLessThanOrEqual(300);
 });
 
 test.each(Array.from({ length: 50 }, (_, seed) => [seed]))("pages and news in any order make one sequence (seed %i)", (seed) => {

@@ -25,6 +25,7 @@ import { notifyOf } from "./notify";
 import { secret } from "./route";
 import type { Channel } from "./tabs";
 import { redeemOwn, shareSession } from "./tickets";
+import { lookForNewPage } from "./worker";
 
 export interface Session {
   readonly store: Store;
@@ -53,6 +54,9 @@ const RETRY_MS = 1000;
 const connect = (url: string) => services(transportTo(url, () => session.peek()?.id ?? 0));
 let nodes = new Nodes([{ id: 0, url: "http://localhost" }], connect);
 let keep: Keep | null = null;
+let opened: Promise<Keep> | null = null;
+/** What the node says about its cluster, asked beside everything else. */
+let configured: Promise<void> = Promise.resolve();
 let caller = new Caller({ nodes, clock, onSignedOut: end });
 
 export function storage(): Storage | null {
@@ -65,15 +69,15 @@ export function storage(): Storage | null {
 
 /** Starts the page: finds out whether the browser has a session. */
 export async function start(): Promise<void> {
+  addEventListener("pagehide", () => session.peek()?.drafts.write());
+  document.addEventListener("visibilitychange", () => session.peek()?.drafts.write());
   nodes = new Nodes([ownNode(location.origin)], connect);
   caller = new Caller({ nodes, clock, onSignedOut: end });
-  const [read, opened] = await Promise.all([
-    readConfig(location.origin, storage()),
-    openKeep(globalThis.indexedDB),
-  ]);
-  config.value = read;
-  keep = opened;
-  learnNodes(read);
+  configured = readConfig(location.origin, storage()).then((read) => {
+    config.value = read;
+    learnNodes(read);
+  });
+  opened = openKeep(globalThis.indexedDB);
   const ticket = secret.peek();
   if (ticket?.kind === "ticket") {
     await redeemOwn(ticket.value);
@@ -88,6 +92,8 @@ async function resume(): Promise<void> {
       return await begin();
     } catch (error) {
       if (error instanceof CallError && error.reason !== "UNREACHABLE") {
+        // Who may make an account is on the page that follows.
+        await configured;
         phase.value = "signedOut";
         return;
       }
@@ -130,6 +136,7 @@ export async function signOut(): Promise<void> {
   await current.actions.signOut();
   const account = current.store.me.peek();
   if (account) await keep?.forget(account.id);
+  current.drafts.forget();
   current.engine.tellSignedOut();
   leave("");
   phase.value = "signedOut";
@@ -166,7 +173,7 @@ async function begin(): Promise<void> {
   const answer = await caller.read((each, options) => each.sessions.getSession({}, options));
   const account = toAccount(answer.account);
   const id = num(answer.sessionId);
-  keep ??= await openKeep(globalThis.indexedDB);
+  keep ??= await (opened ??= openKeep(globalThis.indexedDB));
   await keep.learn(id, answer.requestNumberLast);
   const numbers = new Numbers(keep, id, clock);
   const store = new Store();
@@ -183,7 +190,11 @@ async function begin(): Promise<void> {
     isVisible: () => document.visibilityState === "visible",
     onSignedOut: end,
     onArrived: (message: Message) => notifyOf(store, message),
-    onComeback: (value) => (comeback.value = value),
+    onComeback: (value) => {
+      comeback.value = value;
+      // The node was perhaps stopped to be given a newer program.
+      lookForNewPage();
+    },
     onNodes: () => void readNodes(),
     onOther: () => location.reload(),
     onMembers: (conversation) =>
@@ -195,7 +206,7 @@ async function begin(): Promise<void> {
   phase.value = "ready";
   engine.start();
   sessions?.postMessage(id);
-  void shareSession(config.peek(), nodes);
+  void configured.then(() => shareSession(config.peek(), nodes));
 }
 
 /** Ends the session that a node does not know, and looks which one the cookie is of now. */
@@ -209,6 +220,7 @@ function leave(sentence: string): boolean {
   const current = session.peek();
   if (!current) return false;
   current.engine.stop();
+  current.drafts.write();
   session.value = null;
   signedOutBecause.value = sentence;
   return true;
