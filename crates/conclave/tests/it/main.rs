@@ -19,6 +19,7 @@ mod damage;
 mod damage_edges;
 mod desk;
 mod edges;
+mod events;
 mod failed_disk;
 mod foreign;
 mod forger;
