@@ -46,13 +46,15 @@ test("a change before a question is not applied to its answer", () => {
   expect(timeline.get(4)?.text).toBe("newest");
 });
 
-test("an edit keeps reactions; one's own reaction counts once", () => {
+test("an edit keeps reactions; a reaction that is told twice counts once", () => {
   const timeline = new Timeline();
   timeline.append(message(1, 1, { reactions: [{ reaction: "x", count: 2, mine: false }] }));
-  for (let times = 0; times < 2; times += 1) timeline.change({ kind: "reacted", sequence: 1, reaction: "x", present: true });
+  for (let times = 0; times < 2; times += 1) timeline.change({ kind: "reacted", sequence: 1, reaction: "x", count: 3, mine: true });
   timeline.change({ kind: "edited", message: message(1, 1, { text: "edited" }) });
   expect(timeline.get(1)).toMatchObject({ text: "edited", reactions: [{ reaction: "x", count: 3, mine: true }] });
-  timeline.change({ kind: "reacted", sequence: 1, reaction: "x", present: false });
+  timeline.change({ kind: "reacted", sequence: 1, reaction: "x", count: 4, mine: null });
+  expect(timeline.get(1)?.reactions).toEqual([{ reaction: "x", count: 4, mine: true }]);
+  timeline.change({ kind: "reacted", sequence: 1, reaction: "x", count: 2, mine: false });
   expect(timeline.get(1)?.reactions).toEqual([{ reaction: "x", count: 2, mine: false }]);
 });
 

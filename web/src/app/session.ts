@@ -50,6 +50,8 @@ export const membersChanged = signal<{ readonly conversation: number; readonly t
 });
 
 const RETRY_MS = 1000;
+/** Time after which the page says that no node answers, and asks again. */
+const START_MS = 4000;
 
 const connect = (url: string) => services(transportTo(url, () => session.peek()?.id ?? 0));
 let nodes = new Nodes([{ id: 0, url: "http://localhost" }], connect);
@@ -89,7 +91,7 @@ export async function start(): Promise<void> {
 async function resume(): Promise<void> {
   for (;;) {
     try {
-      return await begin();
+      return await begin(START_MS);
     } catch (error) {
       if (error instanceof CallError && error.reason !== "UNREACHABLE") {
         // Who may make an account is on the page that follows.
@@ -169,8 +171,13 @@ function learnNodes(read: Config): void {
   nodes.learn([...known, ...others]);
 }
 
-async function begin(): Promise<void> {
-  const answer = await caller.read((each, options) => each.sessions.getSession({}, options));
+/** Returns the nodes that this page cannot ask: the browser keeps no cookie of theirs here. */
+export function foreignNodes() {
+  return config.value.nodes.filter(({ url }) => nodes.list.every((node) => node.url !== url));
+}
+
+async function begin(callMs?: number): Promise<void> {
+  const answer = await caller.read((each, options) => each.sessions.getSession({}, options), callMs);
   const account = toAccount(answer.account);
   const id = num(answer.sessionId);
   keep ??= await (opened ??= openKeep(globalThis.indexedDB));

@@ -15,7 +15,14 @@ export type Change =
   | { readonly kind: "edited"; readonly message: Message }
   | { readonly kind: "deleted"; readonly sequence: number }
   | { readonly kind: "hidden"; readonly sequence: number }
-  | { readonly kind: "reacted"; readonly sequence: number; readonly reaction: string; readonly present: boolean };
+  | {
+      readonly kind: "reacted";
+      readonly sequence: number;
+      readonly reaction: string;
+      readonly count: number;
+      /** Whether the reader gives it; `null` if that has not changed. */
+      readonly mine: boolean | null;
+    };
 
 /** Messages that are kept around the part in view. */
 export const KEPT_MAX = 1500;
@@ -176,16 +183,13 @@ export class Timeline {
   }
 }
 
-/** Sets the reader's own reaction; setting it twice is setting it once. */
+/** Sets how many give a reaction; setting it twice is setting it once. */
 function reacted(
   reactions: readonly Reaction[],
-  { reaction, present }: { reaction: string; present: boolean },
+  { reaction, count, mine }: { reaction: string; count: number; mine: boolean | null },
 ): readonly Reaction[] {
   const known = reactions.find((each) => each.reaction === reaction);
-  if (!known) return present ? [...reactions, { reaction, count: 1, mine: true }] : reactions;
-  if (known.mine === present) return reactions;
-  const count = known.count + (present ? 1 : -1);
-  return reactions
-    .map((each) => (each === known ? { reaction, count, mine: present } : each))
-    .filter((each) => each.count > 0);
+  const now = { reaction, count, mine: mine ?? known?.mine ?? false };
+  if (!known) return count > 0 ? [...reactions, now] : reactions;
+  return reactions.map((each) => (each === known ? now : each)).filter((each) => each.count > 0);
 }

@@ -8,7 +8,7 @@ import type { Session } from "../app/session";
 import { phase, session, unreachable, verify } from "../app/session";
 import { strings } from "../base/strings";
 import { plain } from "../text/plain";
-import { Banner } from "./frame/Banner";
+import { Banner, useOnline } from "./frame/Banner";
 import { Help } from "./frame/Help";
 import { Notices } from "./frame/Notices";
 import { drawer, help, searchFor, switcher } from "./frame/open";
@@ -17,6 +17,7 @@ import { Sidebar } from "./frame/Sidebar";
 import { Switcher } from "./frame/Switcher";
 import { Home } from "./pages/Home";
 import { Sign } from "./pages/Sign";
+import { Mark } from "./parts/Icon";
 import { say } from "./parts/notices";
 import { FirstTalk, Talk } from "./talk/Talk";
 
@@ -31,9 +32,7 @@ export function App() {
   return (
     <>
       {phase.value === "starting" ? (
-        <main class="starting">
-          {unreachable.value ? strings.noNode : strings.connecting}
-        </main>
+        <Starting />
       ) : current ? (
         <Chat key={current.id} session={current} />
       ) : (
@@ -41,6 +40,17 @@ export function App() {
       )}
       <Notices />
     </>
+  );
+}
+
+/** What is shown until a node has said who is signed in; also without any network. */
+function Starting() {
+  const online = useOnline();
+  return (
+    <main class="starting">
+      <Mark />
+      <p role="status">{!online ? strings.offlineStart : unreachable.value ? strings.noNode : strings.connecting}</p>
+    </main>
   );
 }
 
@@ -59,7 +69,7 @@ function Chat({ session: current }: { session: Session }) {
     };
   }, []);
   return (
-    <div class="frame">
+    <div class={route.value.view === "home" ? "frame frame-home" : "frame"}>
       <a class="skip" href="#main">
         {strings.skip}
       </a>

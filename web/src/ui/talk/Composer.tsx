@@ -134,7 +134,7 @@ export function Composer(props: ComposerProps) {
     setText("");
     setCompletion(null);
     onReply(null);
-    const taken = await engine.send({
+    const message = {
       conversation: id,
       recipient,
       text: typed.text,
@@ -142,10 +142,12 @@ export function Composer(props: ComposerProps) {
       replyTo: replyTo?.sequence ?? 0,
       createdAtMs: Date.now(),
       after: store.head(id)?.peek().last ?? 0,
-    });
+    };
+    // The browser may refuse to store it: then it is still in the field.
+    const taken = await engine.send(message).catch(() => null);
     if (!taken) {
       setText((now) => now || text);
-      return notice(strings.outboxFull, true);
+      return notice(taken === null ? strings.notStored : strings.outboxFull, true);
     }
     typedMs.current = -Infinity;
     if (drafts.get(id).text === text) drafts.set(id, { text: "", replyTo: 0 });
