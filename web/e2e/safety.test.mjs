@@ -182,11 +182,14 @@ test("every function is reached by keyboard alone", async () => {
     await page.locator("article", { hasText: "by keyboard" }).waitFor();
     await press("Shift+Tab", "ArrowUp", "ArrowUp");
     assert.match(await focused(), /^(Chiara|alice), /);
-    // The buttons of a message come with the focus, one step further.
+    // The buttons of a message come with the focus, behind what the message has.
     await page.locator("article:focus .toolbar").waitFor();
-    await press("Tab");
-    assert.match(await focused(), /^Add reaction: /);
-    await press("Shift+Tab");
+    let steps = 0;
+    while (!/^Add reaction: /.test(await focused())) {
+      assert.ok((steps += 1) < 8, "the buttons are not reached");
+      await press("Tab");
+    }
+    for (; steps > 0; steps -= 1) await press("Shift+Tab");
     await press("r");
     await page.getByText(/Reply to /).waitFor();
     await page.keyboard.type("an answer");
