@@ -122,6 +122,7 @@ test("what a node says about its cluster is checked", () => {
   }));
   expect(config).toEqual({
     cluster: "",
+    demo: "",
     page: "",
     registration: "open",
     needsSetup: false,

@@ -5,9 +5,10 @@ import { useEffect } from "preact/hooks";
 import { useSignalEffect } from "@preact/signals";
 import { go, route } from "../app/route";
 import type { Session } from "../app/session";
-import { phase, session, unreachable, verify } from "../app/session";
+import { config, phase, session, unreachable, verify } from "../app/session";
 import { strings } from "../base/strings";
 import { plain } from "../text/plain";
+import { demoKey } from "./demo/key";
 import { Banner, useOnline } from "./frame/Banner";
 import { Help } from "./frame/Help";
 import { Notices } from "./frame/Notices";
@@ -25,6 +26,7 @@ const Rooms = lazy(() => import("./pages/Rooms").then(({ Rooms: page }) => page)
 const Search = lazy(() => import("./pages/Search").then(({ Search: page }) => page));
 const Settings = lazy(() => import("./pages/Settings").then(({ Settings: page }) => page));
 const Admin = lazy(() => import("./pages/Admin"));
+const Door = lazy(() => import("./demo/Door"));
 const Cluster = lazy(() => import("./pages/Cluster"));
 
 export function App() {
@@ -35,6 +37,10 @@ export function App() {
         <Starting />
       ) : current ? (
         <Chat key={current.id} session={current} />
+      ) : demoKey.value && config.value.demo ? (
+        <Suspense fallback={<main class="starting">{strings.loading}</main>}>
+          <Door />
+        </Suspense>
       ) : (
         <Sign />
       )}

@@ -14,7 +14,7 @@ use conclave_wire::address;
 use config::Value;
 use serde::Deserialize;
 
-use crate::{Limits, Registration, protocol::origin::Origin};
+use crate::{Limits, Registration, config::demo::Demo, protocol::origin::Origin};
 
 /// Default time for which a node that is cut off answers stale reads and keeps streams: five
 /// minutes. During them a node of a cluster without a quorum is still of use; after them a node
@@ -80,6 +80,8 @@ pub struct NodeConfig {
     pub snapshot_bytes_per_second: Option<u64>,
     /// Limits of what callers may use of both ports.
     pub limits: Limits,
+    /// What `conclave demo` sets on its nodes.
+    pub demo: Demo,
     /// Number of free bytes on the node's disk below which the cluster refuses commands that store
     /// more; 0: never. If not given, 512 MiB or a tenth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
@@ -112,6 +114,7 @@ impl Default for NodeConfig {
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
             limits: Limits::default(),
+            demo: Demo::default(),
             min_free_bytes: None,
         }
     }
@@ -176,6 +179,9 @@ pub enum ConfigError {
     /// A public address is no base URL.
     #[error("`{0}` is no public address: it must read https://HOST or https://HOST:PORT")]
     Public(String),
+    /// The table `demo` is none of a node that `conclave demo` starts.
+    #[error("demo: {0}")]
+    Demo(&'static str),
 }
 
 impl NodeConfig {
@@ -306,6 +312,14 @@ impl NodeConfig {
             origin.ok_or_else(|| ConfigError::Public(text.clone()))
         });
         origins.collect()
+    }
+
+    /// Returns the panel of the demonstration that the node takes part in.
+    ///
+    /// # Errors
+    /// [`ConfigError::Demo`].
+    pub(crate) fn demo_panel(&self) -> Result<Option<String>, ConfigError> {
+        self.demo.panel(self.plain).map_err(ConfigError::Demo)
     }
 
     /// Checks that the settings for joining a cluster fit together. They have no effect on a

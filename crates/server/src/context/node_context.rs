@@ -80,6 +80,8 @@ pub(crate) struct NodeContext {
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// Origins of the page at the base URLs that the operator has configured.
     pub(crate) public_origins: Vec<Origin>,
+    /// Origin of the panel of the demonstration that this node takes part in.
+    pub(crate) demo_panel: Option<String>,
     /// Tickets with which browsers take a session to this node.
     pub(crate) page_tickets: PageTickets,
     /// Permit to compute a digest: one at a time, because it reads every row.

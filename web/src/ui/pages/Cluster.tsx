@@ -1,9 +1,11 @@
 // The cluster, alive: every node as the node behind this page sees it, once a second.
 
+import { lazy, Suspense } from "preact/compat";
 import { useEffect, useState } from "preact/hooks";
 import { Administration } from "../../app/administration";
 import { Operator } from "../../app/operator";
 import type { Session } from "../../app/session";
+import { config } from "../../app/session";
 import { clusterStrings as texts } from "../../base/cluster";
 import { strings } from "../../base/strings";
 import { clock } from "../../base/time";
@@ -15,12 +17,14 @@ import type { Operation } from "../cluster/operations";
 import { toView } from "../cluster/view";
 import type { ClusterEvent, ClusterView, Watch } from "../cluster/watch";
 import { NOTHING, watch } from "../cluster/watch";
+import { demoKey } from "../demo/key";
 import { timeOf } from "../parts/dates";
 import { Icon } from "../parts/Icon";
 import "../styles/cluster.css";
 import { Page } from "./Page";
 
 const EVERY_MS = 1000;
+const Demo = lazy(() => import("../demo/Panel"));
 
 export default function Cluster({ session }: { session: Session }) {
   if (session.store.me.value?.role !== "admin") {
@@ -39,6 +43,7 @@ function Watched({ session }: { session: Session }) {
   const [operation, setOperation] = useState<Operation | null>(null);
   return (
     <Page title={strings.cluster} lead={texts.lead} wide>
+      {demoKey.value && config.value.demo && <Suspense fallback={null}><Demo /></Suspense>}
       {now ? (
         <>
           <Summary view={now} />
