@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "b1d073345a0e32e8";
-const files = ["/","/assets/Admin-B4ALzZC-.js","/assets/Cluster-DC2krd9D.js","/assets/Page-BzyAlxeP.js","/assets/Rooms-CoogA2HA.js","/assets/Search-WA5QOjx5.js","/assets/Settings-BSwBtVIT.js","/assets/administration-Dls02p2g.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B6lRZAHd.css","/assets/index-B_aTa_2q.js","/assets/values-DiRFc2OM.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "22896139c8053713";
+const files = ["/","/assets/Admin-B8IGdxTK.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-CiljCvFq.js","/assets/Page-DMbYetMp.js","/assets/Rooms-tiEw6I3y.js","/assets/Search-C1nKiqCO.js","/assets/Settings-CcWHI41C.js","/assets/administration-B5ao4qfM.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-7doVqGEx.js","/assets/index-DCqbWKQr.css","/assets/values-CNptL0OE.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

@@ -6,10 +6,12 @@ import { startRoute } from "./app/route";
 import { start, storage } from "./app/session";
 import { startWorker } from "./app/worker";
 import { App } from "./ui/App";
+import { startDemo } from "./ui/demo/key";
 import "./ui/styles/index.css";
 
 startPreferences(storage());
 startRoute();
+startDemo();
 const root = document.getElementById("app");
 if (root) render(<App />, root);
 void start();

@@ -51,6 +51,23 @@ pub(crate) struct Chart {
     pub(crate) marks: Vec<(f64, String)>,
 }
 
+/// A bar of a row: something that lasted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bar {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    /// Class of its colour.
+    pub(crate) class: usize,
+    pub(crate) name: String,
+}
+
+/// A row of what lasted when.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) bars: Vec<Bar>,
+}
+
 /// An axis: the place of a value between 0 and 1, and the marks on it.
 struct Axis {
     scale: Scale,
@@ -200,6 +217,43 @@ pub(crate) fn bars(
             bottom - top,
             escaped(&name)
         );
+    }
+    figure(title, &drawn, "")
+}
+
+/// Draws rows of bars over the time, which ends at `end`: bars of one row that overlap share its
+/// height.
+pub(crate) fn rows(title: &'static str, end: f64, rows: &[Row]) -> String {
+    let times = Axis::of(Scale::Linear, [end].into_iter());
+    let each = (HEIGHT - TOP - BOTTOM) / rows.len().max(1) as f64;
+    let mut drawn = String::new();
+    for tick in times.ticks() {
+        label_below(&mut drawn, times.place(tick), &format!("{tick} s"));
+    }
+    for (number, row) in rows.iter().enumerate() {
+        let top = TOP + each * number as f64;
+        let (right, name) = (WIDTH - RIGHT, escaped(&row.name));
+        let _ = write!(
+            drawn,
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/>\
+             <text class=\"left\" x=\"{1}\" y=\"{2:.1}\">{name}</text>",
+            top + each,
+            LEFT - 6.0,
+            top + each / 2.0 + 4.0
+        );
+        let height = (each - 6.0) / COLOURS as f64;
+        for bar in &row.bars {
+            let class = bar.class % COLOURS;
+            let (left, right) = (x(times.place(bar.from)), x(times.place(bar.to)));
+            let _ = write!(
+                drawn,
+                "<rect class=\"c{class}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" \
+                 height=\"{height:.1}\"><title>{}</title></rect>",
+                top + 3.0 + height * class as f64,
+                (right - left).max(2.0),
+                escaped(&bar.name)
+            );
+        }
     }
     figure(title, &drawn, "")
 }

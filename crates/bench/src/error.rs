@@ -39,6 +39,9 @@ pub enum BenchError {
         /// Time for which the measurement waited.
         limit: Duration,
     },
+    /// It was stopped before its end.
+    #[error("stopped before its end")]
+    Stopped,
     /// A step took too long, or the nodes contradict each other.
     #[error("{0}")]
     Failed(String),

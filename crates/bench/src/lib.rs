@@ -32,6 +32,7 @@ mod chart;
 pub mod demo;
 mod error;
 pub mod failover;
+mod html;
 mod limits;
 pub mod live;
 mod process;

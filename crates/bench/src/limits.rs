@@ -1,5 +1,5 @@
-//! Lifts the limits of accounts on a cluster that was started to be measured: one account does what
-//! a thousand would.
+//! Makes the administrator of a cluster that was started to be measured, and lifts the limits of
+//! accounts: one account does what a thousand would.
 
 use std::time::Duration;
 
@@ -17,6 +17,31 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes the cluster's first administrator, and lifts all limits of accounts.
 pub(crate) async fn lift(cluster: &LocalCluster, anonymous: &Client) -> Result<Client, BenchError> {
+    let password = first_administrator(cluster, anonymous, "root").await?;
+    let login = anonymous.login("root", &password).await?;
+    let root = anonymous.with_token(&login.token)?;
+    let limits = root.account_limits(Freshness::Linearizable).await?;
+    let names = limits.into_iter().map(|limit| limit.name);
+    let lifted = names.filter(|name| !name.ends_with("-burst"));
+    root.set_account_limits(lifted.map(|name| (name, 0)))
+        .await?;
+    Ok(root)
+}
+
+/// Makes the cluster's first administrator with this name, and returns the password.
+pub(crate) async fn administrator(
+    cluster: &LocalCluster,
+    name: &str,
+) -> Result<String, BenchError> {
+    let anonymous = cluster.client_builder().endpoints(cluster.endpoints());
+    first_administrator(cluster, &anonymous.build()?, name).await
+}
+
+async fn first_administrator(
+    cluster: &LocalCluster,
+    anonymous: &Client,
+    name: &str,
+) -> Result<String, BenchError> {
     let mut tokens = cluster.setup_token();
     // The value is cloned: while the borrow is held, the sender cannot write the next token.
     let setup = match timeout(PATIENCE, tokens.wait_for(Option::is_some)).await {
@@ -26,14 +51,7 @@ pub(crate) async fn lift(cluster: &LocalCluster, anonymous: &Client) -> Result<C
     let grant = Grant::Setup(setup.unwrap_or_default());
     let password = random_word()?;
     anonymous
-        .create_account_with("root", &password, grant)
+        .create_account_with(name, &password, grant)
         .await?;
-    let login = anonymous.login("root", &password).await?;
-    let root = anonymous.with_token(&login.token)?;
-    let limits = root.account_limits(Freshness::Linearizable).await?;
-    let names = limits.into_iter().map(|limit| limit.name);
-    let lifted = names.filter(|name| !name.ends_with("-burst"));
-    root.set_account_limits(lifted.map(|name| (name, 0)))
-        .await?;
-    Ok(root)
+    Ok(password)
 }

@@ -28,7 +28,34 @@ pub(crate) async fn cluster(
     tls: bool,
     directory: &Path,
 ) -> Result<LocalCluster, ClusterError> {
+    LocalCluster::start(options(program, nodes, tls, directory)?, READY_LIMIT).await
+}
+
+/// Starts the same with nodes that can be cut off, and whose settings can be changed.
+///
+/// # Errors
+/// As [`cluster`].
+pub(crate) async fn breakable(
+    program: &Path,
+    nodes: u64,
+    settings: String,
+    directory: &Path,
+) -> Result<LocalCluster, ClusterError> {
     let options = Options {
+        relays: true,
+        settings: Some(settings),
+        ..options(program, nodes, false, directory)?
+    };
+    LocalCluster::start(options, READY_LIMIT).await
+}
+
+fn options(
+    program: &Path,
+    nodes: u64,
+    tls: bool,
+    directory: &Path,
+) -> Result<Options, ClusterError> {
+    Ok(Options {
         program: program.to_owned(),
         directory: directory.to_owned(),
         nodes,
@@ -36,9 +63,10 @@ pub(crate) async fn cluster(
         bootstrap: Bootstrap::Discovery,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
         plain: !tls,
+        relays: false,
+        settings: None,
         environment: Default::default(),
-    };
-    LocalCluster::start(options, READY_LIMIT).await
+    })
 }
 
 /// Makes a word that cannot be guessed, of 128 bits.

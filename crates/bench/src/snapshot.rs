@@ -122,6 +122,8 @@ async fn start(options: &Options, directory: &Path) -> Result<LocalCluster, Benc
         bootstrap: Bootstrap::Discovery,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
         plain: true,
+        relays: false,
+        settings: None,
         environment: (1..=JOINER).map(|node| (node, variables.clone())).collect(),
     };
     let cluster = LocalCluster::prepare(options)?;

@@ -2,13 +2,20 @@
 //!
 //! Finds this program, waits for the signals that end a command, and puts failures into words.
 
-use std::{io, path::PathBuf};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use conclave_bench::BenchError;
 use conclave_local_cluster::ClusterError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_UNAVAILABLE, OPERATOR_HINT};
+use crate::errors::{
+    CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE, EXIT_USAGE,
+    OPERATOR_HINT,
+};
 
 /// Returns the path of this program, which the nodes run.
 ///
@@ -53,10 +60,30 @@ pub(crate) fn words(error: ClusterError) -> CommandError {
         ClusterError::NotReady { .. } => "see node.log in the directories of the nodes",
         ClusterError::Process { .. } => "check that this program may be run and signalled",
         ClusterError::File { .. } => "check that the directory exists and may be written",
+        ClusterError::Relays(_) => "try it again: another process took one of its ports",
         ClusterError::NoPorts { .. } => "stop programs that listen on ports 10000 to 32000",
         ClusterError::Client(_) => "choose other ports with --base-port",
     };
     CommandError::new(EXIT_UNAVAILABLE, error.to_string(), hint)
+}
+
+/// Makes the file of a page with figures.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn create(path: &PathBuf) -> Result<(File, &PathBuf), CommandError> {
+    let file = File::create(path).map_err(|error| not_written(path, &error))?;
+    Ok((file, path))
+}
+
+/// Says that the page cannot be written.
+pub(crate) fn not_written(path: &Path, error: &io::Error) -> CommandError {
+    let sentence = format!("--report: {} cannot be written: {error}", path.display());
+    CommandError::new(
+        EXIT_USAGE,
+        sentence,
+        "name a file in a directory that exists",
+    )
 }
 
 /// Hint for a measurement that other work on the machine may have spoiled.
@@ -81,6 +108,7 @@ pub(crate) fn without_result(error: BenchError) -> anyhow::Error {
             EXIT_FAILED,
             "this is a defect of Conclave: please report it",
         ),
+        BenchError::Stopped => (EXIT_INTERRUPTED, "leave it alone for its --seconds"),
         BenchError::Failed(_) => (EXIT_FAILED, MEASURE_AGAIN),
         BenchError::Unproven(_) => (
             EXIT_UNAVAILABLE,

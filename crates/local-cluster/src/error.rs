@@ -55,6 +55,9 @@ pub enum ClusterError {
         /// What was missing at the last look.
         last: String,
     },
+    /// The relays between the nodes cannot be opened.
+    #[error("the relays between the nodes cannot listen: {0}")]
+    Relays(#[source] io::Error),
     /// No ports are left for a throw-away cluster.
     #[error("no {nodes} pairs of free ports were found")]
     NoPorts {

@@ -24,6 +24,8 @@
 //!     bootstrap: Bootstrap::Discovery,
 //!     ports: Ports::free(3).ok_or("there are no free ports")?,
 //!     plain: true,
+//!     relays: false,
+//!     settings: None,
 //!     environment: Default::default(),
 //! };
 //! let cluster = LocalCluster::start(options, LIMIT).await?;
@@ -41,6 +43,7 @@
 mod child;
 mod error;
 mod ports;
+mod relay;
 mod start;
 
 use std::{
@@ -66,6 +69,7 @@ use child::{Node, Phase};
 pub use error::ClusterError;
 use error::{file, process};
 pub use ports::{NODES_MAX, Ports};
+use relay::Relays;
 
 /// Longest time until a process listens: it reads its log first, which may be large.
 const LISTEN_LIMIT: Duration = Duration::from_secs(30);
@@ -96,6 +100,10 @@ pub struct Options {
     pub ports: Ports,
     /// Whether the nodes talk to clients in plain text.
     pub plain: bool,
+    /// Whether the connections between nodes pass relays, so that nodes can be cut off.
+    pub relays: bool,
+    /// Settings of each node, in the form of its file, if they are to change while nodes run.
+    pub settings: Option<String>,
     /// Variables that are added to the environment of each node.
     pub environment: BTreeMap<u64, Vec<(String, String)>>,
 }
@@ -116,6 +124,7 @@ pub enum Bootstrap {
 pub struct LocalCluster {
     options: Options,
     running: Vec<Mutex<Option<Node>>>,
+    relays: Option<Relays>,
     client: Client,
     setup_token: watch::Sender<Option<String>>,
     /// The credential of the cluster's first operator, once it was found.
@@ -138,14 +147,25 @@ impl LocalCluster {
         }
         let client = client.build()?;
         let running = (0..options.nodes).map(|_| Mutex::new(None)).collect();
-        Ok(Self {
+        let relays = options
+            .relays
+            .then(|| Relays::open(options.ports, options.nodes));
+        let relays = relays.transpose().map_err(ClusterError::Relays)?;
+        let cluster = Self {
             options,
             running,
+            relays,
             client,
             setup_token: watch::Sender::new(None),
             operator: OnceLock::new(),
             tokens: Mutex::default(),
-        })
+        };
+        if let Some(settings) = &cluster.options.settings {
+            for node in cluster.nodes() {
+                cluster.write_settings(node, settings)?;
+            }
+        }
+        Ok(cluster)
     }
 
     /// Makes the nodes that are started from now on talk encrypted.
@@ -283,6 +303,27 @@ impl LocalCluster {
         stopped
             .into_iter()
             .try_for_each(|stopped| stopped.map(drop))
+    }
+
+    /// Cuts this node off from all others, or ends that; clients reach it all the same. Does
+    /// nothing in a cluster without relays.
+    pub fn set_cut_off(&self, node: u64, is_cut_off: bool) {
+        if let Some(relays) = &self.relays {
+            relays.set_cut_off(node, is_cut_off);
+        }
+    }
+
+    /// Writes other settings for this node, which it reads now if it runs. They count only in a
+    /// cluster that was prepared with settings.
+    pub fn write_settings(&self, node: u64, settings: &str) -> Result<(), ClusterError> {
+        let path = self.settings_file(node);
+        fs::write(&path, settings).map_err(file(&path))?;
+        self.read_again(node)
+    }
+
+    /// Returns the path of the settings of this node.
+    fn settings_file(&self, node: u64) -> PathBuf {
+        self.directory(node).with_extension("toml")
     }
 
     /// Pauses this node: it hangs.

@@ -69,7 +69,12 @@ impl Ports {
 
     /// Returns the address at which peers reach this node.
     pub fn peer(self, node: u64) -> String {
-        format!("127.0.0.1:{}", self.port(node) + 1)
+        format!("127.0.0.1:{}", self.peer_port(node))
+    }
+
+    /// Returns the port at which peers reach this node.
+    pub(crate) fn peer_port(self, node: u64) -> u16 {
+        self.port(node) + 1
     }
 
     fn port(self, node: u64) -> u16 {

@@ -9,13 +9,15 @@ use tokio::{process::Command, time::timeout};
 
 use super::{
     Bootstrap, ClusterError, LISTEN_LIMIT, LocalCluster, Node, Options, Phase, Ports, file,
-    process, secret_file,
+    process, relay, secret_file,
 };
 
 /// Maximum number of blocks of ports that a throw-away cluster tries.
 const MOVES_MAX: u32 = 5;
 /// Maximum number of bytes read of a log to say why a node ended.
 const REASON_BYTES_MAX: usize = 4096;
+/// Host of the relays, which nodes behind them advertise.
+const RELAYS: &str = "127.0.0.1";
 
 impl LocalCluster {
     /// Starts all nodes and waits until they listen and a leader leads them all.
@@ -64,6 +66,9 @@ impl LocalCluster {
         let said_before = fs::metadata(&log).map_or(0, |log| log.len());
         let running = Node::spawn(self.command(node), &log, self.setup_token.clone())
             .map_err(process(node, "start"))?;
+        if let Some(relays) = &self.relays {
+            relays.has_started(node, running.pid());
+        }
         let mut phase = running.phase();
         *self.slot(node) = Some(running);
         let listening = phase.wait_for(|phase| *phase >= Phase::Listening);
@@ -93,7 +98,8 @@ impl LocalCluster {
             .arg("--data")
             .arg(self.directory(node))
             .args(["--client-address", &self.endpoint(node)])
-            .args(["--peer-address", &self.peer_address(node)])
+            .args(["--peer-address", &self.listens(node)])
+            .args(self.relays.iter().flat_map(|_| ["--advertise", RELAYS]))
             .args(self.belonging(node))
             .args(options.plain.then_some("--plain"))
             .args(["--die-with-parent", &std::process::id().to_string()])
@@ -118,6 +124,9 @@ impl LocalCluster {
         ] {
             command.env_remove(format!("CONCLAVE_{variable}"));
         }
+        if options.settings.is_some() {
+            command.arg("--config").arg(self.settings_file(node));
+        }
         if let Some(token) = self.tokens().get(&node) {
             command.env("CONCLAVE_JOIN_TOKEN", token);
         }
@@ -125,6 +134,14 @@ impl LocalCluster {
             command.env(name, value);
         }
         command
+    }
+
+    /// Returns the address on which this node listens for its peers.
+    fn listens(&self, node: u64) -> String {
+        match &self.relays {
+            Some(_) => relay::behind(self.options.ports, node).to_string(),
+            None => self.peer_address(node),
+        }
     }
 
     /// Returns the arguments with which a node finds its cluster.
@@ -231,6 +248,8 @@ mod tests {
             bootstrap: Bootstrap::Numbered,
             ports: Ports::free(1).unwrap(),
             plain: true,
+            relays: false,
+            settings: None,
             environment: Default::default(),
         })
         .unwrap()

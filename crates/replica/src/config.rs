@@ -1,6 +1,6 @@
 //! The configuration of a replica: its number, its peers, and its timers.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use conclave_core::Timestamp;
 
@@ -27,6 +27,9 @@ pub struct Config {
     /// Whether the log is synced before anything is acknowledged. `false` only for throw-away
     /// test nodes; `status` says so loudly.
     pub sync: bool,
+    /// Returns how much longer than the disk each sync of the log takes, if demonstrations and
+    /// tests may slow it down.
+    pub sync_delay: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
     /// How much of the log is kept.
     pub retention: LogRetention,
     /// This machine's clock. A leader stamps its proposals with what a majority of the voters'

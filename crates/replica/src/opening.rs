@@ -3,7 +3,7 @@
 //! Always true: after a failed start no file is open any more, and damage that was found meanwhile
 //! is the reason that is given.
 
-use std::{sync::Arc, thread};
+use std::{fmt, fs::File, io, sync::Arc, thread, time::Duration};
 
 use conclave_storage::{
     log::{self, LogStore as _, SegmentLog},
@@ -119,6 +119,10 @@ impl Opened {
 fn open_pair(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     let options = log::Options {
         sync: config.sync,
+        syncer: config
+            .sync_delay
+            .clone()
+            .map(|delay| Arc::new(SlowSync(delay)) as Arc<dyn log::Syncer>),
         ..log::Options::default()
     };
     let log = SegmentLog::open(&config.data.join("log"), options)?;
@@ -130,6 +134,26 @@ fn open_pair(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     InstallMarker::new(&config.data).tell(&log, state.applied().last)?;
     check_pair(&log, &state)?;
     Ok((Arc::new(log), state))
+}
+
+/// A disk that is slower than it is, as long as there is a delay.
+struct SlowSync(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl fmt::Debug for SlowSync {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SlowSync")
+    }
+}
+
+impl log::Syncer for SlowSync {
+    #[expect(clippy::disallowed_methods, reason = "a slow disk keeps its thread")]
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let delay = (self.0)();
+        if !delay.is_zero() {
+            thread::sleep(delay);
+        }
+        file.sync_data()
+    }
 }
 
 /// Starts the search, which reads the state.

@@ -51,6 +51,7 @@ pub use api::operator_file::{OPERATOR_FILE, OPERATOR_RESET_FILE};
 pub use auth::registration::Registration;
 pub use cluster::start_error::{StartError, Stuck};
 pub use conclave_storage::{DiskFailure, Fault, log::LogId};
+pub use config::demo::Demo;
 pub use config::node_config::{ConfigError, NodeConfig, Overrides};
 pub use connections::Limits;
 pub use identity::node_identity::IdentityError;

@@ -9,6 +9,8 @@ export interface Config {
   readonly registration: "open" | "invite" | "closed";
   readonly needsSetup: boolean;
   readonly nodes: readonly NodeAddress[];
+  /** Origin of the program that runs a demonstration; empty for a cluster that is none. */
+  readonly demo: string;
 }
 
 const KEPT = "conclave.config";
@@ -60,6 +62,7 @@ export function parseConfig(text: string): Config {
     page: typeof value["page"] === "string" ? value["page"] : "",
     registration: registration === "invite" || registration === "closed" ? registration : "open",
     needsSetup: value["needs_setup"] === true,
+    demo: typeof value["demo"] === "string" ? (baseUrl(value["demo"]) ?? "") : "",
     nodes: nodes.flatMap((node) => {
       const { node_id: id, url } = (node ?? {}) as Record<string, unknown>;
       const base = typeof url === "string" ? baseUrl(url) : null;

@@ -12,7 +12,7 @@ export type Route =
   | { readonly view: "rooms" | "search" | "settings" | "admin" | "cluster" | "join" };
 
 export const route = signal<Route>({ view: "home" });
-/** What stands behind `#`: `invite`, `setup` or `ticket` with its value. */
+/** What stands behind `#`: `invite`, `setup`, `ticket` or `demo` with its value. */
 export const secret = signal<{ readonly kind: string; readonly value: string } | null>(null);
 
 const VIEWS = ["rooms", "search", "settings", "admin", "cluster", "join"] as const;
@@ -55,7 +55,7 @@ export function go(to: Route, replace = false): void {
 
 /** Reads the address, and follows it from now on. */
 export function startRoute(): void {
-  const fragment = /^#(invite|setup|ticket)=([A-Za-z0-9_-]{1,200})$/.exec(location.hash);
+  const fragment = /^#(invite|setup|ticket|demo)=([A-Za-z0-9_-]{1,200})$/.exec(location.hash);
   if (fragment?.[1] && fragment[2]) {
     secret.value = { kind: fragment[1], value: fragment[2] };
     // The secret does not stay in the address bar or in the history.

@@ -5,10 +5,11 @@ import { useEffect } from "preact/hooks";
 import { useSignalEffect } from "@preact/signals";
 import { go, route } from "../app/route";
 import type { Session } from "../app/session";
-import { phase, session, unreachable, verify } from "../app/session";
+import { config, phase, session, unreachable, verify } from "../app/session";
 import { strings } from "../base/strings";
 import { plain } from "../text/plain";
-import { Banner } from "./frame/Banner";
+import { demoKey } from "./demo/key";
+import { Banner, useOnline } from "./frame/Banner";
 import { Help } from "./frame/Help";
 import { Notices } from "./frame/Notices";
 import { drawer, help, searchFor, switcher } from "./frame/open";
@@ -17,6 +18,7 @@ import { Sidebar } from "./frame/Sidebar";
 import { Switcher } from "./frame/Switcher";
 import { Home } from "./pages/Home";
 import { Sign } from "./pages/Sign";
+import { Mark } from "./parts/Icon";
 import { say } from "./parts/notices";
 import { FirstTalk, Talk } from "./talk/Talk";
 
@@ -24,6 +26,7 @@ const Rooms = lazy(() => import("./pages/Rooms").then(({ Rooms: page }) => page)
 const Search = lazy(() => import("./pages/Search").then(({ Search: page }) => page));
 const Settings = lazy(() => import("./pages/Settings").then(({ Settings: page }) => page));
 const Admin = lazy(() => import("./pages/Admin"));
+const Door = lazy(() => import("./demo/Door"));
 const Cluster = lazy(() => import("./pages/Cluster"));
 
 export function App() {
@@ -31,16 +34,29 @@ export function App() {
   return (
     <>
       {phase.value === "starting" ? (
-        <main class="starting">
-          {unreachable.value ? strings.noNode : strings.connecting}
-        </main>
+        <Starting />
       ) : current ? (
         <Chat key={current.id} session={current} />
+      ) : demoKey.value && config.value.demo ? (
+        <Suspense fallback={<main class="starting">{strings.loading}</main>}>
+          <Door />
+        </Suspense>
       ) : (
         <Sign />
       )}
       <Notices />
     </>
+  );
+}
+
+/** What is shown until a node has said who is signed in; also without any network. */
+function Starting() {
+  const online = useOnline();
+  return (
+    <main class="starting">
+      <Mark />
+      <p role="status">{!online ? strings.offlineStart : unreachable.value ? strings.noNode : strings.connecting}</p>
+    </main>
   );
 }
 
@@ -59,7 +75,7 @@ function Chat({ session: current }: { session: Session }) {
     };
   }, []);
   return (
-    <div class="frame">
+    <div class={route.value.view === "home" ? "frame frame-home" : "frame"}>
       <a class="skip" href="#main">
         {strings.skip}
       </a>

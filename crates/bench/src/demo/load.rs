@@ -10,13 +10,17 @@ use std::{
 };
 
 use conclave_client::{
-    CallError, Client,
-    core::{AccountName, Recipient},
+    CallError, Client, Freshness, Page,
+    core::{AccountName, Recipient, Sequence},
 };
 use conclave_history::{Action, Event, Recorder, What};
 use conclave_local_cluster::LocalCluster;
 use tokio::{task::JoinSet, time::Instant};
 
+use super::{
+    pulse::{Answer, Pulse},
+    rolling::Rolling,
+};
 use crate::{error::BenchError, scratch::random_word};
 
 /// Number of people who talk; each odd one talks with the next.
@@ -27,6 +31,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 const SEND_LIMIT: Duration = Duration::from_secs(15);
 /// A message that began within this time after a node was killed may have waited because of it.
 const STALL_WINDOW: Duration = Duration::from_secs(2);
+/// Interval at which a person who sends nothing looks whether to go on.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Interval at which the panel's readers read what was sent.
+const READ_INTERVAL: Duration = Duration::from_millis(300);
+/// Number of messages that they read at once.
+const PAGE: usize = 1000;
 /// Messages faster than this are not remembered one by one: they did not wait.
 const SLOW: Duration = Duration::from_millis(10);
 
@@ -39,10 +49,10 @@ pub(super) struct Load {
 
 /// State that all people share.
 pub(super) struct RunState {
-    started: Instant,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) rolling: Arc<Rolling>,
     pub(super) recorder: Recorder,
     stop: AtomicBool,
-    acked: AtomicU64,
     pub(super) position: AtomicU64,
 }
 
@@ -64,14 +74,19 @@ pub(super) struct Waited {
 }
 
 impl Load {
-    /// Creates the accounts, logs in, and begins to talk.
-    pub(super) async fn begin(cluster: &LocalCluster) -> Result<Self, BenchError> {
+    /// Creates the accounts, logs in, and begins to talk: so many messages per second, or, with 0,
+    /// each person again a while after each answer.
+    pub(super) async fn begin(
+        cluster: &LocalCluster,
+        rate: u64,
+        rolling: Arc<Rolling>,
+    ) -> Result<Self, BenchError> {
         let people = people(cluster).await?;
         let shared = Arc::new(RunState {
-            started: Instant::now(),
+            pulse: Arc::new(Pulse::new(rate)),
+            rolling,
             recorder: Recorder::default(),
             stop: AtomicBool::new(false),
-            acked: AtomicU64::new(0),
             position: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
@@ -87,12 +102,20 @@ impl Load {
 
     /// Returns how long the people have talked.
     pub(super) fn elapsed(&self) -> Duration {
-        self.shared.started.elapsed()
+        self.shared.pulse.elapsed()
     }
 
     /// Returns how many messages were acknowledged.
     pub(super) fn acked(&self) -> u64 {
-        self.shared.acked.load(Ordering::Relaxed)
+        self.shared.pulse.counts().acked
+    }
+
+    /// Returns readers of what is sent, for the panel. They never end.
+    pub(super) fn readers(&self) -> JoinSet<()> {
+        // One person of each pair is enough: both see the same conversation.
+        let people = self.people.iter().step_by(2).cloned();
+        let rolling = &self.shared.rolling;
+        people.map(|person| read(rolling.clone(), person)).collect()
     }
 
     /// Stops the load after the messages that are under way; returns those that took long.
@@ -105,7 +128,30 @@ impl Load {
 
 impl RunState {
     pub(super) fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).expect("a run is short")
+        self.pulse.now_us()
+    }
+
+    /// Returns how long a person waits between an answer and the next message, which is sent after
+    /// at least `since`; `None` if no message is to be sent now.
+    fn pause(&self, since: Duration) -> Option<Duration> {
+        let rate = self.pulse.rate();
+        if rate == 0 {
+            return Some(PAUSE);
+        }
+        let is_due = self.pulse.is_on() && !self.pulse.is_full();
+        is_due.then(|| Duration::from_micros(PEOPLE * 1_000_000 / rate).saturating_sub(since))
+    }
+
+    /// Waits until the next message is due, or there is none any more.
+    async fn wait(&self, since: Instant) {
+        loop {
+            let pause = self.pause(since.elapsed());
+            tokio::time::sleep(pause.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL)).await;
+            let is_due = pause.is_some_and(|pause| pause <= LOOK_INTERVAL);
+            if is_due || self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+        }
     }
 
     /// Records an event. A record that is full says so at the end.
@@ -164,29 +210,55 @@ async fn talk(shared: Arc<RunState>, person: Person) -> Vec<Waited> {
         };
         shared.record(What::Invoke { client, op, action });
         let began = Instant::now();
-        match person.client.send(&person.to, text).await {
+        shared.pulse.sent(op);
+        let answer = match person.client.send(&person.to, text.clone()).await {
             Ok(sent) => {
                 let seq = Some(sent.sequence.0);
                 shared.record(What::Ok { client, op, seq });
-                shared.acked.fetch_add(1, Ordering::Relaxed);
+                let rolling = &shared.rolling;
+                rolling.acked(&person.conversation, sent.sequence.0, &text);
                 shared
                     .position
                     .fetch_max(sent.position.0, Ordering::Relaxed);
+                Answer::Acked
             }
             Err(CallError::Refused { .. } | CallError::NotDone { .. }) => {
                 shared.record(What::Fail { client, op });
+                Answer::Refused
             }
             Err(CallError::Unknown { .. } | CallError::SessionExpired { .. }) => {
                 shared.record(What::Unknown { client, op });
+                Answer::Unknown
             }
-        }
+        };
+        shared.pulse.answered(op, answer);
         let ended = Instant::now();
         if ended - began > SLOW {
             slow.push(Waited { began, ended });
         }
-        tokio::time::sleep(PAUSE).await;
+        shared.wait(began).await;
     }
     slow
+}
+
+/// Reads a conversation as it grows.
+async fn read(rolling: Arc<Rolling>, person: Person) {
+    let mut read_to = 0;
+    loop {
+        let after = Page::After(Sequence(read_to));
+        let page = person
+            .client
+            .messages(&person.to, after, PAGE, Freshness::Linearizable);
+        // Without a majority nothing can be read; the next look may find one.
+        let messages = page.await.map_or_else(|_| Vec::new(), |page| page.messages);
+        for message in &messages {
+            read_to = message.sequence;
+            rolling.read(&person.conversation, message.sequence, &message.text);
+        }
+        if messages.len() < PAGE {
+            tokio::time::sleep(READ_INTERVAL).await;
+        }
+    }
 }
 
 /// Returns the longest time that one person waited for one message because of the event at `at`.

@@ -239,15 +239,15 @@ impl Settings {
 /// Handle that changes the log filter while the node runs.
 type FilterHandle = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 
-/// Reads again what may change while a node runs: its certificate, its log filter, and the offset
-/// by which tests set its clock off. Everything else is read at its next start.
+/// Reads again what may change while a node runs: its certificate, its log filter, and the faults
+/// that tests and demonstrations make. Everything else is read at its next start.
 fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
     node.read_certificate_again();
     let read = settings.load().map_err(wrong_config);
     let read = read.and_then(|config| Ok((log_filter(&config.log)?, config)));
     match read {
         Ok((new, config)) => {
-            node.set_clock_offset(config.clock_offset_ms);
+            node.set_faults(&config);
             // This fails only if the subscriber is gone, and then nothing is logged.
             let _ = filter.reload(new);
             tracing::info!(log = config.log, "the settings were reloaded");

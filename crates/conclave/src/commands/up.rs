@@ -81,6 +81,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         bootstrap: Bootstrap::Discovery,
         ports,
         plain: !args.tls,
+        relays: false,
+        settings: None,
         environment: Default::default(),
     };
     let started = tokio::select! {

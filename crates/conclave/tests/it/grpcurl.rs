@@ -36,6 +36,8 @@ async fn every_example_of_the_protocol_works() {
         bootstrap: Bootstrap::Numbered,
         ports: Ports::free(1).expect("there are free ports"),
         plain: true,
+        relays: false,
+        settings: None,
         environment: BTreeMap::new(),
     })
     .unwrap();

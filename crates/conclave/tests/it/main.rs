@@ -17,6 +17,7 @@ mod clocks_set;
 mod command;
 mod damage;
 mod damage_edges;
+mod demo_panel;
 mod desk;
 mod edges;
 mod events;

@@ -180,6 +180,7 @@ impl Cluster {
             sync: true,
             bootstrap,
             admitted: !self.waiting.lock().unwrap().contains(&node),
+            sync_delay: None,
             retention: self.retention,
             clock: self.clocks.of(node),
         };

@@ -2,4 +2,5 @@
 //!
 //! It starts nothing. The floors that start a node, join a cluster or repair data use it.
 
+pub(crate) mod demo;
 pub(crate) mod node_config;

@@ -14,7 +14,10 @@ use conclave_wire::address;
 use config::Value;
 use serde::Deserialize;
 
-use crate::{Limits, Registration, connections::proxies::TrustedProxies, protocol::origin::Origin};
+use crate::{
+    Limits, Registration, config::demo::Demo, connections::proxies::TrustedProxies,
+    protocol::origin::Origin,
+};
 
 /// Default time for which a node that is cut off answers stale reads and keeps streams: five
 /// minutes. During them a node of a cluster without a quorum is still of use; after them a node
@@ -83,6 +86,8 @@ pub struct NodeConfig {
     pub snapshot_bytes_per_second: Option<u64>,
     /// Limits of what callers may use of both ports.
     pub limits: Limits,
+    /// What `conclave demo` sets on its nodes.
+    pub demo: Demo,
     /// Number of free bytes on the node's disk below which the cluster refuses commands that store
     /// more; 0: never. If not given, 512 MiB or a tenth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
@@ -116,6 +121,7 @@ impl Default for NodeConfig {
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
             limits: Limits::default(),
+            demo: Demo::default(),
             min_free_bytes: None,
         }
     }
@@ -183,6 +189,9 @@ pub enum ConfigError {
     /// A trusted proxy is no address and no network.
     #[error("`{0}` is no trusted proxy: it must read ADDRESS or ADDRESS/BITS, with 1 bit or more")]
     Proxy(String),
+    /// The table `demo` is none of a node that `conclave demo` starts.
+    #[error("demo: {0}")]
+    Demo(&'static str),
 }
 
 impl NodeConfig {
@@ -321,6 +330,14 @@ impl NodeConfig {
     /// [`ConfigError::Proxy`].
     pub(crate) fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {
         TrustedProxies::parse(&self.trusted_proxies).map_err(ConfigError::Proxy)
+    }
+
+    /// Returns the panel of the demonstration that the node takes part in.
+    ///
+    /// # Errors
+    /// [`ConfigError::Demo`].
+    pub(crate) fn demo_panel(&self) -> Result<Option<String>, ConfigError> {
+        self.demo.panel(self.plain).map_err(ConfigError::Demo)
     }
 
     /// Checks that the settings for joining a cluster fit together. They have no effect on a

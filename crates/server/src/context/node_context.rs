@@ -82,6 +82,8 @@ pub(crate) struct NodeContext {
     pub(crate) public_origins: Vec<Origin>,
     /// Proxies that may name the caller of a request.
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Origin of the panel of the demonstration that this node takes part in.
+    pub(crate) demo_panel: Option<String>,
     /// Tickets with which browsers take a session to this node.
     pub(crate) page_tickets: PageTickets,
     /// Permit to compute a digest: one at a time, because it reads every row.

@@ -5,6 +5,7 @@
 
 pub(crate) mod background;
 mod bound;
+mod faults;
 pub(crate) mod listeners;
 pub(crate) mod process;
 pub(crate) mod recover;

@@ -9,12 +9,11 @@ use std::{
     path::Path,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use conclave_core::Timestamp;
 use conclave_replica::{LogRetention, Member, Replica, Timers};
 use conclave_storage::DiskFailure;
 use conclave_tls::Fingerprint;
@@ -40,7 +39,7 @@ use crate::{
     connections::{ConnectionSlots, Ports},
     context::{
         check_state::Checks,
-        node_context::{Clock, NodeContext},
+        node_context::NodeContext,
         operator_calls::Operators,
         page_tickets::PageTickets,
         roll_call_state::{Ended, RollCall},
@@ -50,7 +49,7 @@ use crate::{
     identity::node_identity::Identity,
     integrity::repair,
     live::{self, LiveState},
-    node::{background, bound::Bound, listeners, resolve},
+    node::{background, bound::Bound, faults::Faults, listeners, resolve},
     peer::{
         codec::WireCodec,
         digest_points::Digests,
@@ -58,7 +57,7 @@ use crate::{
         transport::GrpcTransport,
     },
     peer_api::admission::JOINS_MAX,
-    protocol::{problems::millis, recent_events::RecentEvents},
+    protocol::recent_events::RecentEvents,
     tls::{CertificateSubject, Security, security},
 };
 
@@ -89,7 +88,7 @@ pub struct Node {
     removed: watch::Receiver<bool>,
     ended: watch::Receiver<Option<Ended>>,
     stopped: Arc<AtomicBool>,
-    clock_offset_ms: Arc<AtomicI64>,
+    faults: Arc<Faults>,
 }
 
 /// The data of a node, once it is open and the node takes part in the cluster.
@@ -100,7 +99,7 @@ struct Opened {
     snapshots: snapshots::Receiver,
     live: LiveState,
     paces: RateLimiters,
-    clock_offset_ms: Arc<AtomicI64>,
+    faults: Arc<Faults>,
 }
 
 impl Opened {
@@ -123,7 +122,7 @@ impl Opened {
         let word = roll.incarnation().word;
         let transport = GrpcTransport::new(node, cluster_id, word, locks, sender, events.clone());
         let transport = Arc::new(transport);
-        let clock_offset_ms = Arc::new(AtomicI64::new(config.clock_offset_ms));
+        let faults = Arc::new(Faults::new(config));
         let replica_config = conclave_replica::Config {
             node,
             members: members.clone(),
@@ -133,7 +132,12 @@ impl Opened {
             timers: Timers::default(),
             sync: !config.unsafe_no_sync,
             retention: retention(config),
-            clock: clock(clock_offset_ms.clone()),
+            sync_delay: config
+                .demo
+                .panel
+                .as_ref()
+                .map(|_| faults.clone().sync_delay()),
+            clock: faults.clone().clock(),
         };
         let codec = Arc::new(WireCodec);
         let (listener, blocks) = live::listener();
@@ -167,7 +171,7 @@ impl Opened {
             snapshots,
             live,
             paces,
-            clock_offset_ms,
+            faults,
         }))
     }
 }
@@ -197,6 +201,7 @@ impl Node {
         config.members()?;
         config.public_origins()?;
         config.trusted_proxies()?;
+        config.demo_panel()?;
         let ports = Ports::open(&config.limits);
         let bound = Bound::open(&config).await?;
         let own = bound.member(&config)?;
@@ -244,6 +249,7 @@ impl Node {
             addresses: watch::Sender::new(Arc::default()),
             public_origins: config.public_origins()?,
             trusted_proxies: config.trusted_proxies()?,
+            demo_panel: config.demo_panel()?,
             page_tickets: PageTickets::default(),
             digests: Arc::new(Semaphore::new(1)),
             compared: Digests::default(),
@@ -265,12 +271,7 @@ impl Node {
             tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }
         tracing::info!(registration = %shared.registration, "registration policy");
-        Ok(Some(Self::serve(
-            shared,
-            bound,
-            &config,
-            opened.clock_offset_ms,
-        )))
+        Ok(Some(Self::serve(shared, bound, &config, opened.faults)))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -278,7 +279,7 @@ impl Node {
         shared: Arc<NodeContext>,
         bound: Bound,
         config: &NodeConfig,
-        clock_offset_ms: Arc<AtomicI64>,
+        faults: Arc<Faults>,
     ) -> Self {
         let mut tasks = listeners::start(&shared, bound.client, bound.peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
@@ -303,7 +304,7 @@ impl Node {
             removed,
             ended,
             stopped: Arc::default(),
-            clock_offset_ms,
+            faults,
         }
     }
 
@@ -358,9 +359,10 @@ impl Node {
         self.shared.security.tls.look_at_own_now();
     }
 
-    /// Sets the offset of the clock, for tests.
-    pub fn set_clock_offset(&self, offset_ms: i64) {
-        self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
+    /// Sets what tests and demonstrations change while the node runs: the offset of its clock, and
+    /// how slow its disk is.
+    pub fn set_faults(&self, config: &NodeConfig) {
+        self.faults.set(config);
     }
 
     /// Waits until the node knows a leader and has applied what was acknowledged before the call;
@@ -461,16 +463,4 @@ fn retention(config: &NodeConfig) -> LogRetention {
         },
         None => default,
     }
-}
-
-fn clock(offset_ms: Arc<AtomicI64>) -> Clock {
-    Arc::new(move || {
-        #[expect(clippy::disallowed_methods, reason = "the edge at which time enters")]
-        let now = std::time::SystemTime::now();
-        let since = now
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        let offset_ms = offset_ms.load(Ordering::Relaxed);
-        Timestamp(millis(since).saturating_add_signed(offset_ms))
-    })
 }

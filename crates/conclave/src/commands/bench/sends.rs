@@ -2,7 +2,7 @@
 //!
 //! A combination that means nothing is refused before any node is started.
 
-use std::{fs::File, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use conclave_bench::{
     Figures as _,
@@ -18,7 +18,7 @@ use conclave_local_cluster::NODES_MAX;
 use super::{figures, watch::Watcher};
 use crate::{
     errors::{CommandError, EXIT_FAILED, EXIT_USAGE},
-    local_nodes::{this_program, without_result},
+    local_nodes::{create, not_written, this_program, without_result},
     operators,
     output::Format,
     trust,
@@ -155,20 +155,6 @@ pub(super) async fn run(args: &Sends) -> anyhow::Result<ExitCode> {
     let sentence = "the nodes do not have what they acknowledged";
     let hint = "were other clients sending? measure a cluster that is not in use";
     Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
-}
-
-fn create(path: &PathBuf) -> Result<(File, &PathBuf), CommandError> {
-    let file = File::create(path).map_err(|error| not_written(path, &error))?;
-    Ok((file, path))
-}
-
-fn not_written(path: &std::path::Path, error: &std::io::Error) -> CommandError {
-    let sentence = format!("--report: {} cannot be written: {error}", path.display());
-    CommandError::new(
-        EXIT_USAGE,
-        sentence,
-        "name a file in a directory that exists",
-    )
 }
 
 impl Sends {

@@ -190,6 +190,8 @@ impl Cluster {
             bootstrap: Bootstrap::Numbered,
             ports: Ports::free(nodes).expect("there are free ports"),
             plain: true,
+            relays: false,
+            settings: None,
             environment,
         };
         Self {

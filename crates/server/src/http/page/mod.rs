@@ -170,6 +170,10 @@ fn connect_sources(shared: &NodeContext, asked: Option<&str>) -> String {
             sources.push_str(&url);
         }
     }
+    if let Some(panel) = &shared.demo_panel {
+        sources.push(' ');
+        sources.push_str(panel);
+    }
     sources
 }
 

@@ -148,7 +148,7 @@ impl Surface {
             Some(node) => json!({"node_id": node, "url": url}),
             None => json!({"url": url}),
         });
-        let config = json!({
+        let mut config = json!({
             "cluster": shared.identity.cluster_id,
             "node_id": shared.identity.node,
             "version": env!("CARGO_PKG_VERSION"),
@@ -157,6 +157,9 @@ impl Surface {
             "registration": shared.registration.as_str(),
             "needs_setup": self.needs_setup().await,
         });
+        if let Some(panel) = &shared.demo_panel {
+            config["demo"] = panel.as_str().into();
+        }
         classify::with_json(StatusCode::OK, &config)
     }
 
