@@ -52,7 +52,10 @@ pub use auth::registration::Registration;
 pub use cluster::start_error::{StartError, Stuck};
 pub use conclave_storage::{DiskFailure, Fault, log::LogId};
 pub use config::demo::Demo;
-pub use config::node_config::{ConfigError, NodeConfig, Overrides};
+pub use config::{
+    node_config::NodeConfig,
+    sources::{ConfigError, Overrides},
+};
 pub use connections::Limits;
 pub use identity::node_identity::IdentityError;
 pub use identity::secret::{ClusterSecret, NoSecret};

@@ -8,7 +8,7 @@ use conclave_storage::DiskFailure;
 use conclave_wire::Problem;
 
 use crate::{
-    config::node_config::ConfigError, identity::node_identity::IdentityError,
+    config::sources::ConfigError, identity::node_identity::IdentityError,
     tls::security::SecurityError,
 };
 

@@ -4,3 +4,4 @@
 
 pub(crate) mod demo;
 pub(crate) mod node_config;
+pub(crate) mod sources;
