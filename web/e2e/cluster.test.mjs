@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { browser, root, until as waitUntil, watch } from "./lib.mjs";
+import { browser, frames, fromDist, root, until as waitUntil, watch } from "./lib.mjs";
 
 const program = process.env.CONCLAVE ?? join(root, "../target/debug/conclave");
 const kills = Number(process.env.PAGE_KILLS ?? 20);
@@ -79,13 +79,30 @@ async function say(page, text) {
   await field(page).press("Enter");
 }
 
-/** Takes the pictures of a conversation for the front page. */
+async function makeRoom(page, name, topic, isPrivate = false) {
+  await page.getByRole("button", { name: "Browse rooms" }).first().click();
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill(name);
+  await page.getByLabel("Topic").fill(topic);
+  if (isPrivate) await page.getByLabel(/^Private/).check();
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByRole("heading", { name }).waitFor();
+}
+
+/** Takes a picture in both themes. */
+async function inBothThemes(page, name) {
+  for (const theme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: theme });
+    await page.locator(`html[data-theme=${theme}]`).waitFor();
+    await frames(page);
+    await page.screenshot({ path: join(pictures, `page-${name}-${theme}.png`) });
+  }
+}
+
+/** Takes the pictures for the front page: a conversation, and its node's death. */
 async function picture(alice, bob) {
-  await alice.getByRole("button", { name: "Browse rooms" }).first().click();
-  await alice.getByLabel("Name", { exact: true }).fill("harbour");
-  await alice.getByLabel("Topic").fill("Everything about the new machines");
-  await alice.getByRole("button", { name: "Create", exact: true }).click();
-  await alice.getByRole("heading", { name: "harbour" }).waitFor();
+  await makeRoom(alice, "incidents", "Only while something burns", true);
+  await makeRoom(alice, "shipping", "Release 0.2: what is left");
+  await makeRoom(alice, "harbour", "Everything about the new machines");
   await bob.getByRole("button", { name: "Browse rooms" }).first().click();
   await bob.getByRole("button", { name: "Join #harbour" }).click();
   await bob.getByRole("heading", { name: "harbour" }).waitFor();
@@ -98,11 +115,15 @@ async function picture(alice, bob) {
   await say(bob, "And nobody had to sign in again.");
   await alice.locator("article", { hasText: "nobody had to" }).waitFor();
   await alice.mouse.move(0, 0);
-  for (const theme of ["light", "dark"]) {
-    await alice.emulateMedia({ colorScheme: theme });
-    await alice.waitForTimeout(200);
-    await alice.screenshot({ path: join(pictures, `chat-${theme}.png`) });
-  }
+  await inBothThemes(alice, "chat");
+  const node = await nodeOf(alice);
+  await say(alice, "I pull the plug of the node behind this page, now.");
+  await field(alice).pressSequentially("What I am typing is still he");
+  process.kill(processes().get(node), "SIGKILL");
+  await field(alice).pressSequentially("re");
+  await alice.locator(".banner-good").waitFor();
+  await alice.locator("article.stored", { hasText: "I pull the plug" }).waitFor();
+  await inBothThemes(alice, "fail-over");
 }
 
 const nodeOf = async (page) => Number((await page.locator(".link-live").textContent()).replace(/\D/g, ""));
@@ -110,7 +131,10 @@ const texts = (page, beginning) =>
   page.locator("article .body").evaluateAll((bodies, start) => bodies.map((body) => body.textContent).filter((text) => text.startsWith(start)), beginning);
 
 test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context) => {
-  const [one, two] = [await chromium.newContext({ viewport: { width: 1280, height: 800 } }), await chromium.newContext()];
+  const served = process.env.PAGE_DIST ? { serviceWorkers: "block" } : {};
+  const [one, two] = [await chromium.newContext({ ...served, viewport: { width: 1280, height: 800 } }), await chromium.newContext(served)];
+  // A program that was built before the page: its files come from `dist`.
+  if (process.env.PAGE_DIST) for (const each of [one, two]) await fromDist(each);
   const [alice, bob] = [await one.newPage(), await two.newPage()];
   const problems = [...[alice, bob].map(watch)];
   for (const page of [alice, bob]) page.setDefaultTimeout(10_000);
@@ -120,10 +144,7 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await signUp(alice, 1, "alice", /--setup-token (\S+)/.exec(output.join(""))[1]);
     assert.equal(new URL(alice.url()).hash, "", "the token does not stay in the address");
     await signUp(bob, 2, "bob");
-    await alice.getByRole("button", { name: "Browse rooms" }).first().click();
-    await alice.getByLabel("Name", { exact: true }).fill("lobby");
-    await alice.getByRole("button", { name: "Create", exact: true }).click();
-    await alice.getByRole("heading", { name: "lobby" }).waitFor();
+    await makeRoom(alice, "lobby", "Everything that has no room of its own");
     await bob.getByRole("button", { name: "Browse rooms" }).first().click();
     await bob.getByRole("button", { name: "Join #lobby" }).click();
     await bob.getByRole("heading", { name: "lobby" }).waitFor();
@@ -157,7 +178,8 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await until("found", async () => {
       await bob.getByRole("searchbox").fill("typo");
       await bob.getByRole("searchbox").press("Enter");
-      await bob.waitForTimeout(300);
+      await bob.locator(".found, .page-lead").first().waitFor();
+      await frames(bob);
       return (await bob.getByRole("link", { name: /A typo/ }).count()) === 1;
     });
     await bob.getByRole("link", { name: /A typo/ }).click();
@@ -213,10 +235,6 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
       assert.equal(await field(alice).inputValue(), words, "what was typed is there");
       await field(alice).press("Enter");
       expected.push(`${words} sent`, words);
-      if (pictures && round === 1) {
-        await alice.locator(".banner-good").waitFor();
-        await alice.screenshot({ path: join(pictures, "fail-over-light.png") });
-      }
       await until("the other reads it", async () => (await texts(bob, words)).includes(words), 20_000);
       // Dead nodes come back after ten seconds; of five, at most two may be dead.
       await until("four nodes live", async () => (await alive()) >= 4, 60_000);
@@ -242,12 +260,18 @@ test("a team talks while nodes die", { skip, timeout: 900_000 }, async (context)
     await alice.getByRole("heading", { name: "All nodes work" }).waitFor();
     assert.equal(await alice.locator(".node").count(), 5);
     assert.equal(await alice.locator(".node-leader").count(), 1);
-    await alice.waitForTimeout(pictures ? 12_000 : 1500);
-    for (const theme of pictures ? ["light", "dark"] : []) {
-      await alice.emulateMedia({ colorScheme: theme });
-      await alice.screenshot({ path: join(pictures, `cluster-${theme}.png`) });
+    await alice.locator(".event").first().waitFor();
+    // A chart is a picture once it has some samples.
+    const samples = pictures ? 70 : 2;
+    await until("the charts have samples", async () => {
+      if (pictures) await say(bob, `Load ${Math.random().toString(36).slice(2)}`);
+      return alice.evaluate((count) => document.querySelector(".chart-line")?.getAttribute("points").split(" ").length >= count, samples);
+    }, 180_000);
+    if (pictures) {
+      await inBothThemes(alice, "cluster");
+      await alice.emulateMedia({ colorScheme: "light" });
+      await picture(alice, bob);
     }
-    if (pictures) await picture(alice, bob);
   });
 
   assert.deepEqual(problems.flat(), []);

@@ -1,7 +1,7 @@
 // What browser tests share: the mock cluster, built once, and a browser.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, existsSync } from "node:fs";
+import { mkdtempSync, existsSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -53,6 +53,22 @@ export async function signIn(page, url, name, password = "password") {
   await page.getByRole("navigation", { name: "Conversations" }).waitFor();
 }
 
+const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
+
+/** Has a browser take the page's files from `dist`, and everything else from the nodes. */
+export async function fromDist(context) {
+  await context.route(
+    ({ pathname }) => !/^\/(page\/|conclave\.)/.test(pathname),
+    async (route) => {
+      const { pathname } = new URL(route.request().url());
+      const name = /\.[a-z]+$/.test(pathname) ? pathname : "/index.html";
+      const path = join(dist, name);
+      if (name.includes("..") || !existsSync(path)) return route.abort();
+      await route.fulfill({ body: readFileSync(path), contentType: TYPES[name.split(".").pop()] ?? "application/octet-stream" });
+    },
+  );
+}
+
 /** Collects what a page must never have: errors, and refusals by its policy. */
 export function watch(page) {
   const problems = [];
@@ -62,6 +78,37 @@ export function watch(page) {
     if (/Content Security Policy|Trusted/i.test(text)) problems.push(text);
   });
   return problems;
+}
+
+/** Waits until what a page measures stays the same for some frames. */
+export async function still(page, measure, argument) {
+  let before;
+  let times = 0;
+  await until("the page is still", async () => {
+    const now = JSON.stringify(await page.evaluate(measure, argument));
+    times = now === before ? times + 1 : 0;
+    before = now;
+    await frames(page, 1);
+    return times >= 4;
+  });
+}
+
+/** Waits until the page has painted some frames. */
+export function frames(page, count = 2) {
+  return page.evaluate(async (wanted) => {
+    for (let frame = 0; frame < wanted; frame += 1) await new Promise(requestAnimationFrame);
+  }, count);
+}
+
+/** Where the list of messages is scrolled to, and what is in it. */
+export const placeOfList = () => {
+  const list = document.querySelector(".list");
+  return [list?.scrollTop, list?.scrollHeight, list?.querySelectorAll("article").length];
+};
+
+/** Waits until nothing moves any more. */
+export function calm(page) {
+  return page.waitForFunction(() => document.getAnimations().every(({ playState }) => playState !== "running"));
 }
 
 /** Waits until a condition holds; `more` is what a failure says besides. */

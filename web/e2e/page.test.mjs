@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { browser, dist, mock, signIn, until, watch } from "./lib.mjs";
+import { browser, dist, frames, mock, placeOfList, signIn, still, until, watch } from "./lib.mjs";
 
 let cluster, chromium, make;
 
@@ -94,7 +94,7 @@ test("history scrolls to its beginning, and the place stays", () =>
     while ((await page.getByText("This is the beginning of #lobby.").count()) === 0) {
       assert.ok((steps += 1) < 200, "the beginning was not reached");
       await list.evaluate((element) => element.scrollBy(0, -1500));
-      await page.waitForTimeout(30);
+      await frames(page);
       assert.ok((await page.locator("article").count()) < 260, "the document grows");
     }
     await page.getByText("Good morning! The new page").waitFor();
@@ -112,13 +112,17 @@ test("what the reader looks at stays where it is when messages come", () =>
     await room(page, "lobby").click();
     await page.getByText("Filler 0", { exact: true }).waitFor();
     await page.locator(".list").evaluate((element) => element.scrollBy(0, 400));
-    await page.waitForTimeout(200);
+    await still(page, placeOfList);
     const place1 = await page.locator("article").evaluateAll((rows) => {
       const row = rows.find((each) => each.getBoundingClientRect().top > 200);
       return [row.dataset.sequence, row.getBoundingClientRect().top];
     });
+    const known = page.locator(".pill-bottom");
+    const told = await known.textContent();
     for (let n = 0; n < 30; n += 1) state.post(place("lobby"), bruno, `Later ${n}`);
-    await page.waitForTimeout(400);
+    // The page has them when it counts them.
+    await until("counted", async () => (await known.textContent()) !== told);
+    await still(page, placeOfList);
     const top = await page.locator(`[data-sequence="${place1[0]}"]`).evaluate((row) => row.getBoundingClientRect().top);
     assert.ok(Math.abs(top - place1[1]) < 2, `moved by ${top - place1[1]}`);
   }));
@@ -169,6 +173,15 @@ test("drafts stay with their conversation and through a reload", () =>
     await page.reload();
     await room(page, "lobby").click();
     assert.equal(await field(page).inputValue(), "half a sentence");
+    // An answer is an answer after a reload, too.
+    const message = page.locator("article", { hasText: "No hurry" });
+    await message.hover();
+    await message.getByRole("button", { name: "Reply" }).click();
+    await field(page).fill("half an answer");
+    await page.reload();
+    await page.getByText("Reply to Chiara").waitFor();
+    await field(page).press("Enter");
+    await page.locator("article.stored", { hasText: "half an answer" }).locator(".quote", { hasText: "No hurry" }).waitFor();
   }));
 
 test("tabs share one stream, and the outbox survives the tab that sends", () =>
@@ -195,7 +208,6 @@ test("a full outbox survives a reload", () =>
     await room(page, "lobby").click();
     const before = place("lobby").messages.length;
     for (const node of cluster.nodes.slice(1)) node.kill();
-    await page.waitForTimeout(100);
     // The node answers nothing, but serves the page.
     const send = cluster.nodes[0];
     const expected = [];
@@ -209,7 +221,9 @@ test("a full outbox survives a reload", () =>
     await page.unroute("**/conclave.v1.ChatService/SendMessage");
     await page.reload();
     await until("all sent", () => place("lobby").messages.length >= before + 20);
-    await page.waitForTimeout(300);
+    // What would be sent twice would be waiting still.
+    await until("nothing waits", async () => (await page.locator(".ticks-waiting").count()) === 0);
+    await page.locator("article.stored", { hasText: "queued 19" }).waitFor();
     assert.deepEqual(place("lobby").messages.slice(before).map(({ text }) => text), expected);
     assert.ok(send.alive);
   }));

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { browser, dist, load, mock, signIn, watch } from "./lib.mjs";
+import { browser, calm, dist, frames, load, mock, signIn, still, watch } from "./lib.mjs";
 
 let chromium, make, payloads;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -53,7 +53,7 @@ test("hostile texts are text in every place", async () => {
         assert.equal(rel, "noopener noreferrer");
       }
       await page.locator(".list").evaluate((element) => element.scrollBy(0, 700));
-      await page.waitForTimeout(60);
+      await frames(page, 3);
     }
     assert.equal(seen.size, nasty.messages.length, "every message was shown");
     // What the reader types goes through every field.
@@ -72,7 +72,7 @@ test("hostile texts are text in every place", async () => {
       await page.getByRole("searchbox").fill(payload.replace(/\n/g, " "));
       await page.getByRole("searchbox").press("Enter");
     }
-    await page.waitForTimeout(300);
+    await still(page, () => document.querySelector("main")?.textContent);
     assert.deepEqual(problems, []);
     const foreign = requests.filter((url) => !url.startsWith(cluster.nodes[0].url));
     assert.deepEqual(foreign, [], "nothing was loaded from elsewhere");
@@ -100,6 +100,7 @@ for (const theme of ["light", "dark"]) {
       const context = await chromium.newContext({ colorScheme: theme, viewport: { width, height: 740 }, bypassCSP: true });
       const page = await context.newPage();
       const check = async (name) => {
+        await calm(page);
         await page.evaluate(axe);
         const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
         const found = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html, any }) => `${html.slice(0, 120)} ${any[0]?.message ?? ""}`).join(" | ")}`);
@@ -118,23 +119,34 @@ for (const theme of ["light", "dark"]) {
         for (const [path, name] of SCREENS) {
           await page.goto(cluster.nodes[0].url + path);
           await page.locator(".talk h1").waitFor();
-          await page.waitForTimeout(name === "cluster" ? 1300 : 400);
+          if (name === "cluster") await page.locator(".chart-line").first().waitFor();
+          if (name === "conversation") await page.locator("article").first().waitFor();
+          await still(page, () => document.querySelector("main")?.innerText.length);
           await check(name);
         }
         await page.goto(`${cluster.nodes[0].url}/c/1`);
         await page.locator("article").first().waitFor();
         await page.getByRole("button", { name: "Details" }).click();
         await page.getByText("5 members").waitFor();
-        await page.waitForTimeout(300);
+        await still(page, () => document.querySelector("aside")?.innerText);
         await check("panel");
         await page.getByRole("complementary").getByRole("button", { name: "Close" }).click();
         await page.keyboard.press("Control+k");
-        await page.waitForTimeout(250);
+        await page.getByRole("option").first().waitFor();
+        await calm(page);
         await check("switcher");
         await page.keyboard.press("Escape");
         await page.locator(".composer").getByRole("button", { name: "Emoji" }).click();
-        await page.waitForTimeout(300);
+        await page.locator(".picker .emoji").first().waitFor();
+        await calm(page);
         await check("emoji");
+        await page.keyboard.press("Escape");
+        await page.goto(`${cluster.nodes[0].url}/cluster`);
+        await page.getByRole("button", { name: "Actions for node 2" }).click();
+        await page.getByRole("menuitem", { name: "Remove node 2" }).click();
+        await page.getByRole("dialog").getByText("conclave cluster remove 2").waitFor();
+        await calm(page);
+        await check("operation");
       } finally {
         await context.close();
         cluster.stop();
@@ -170,6 +182,11 @@ test("every function is reached by keyboard alone", async () => {
     await page.locator("article", { hasText: "by keyboard" }).waitFor();
     await press("Shift+Tab", "ArrowUp", "ArrowUp");
     assert.match(await focused(), /^(Chiara|alice), /);
+    // The buttons of a message come with the focus, one step further.
+    await page.locator("article:focus .toolbar").waitFor();
+    await press("Tab");
+    assert.match(await focused(), /^Add reaction: /);
+    await press("Shift+Tab");
     await press("r");
     await page.getByText(/Reply to /).waitFor();
     await page.keyboard.type("an answer");

@@ -1,6 +1,6 @@
 // How fast the page is with much in it: frames while scrolling, keys until they are on the screen,
 // the first view on a slow machine. Figures are printed; they depend on the machine, so CI leaves this
-// out. The bounds: 50 frames per second, two frames for a key, 1.5 seconds for the first view.
+// out. The bounds: 50 frames per second, 16 ms for a key, 1.2 seconds for the first view.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -51,19 +51,32 @@ test("a conversation of 100 000 messages scrolls smoothly", async () => {
 });
 
 test("a key is on the screen within a frame, with 200 conversations", async () => {
+  // A key waits for the next frame of the screen; `own` leaves that wait out and is what the page does.
   await page.evaluate(() => {
-    globalThis.delays = [];
-    document.querySelector("textarea").addEventListener("input", (event) => {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => globalThis.delays.push(performance.now() - event.timeStamp);
-      requestAnimationFrame(() => channel.port2.postMessage(0));
+    globalThis.delays = { all: [], own: [] };
+    document.querySelector("textarea").addEventListener("input", ({ timeStamp }) => {
+      // The page's own listeners and what they have put off have run when this one does.
+      const handled = performance.now() - timeStamp;
+      let frame = 0;
+      const painted = new MessageChannel();
+      painted.port1.onmessage = () => {
+        const now = performance.now();
+        globalThis.delays.all.push(now - timeStamp);
+        globalThis.delays.own.push(handled + now - frame);
+      };
+      requestAnimationFrame(() => {
+        frame = performance.now();
+        painted.port2.postMessage(0);
+      });
     });
   });
   await page.getByRole("textbox", { name: /^Message / }).focus();
   await page.keyboard.type("The quick brown fox jumps over the lazy dog, and then once more. ".repeat(3), { delay: 25 });
-  const delays = await page.evaluate(() => globalThis.delays);
-  console.log(`typing: median ${quantile(delays, 0.5).toFixed(1)} ms, p95 ${quantile(delays, 0.95).toFixed(1)} ms until painted`);
-  assert.ok(quantile(delays, 0.95) <= 32, "two frames, because a key may come just behind one");
+  const { all, own } = await page.evaluate(() => globalThis.delays);
+  const told = (delays) => `median ${quantile(delays, 0.5).toFixed(1)} ms, p95 ${quantile(delays, 0.95).toFixed(1)} ms`;
+  console.log(`typing until painted: ${told(all)}; without the wait for a frame of the screen: ${told(own)}`);
+  assert.ok(quantile(own, 0.95) <= 16);
+  assert.ok(quantile(all, 0.95) <= 32, "two frames, because a key may come just behind one");
 });
 
 test("the first view on a machine throttled four times", async () => {
@@ -79,6 +92,6 @@ test("the first view on a machine throttled four times", async () => {
   await cold.getByRole("button", { name: "Sign in" }).waitFor();
   const ms = Date.now() - began;
   console.log(`first view, cold, throttled four times: ${ms} ms`);
-  assert.ok(ms <= 1500, `${ms} ms`);
+  assert.ok(ms <= 1200, `${ms} ms`);
   await context.close();
 });

@@ -108,8 +108,11 @@ test("drafts survive a reload, and what is damaged is left out", () => {
   const storage = {
     getItem: (key: string) => kept.get(key) ?? null,
     setItem: (key: string, value: string) => void kept.set(key, value),
+    removeItem: (key: string) => void kept.delete(key),
   };
-  new Drafts(storage, 1).set(7, { text: "half a sen", replyTo: 3 });
+  const first = new Drafts(storage, 1);
+  first.set(7, { text: "half a sen", replyTo: 3 });
+  first.write();
   expect(new Drafts(storage, 1).get(7)).toEqual({ text: "half a sen", replyTo: 3 });
   expect(new Drafts(storage, 2).get(7)).toEqual({ text: "", replyTo: 0 });
   kept.set("conclave.drafts.1", '[[7,{"text":5}],"x",[8,{"text":"good","replyTo":0}]]');
@@ -118,4 +121,26 @@ test("drafts survive a reload, and what is damaged is left out", () => {
   expect(drafts.get(8).text).toBe("good");
   kept.set("conclave.drafts.1", "not json");
   expect(new Drafts(storage, 1).has(8)).toBe(false);
+});
+
+test("two tabs keep each other's drafts", () => {
+  const kept = new Map<string, string>();
+  const storage = {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+    removeItem: (key: string) => void kept.delete(key),
+  };
+  const [one, other] = [new Drafts(storage, 1), new Drafts(storage, 1)];
+  one.set(7, { text: "in one tab", replyTo: 0 });
+  one.write();
+  other.set(8, { text: "in the other", replyTo: 0 });
+  other.write();
+  expect(other.get(7).text).toBe("in one tab");
+  expect(one.get(8).text).toBe("in the other");
+  one.set(8, { text: "", replyTo: 0 });
+  expect(one.has(8)).toBe(false);
+  one.write();
+  expect(other.get(8).text).toBe("");
+  other.forget();
+  expect(kept.size).toBe(0);
 });

@@ -126,13 +126,17 @@ test("typing ends with time and with the message", () => {
   expect(each.typing.value.get(1)).toEqual([]);
 });
 
-test("a reaction of others is read from a node, one's own is set", () => {
+test("a reaction sets how many give it, and whether the reader does", () => {
   const each = store();
   applyBatch(each, batchOf(sent(101, message(1, 1))), 100, 0);
-  const reaction = (position: number, account: number): ChatEvent => ({ position, kind: "reaction", conversation: 1, sequence: 1, account, reaction: "👍", present: true });
-  expect(applyBatch(each, batchOf(reaction(102, 2)), 101, 0).messages).toEqual([{ conversation: 1, sequence: 1 }]);
-  applyBatch(each, batchOf(reaction(103, ME)), 102, 0);
+  const reaction = (position: number, account: number, count: number, present = true): ChatEvent => ({ position, kind: "reaction", conversation: 1, sequence: 1, account, reaction: "👍", present, count });
+  applyBatch(each, batchOf(reaction(102, 2, 1)), 101, 0);
+  expect(each.timeline(1).get(1)?.reactions).toEqual([{ reaction: "👍", count: 1, mine: false }]);
+  applyBatch(each, batchOf(reaction(103, ME, 2)), 102, 0);
+  applyBatch(each, batchOf(reaction(104, 2, 1, false)), 103, 0);
   expect(each.timeline(1).get(1)?.reactions).toEqual([{ reaction: "👍", count: 1, mine: true }]);
+  applyBatch(each, batchOf(reaction(105, ME, 0, false)), 104, 0);
+  expect(each.timeline(1).get(1)?.reactions).toEqual([]);
 });
 
 test.each(Array.from({ length: 50 }, (_, seed) => [seed]))("batches that repeat and overlap count each message once (seed %i)", (seed) => {

@@ -46,23 +46,40 @@ test("a change before a question is not applied to its answer", () => {
   expect(timeline.get(4)?.text).toBe("newest");
 });
 
-test("an edit keeps reactions; one's own reaction counts once", () => {
+test("an edit keeps reactions; a reaction that is told twice counts once", () => {
   const timeline = new Timeline();
   timeline.append(message(1, 1, { reactions: [{ reaction: "x", count: 2, mine: false }] }));
-  for (let times = 0; times < 2; times += 1) timeline.change({ kind: "reacted", sequence: 1, reaction: "x", present: true });
+  for (let times = 0; times < 2; times += 1) timeline.change({ kind: "reacted", sequence: 1, reaction: "x", count: 3, mine: true });
   timeline.change({ kind: "edited", message: message(1, 1, { text: "edited" }) });
   expect(timeline.get(1)).toMatchObject({ text: "edited", reactions: [{ reaction: "x", count: 3, mine: true }] });
-  timeline.change({ kind: "reacted", sequence: 1, reaction: "x", present: false });
+  timeline.change({ kind: "reacted", sequence: 1, reaction: "x", count: 4, mine: null });
+  expect(timeline.get(1)?.reactions).toEqual([{ reaction: "x", count: 4, mine: true }]);
+  timeline.change({ kind: "reacted", sequence: 1, reaction: "x", count: 2, mine: false });
   expect(timeline.get(1)?.reactions).toEqual([{ reaction: "x", count: 2, mine: false }]);
 });
 
 test("memory is bounded around what is shown", () => {
   const timeline = new Timeline();
   for (let sequence = 1; sequence <= 4000; sequence += 1) timeline.append(message(1, sequence));
-  timeline.trim(3990, 4000);
+  timeline.look(3990, 4000);
   expect(timeline.size).toBeLessThanOrEqual(1500);
   expect(timeline.around(4000)?.to).toBe(4000);
   expect(timeline.around(1)).toBeUndefined();
+});
+
+test("memory is bounded while messages come, on the screen or not", () => {
+  const timeline = new Timeline();
+  for (let sequence = 1; sequence <= 5000; sequence += 1) timeline.append(message(1, sequence));
+  expect(timeline.size).toBeLessThanOrEqual(400);
+  expect(timeline.around(5000)?.to).toBe(5000);
+  // A reader far up keeps what is on the screen.
+  timeline.answer(timeline.begin(), Array.from({ length: 60 }, (_, n) => message(1, 100 + n)), { from: 100, to: 159 });
+  timeline.look(100, 159);
+  for (let sequence = 5001; sequence <= 9000; sequence += 1) timeline.append(message(1, sequence));
+  expect(timeline.size).toBeLessThanOrEqual(1600);
+  expect(timeline.around(120)).toEqual({ from: 100, to: 159 });
+  timeline.leave(9000);
+  expect(timeline.size).toBeLessThanOrEqual(300);
 });
 
 test.each(Array.from({ length: 50 }, (_, seed) => [seed]))("pages and news in any order make one sequence (seed %i)", (seed) => {

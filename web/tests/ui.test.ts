@@ -10,8 +10,10 @@ import { read } from "../src/ui/talk/commands";
 import { complete } from "../src/ui/talk/complete";
 import { fit } from "../src/ui/frame/order";
 import { ROWS_MAX, shownRange, slideDown, slideUp, viewAround, viewAtEnd } from "../src/ui/talk/window";
-import { watch, NOTHING } from "../src/ui/pages/watch";
-import type { ClusterView } from "../src/ui/pages/watch";
+import { watch, NOTHING } from "../src/ui/cluster/watch";
+import { NodeEventKind } from "../src/gen/conclave/v1/admin_pb";
+import { commandOf } from "../src/ui/cluster/operations";
+import type { ClusterView, NodeEvent, NodeView } from "../src/ui/cluster/watch";
 import { message } from "./fakes";
 
 test("messages of one sender stand together, days and the unread line apart", () => {
@@ -128,20 +130,46 @@ test("what a node says about its cluster is checked", () => {
   });
 });
 
-test("the cluster page tells each event once", () => {
-  const node = (id: number, role: "leader" | "follower" | "unreachable", commit: number) => ({
-    id, address: "", role, term: 1, commit, applied: commit, version: "", uptimeMs: 0, freeBytes: 0, lowSpace: false, clockSkewMs: null, problem: "",
+test("the cluster page tells each event once, however many nodes know of it", () => {
+  const node = (id: number, decided: number, uptimeMs: number, events: readonly NodeEvent[] = []): NodeView => ({
+    id, address: "", role: id === 1 ? "leader" : "follower", term: 1, commit: 0, applied: 0, version: "", uptimeMs,
+    freeBytes: 0, clockSkewMs: null, decided, latency: id === 1 ? { median: 2.5, p99: 9 } : null, events, problems: [],
   });
-  const view = (leader: number, commit: number, dead = 0): ClusterView => ({
-    nodes: [1, 2, 3].map((id) => node(id, id === dead ? "unreachable" : id === leader ? "leader" : "follower", commit)),
-    leader, asked: 1, voters: 3, reachable: 3, tolerates: 1, quorum: true, connections: 0, connectionsMax: 0,
+  const view = (nodes: readonly NodeView[]): ClusterView => ({
+    nodes, leader: 1, asked: 1, voters: 3, reachable: 3, tolerates: 1, quorum: true, connections: 0, connectionsMax: 0,
   });
-  let seen = watch(NOTHING, view(1, 100), 1000, 2);
-  seen = watch(seen, view(1, 150), 2000, 2);
-  expect(seen.rates).toEqual([0, 50]);
-  seen = watch(seen, view(2, 150, 1), 3000, 2);
-  seen = watch(seen, view(2, 150, 1), 4000, 2);
-  expect(seen.events.map(({ text }) => text)).toEqual(["Node 2 leads, before node 1", "Node 1 does not answer"]);
-  for (let second = 5; second < 400; second += 1) seen = watch(seen, view(2, 150), second * 1000, 2);
+  const event = (number: number, kind: NodeEventKind, ageMs: number, subject = 0, term = 0): NodeEvent => ({
+    number, kind, ageMs, subject, term, voters: "", learners: "",
+  });
+  const led = (ageMs: number) => event(1, NodeEventKind.LEADER_CHANGED, ageMs, 1, 4);
+  let seen = watch(NOTHING, view([node(1, 100, 1000), node(2, 90, 900)]), 50_000, 2);
+  expect(seen.rates).toEqual([null]);
+  seen = watch(seen, view([node(1, 150, 2000, [led(500)]), node(2, 140, 1900, [led(700)])]), 51_000, 2);
+  expect(seen.rates).toEqual([null, 50]);
+  expect(seen.medians.at(-1)).toBe(2.5);
+  expect(seen.events.map(({ text }) => text)).toEqual(["Node 1 leads in term 4"]);
+  // A node that was started again counts from the beginning, and is no negative rate.
+  const restarted = node(2, 3, 100, [event(1, NodeEventKind.STARTED, 100)]);
+  seen = watch(seen, view([node(1, 150, 3000, [led(1500)]), restarted]), 52_000, 2);
+  expect(seen.rates.at(-1)).toBe(0);
+  seen = watch(seen, view([node(1, 150, 23_000, [led(21_500)]), node(2, 3, 100, [event(1, NodeEventKind.STARTED, 100)])]), 72_000, 2);
+  expect(seen.events.map(({ text }) => text)).toEqual(["Node 2 was started", "Node 2 was started", "Node 1 leads in term 4"]);
+  for (let second = 73; second < 400; second += 1) {
+    const lost = event(second, NodeEventKind.PEER_UNREACHABLE, 0, 3);
+    seen = watch(seen, view([node(1, 150, second * 1000, [lost])]), second * 20_000, 2);
+  }
   expect(seen.rates.length).toBeLessThanOrEqual(120);
+  expect(seen.events.length).toBeLessThanOrEqual(50);
+});
+
+test.each([
+  [{ kind: "transfer", node: 3 }, "conclave cluster transfer-leader --to 3"],
+  [{ kind: "transfer", node: 0 }, "conclave cluster transfer-leader"],
+  [{ kind: "promote", node: 4 }, "conclave cluster promote 4"],
+  [{ kind: "demote", node: 4 }, "conclave cluster demote 4"],
+  [{ kind: "remove", node: 2 }, "conclave cluster remove 2"],
+  [{ kind: "token", learner: true }, "conclave token create --role learner"],
+  [{ kind: "check" }, "conclave cluster check"],
+] as const)("the command for %j is %s", (operation, command) => {
+  expect(commandOf(operation)).toBe(command);
 });

@@ -268,6 +268,8 @@ pub enum MessageEvent {
         reaction: Reaction,
         /// Whether it is there now.
         present: bool,
+        /// Number of accounts that give this reaction now.
+        count: u64,
     },
     /// One member does not see a message any more.
     Hidden {

@@ -274,8 +274,8 @@ pub trait Lookup {
         account: AccountId,
         reaction: &Reaction,
     ) -> Result<bool, Broken>;
-    /// Returns whether any account's reaction of this kind is there.
-    fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken>;
+    /// Returns how many accounts give this reaction to a message.
+    fn reaction_count(&self, message: MessageRef, reaction: &Reaction) -> Result<u64, Broken>;
     /// Returns how many different reactions a message has.
     fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken>;
     /// Returns how many reactions of an account a message has.

@@ -63,6 +63,7 @@ pub use apply::written::Written;
 pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
 pub use config::{Config, LogRetention, Timers};
 pub use health::damage::Damage;
+pub use health::meter::{CommitLatency, Pace};
 pub use health::pins::RowsAt;
 pub use membership::rules::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
 pub use recover::{Survivor, SurvivorState};

@@ -16,7 +16,10 @@ use crate::{
     Codec, Config, Listener, StartError,
     apply::{Observers, StateMachine},
     clocks::Clocks,
-    health::damage::{disk_failure, found, log_has_all},
+    health::{
+        damage::{disk_failure, found, log_has_all},
+        meter::Meter,
+    },
     log::store::Log,
     snapshot::{install_marker::InstallMarker, offer, store::SnapshotStore},
 };
@@ -32,6 +35,7 @@ pub(crate) struct Opened {
     pub(crate) store: SnapshotStore,
     pub(crate) search: Search,
     pub(crate) clocks: Clocks,
+    pub(crate) meter: Meter,
     pub(crate) machine: StateMachine,
     /// The thread that applies entries.
     pub(crate) writer: thread::JoinHandle<()>,
@@ -54,11 +58,13 @@ impl Opened {
         let store = SnapshotStore::new(&snapshots);
         let search = start_search(config, &log, &reader)?;
         let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
+        let meter = Meter::default();
         let observers = Observers {
             applied: applied_tx,
             listener,
             search: search.clone(),
             clocks: clocks.clone(),
+            meter: meter.clone(),
         };
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
@@ -79,6 +85,7 @@ impl Opened {
             store,
             search,
             clocks,
+            meter,
             machine,
             writer,
         })

@@ -19,7 +19,7 @@ use openraft::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     apply::Raft,
     clocks::Clocks,
     convert::{Commands, Completion, TypeConfig},
+    health::meter::Meter,
 };
 
 /// Commands, or groups of them, waiting to be packed. At the bound further ones are refused:
@@ -149,6 +150,7 @@ pub(crate) struct Proposer {
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) member_of: Arc<dyn Fn(u64) -> Option<Member> + Send + Sync>,
     pub(crate) clocks: Clocks,
+    pub(crate) meter: Meter,
 }
 
 impl Proposer {
@@ -208,8 +210,12 @@ impl Proposer {
             commands,
         };
         let entry = Commands::of(batch, &*self.codec);
+        let (meter, began) = (self.meter.clone(), Instant::now());
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
+            if result.is_ok() {
+                meter.committed(began);
+            }
             replies.conclude(result);
         }));
         // If the core has stopped, the completion is dropped, and the replies with it.

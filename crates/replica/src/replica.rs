@@ -33,6 +33,7 @@ use crate::{
         participation::Participation,
     },
     engine::start_engine,
+    health::meter::Meter,
     log::retention::Retention,
     membership::finisher::Finisher,
     opening::Opened,
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
+    pub(crate) meter: Meter,
     pub(crate) contact: Contact,
     /// The reason why this replica's state is not that of a majority, if it is not.
     pub(crate) diverged: OnceLock<String>,
@@ -120,6 +122,7 @@ impl Replica {
             store,
             search,
             clocks,
+            meter,
             machine,
             writer,
         } = opened;
@@ -133,6 +136,7 @@ impl Replica {
             leader: leader.clone(),
             member_of: member_of.clone(),
             clocks: clocks.clone(),
+            meter: meter.clone(),
         };
         let others = Others {
             raft: raft.clone(),
@@ -176,6 +180,7 @@ impl Replica {
             leader,
             applied,
             clocks,
+            meter,
             contact,
             diverged: OnceLock::new(),
             tasks: Mutex::new(tasks),

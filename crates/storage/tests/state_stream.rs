@@ -54,12 +54,14 @@ fn message_changes_reach_the_accounts_that_see_the_message() {
             ask(1, 4, delete(1, &[2], true)),
         ],
     );
+    // Both are shown as late as this: after the second one no account gives the reaction.
     let reaction = |present| StreamEvent::Reaction {
         message: message(1, 1),
         account: AccountId(2),
         name: Some("bea".to_owned()),
         reaction: "+".to_owned(),
         present,
+        count: 0,
     };
     let edited = |account| {
         let row = state.reader().message(AccountId(account), message(1, 1));

@@ -3,16 +3,19 @@
 import { MockNode } from "./node";
 import { ClusterState } from "./state";
 
+export { OPERATOR } from "./services";
+
 export interface MockCluster {
   readonly state: ClusterState;
   readonly nodes: readonly MockNode[];
   stop(): void;
 }
 
-export async function startMock(dist: string, count = 5): Promise<MockCluster> {
+/** Starts nodes; `hostOf` gives each the name by which browsers know it. */
+export async function startMock(dist: string, count = 5, hostOf?: (id: number) => string): Promise<MockCluster> {
   const state = new ClusterState();
   const nodes: MockNode[] = [];
-  for (let id = 1; id <= count; id += 1) nodes.push(new MockNode(id, state, dist, () => nodes));
+  for (let id = 1; id <= count; id += 1) nodes.push(new MockNode(id, state, dist, () => nodes, hostOf?.(id)));
   for (const node of nodes) await node.start();
   return { state, nodes, stop: () => nodes.forEach((node) => node.alive && node.kill()) };
 }

@@ -19,7 +19,7 @@ const TYPES: Record<string, string> = {
 };
 const PAGES = /^\/(c\/[^.]*|cluster|settings|admin|rooms|search|join)?$/;
 const POLICY =
-  "default-src 'self'; connect-src 'self' http://127.0.0.1:*; img-src 'self' data:; object-src 'none'; base-uri 'none'; " +
+  "default-src 'self'; connect-src 'self' http://127.0.0.1:* http://*.chat.localhost:*; img-src 'self' data:; object-src 'none'; base-uri 'none'; " +
   "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types conclave";
 
 export class MockNode {
@@ -31,11 +31,12 @@ export class MockNode {
     private readonly state: ClusterState,
     private readonly dist: string,
     private readonly all: () => readonly MockNode[],
-    readonly slowMs = 0,
+    /** Name by which browsers know the node. */
+    private readonly host = "127.0.0.1",
   ) {}
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://${this.host}:${this.port}`;
   }
 
   get alive(): boolean {
@@ -83,6 +84,8 @@ export class MockNode {
       const body = { cluster: "Harbour", node_id: this.id, page: "test", registration: "open", needs_setup: false, nodes };
       return void response.setHeader("content-type", "application/json").end(JSON.stringify(body));
     }
+    if (url.pathname === "/page/tickets") return this.#tickets(request, response);
+    if (url.pathname === "/page/session") return this.#session(request, response);
     const name = PAGES.test(url.pathname) ? "/index.html" : url.pathname;
     const file = join(this.dist, name);
     if (name.includes("..") || !existsSync(file)) return void response.writeHead(404).end();
@@ -93,6 +96,29 @@ export class MockNode {
       return void response.setHeader("content-encoding", "br").end(readFileSync(`${file}.br`));
     }
     response.end(readFileSync(file));
+  }
+
+  /** Gives a ticket for each node whose cookies the browser keeps apart. */
+  #tickets(request: IncomingMessage, response: ServerResponse): void {
+    const token = /conclave_session=([^;]+)/.exec(request.headers.cookie ?? "")?.[1];
+    if (!token || !this.state.sessions.has(token)) return void response.writeHead(401).end();
+    const tickets = this.all().filter((node) => node.host !== this.host && node.alive).map((node) => {
+      const ticket = `ticket-${this.state.tickets.size + 1}`;
+      this.state.tickets.set(ticket, { node: node.id, token });
+      return { node_id: node.id, url: node.url, ticket };
+    });
+    response.setHeader("content-type", "application/json").end(JSON.stringify({ tickets, expires_in_ms: 60_000 }));
+  }
+
+  async #session(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let body = "";
+    for await (const chunk of request) body += String(chunk);
+    const { ticket } = JSON.parse(body) as { ticket: string };
+    const known = this.state.tickets.get(ticket);
+    if (known?.node !== this.id) return void response.writeHead(403).end();
+    this.state.tickets.delete(ticket);
+    response.setHeader("set-cookie", `conclave_session=${known.token}; HttpOnly; SameSite=Strict; Path=/`);
+    response.writeHead(204).end();
   }
 
   async #call(handler: UniversalHandler, url: URL, request: IncomingMessage, response: ServerResponse) {

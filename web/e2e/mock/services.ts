@@ -11,6 +11,9 @@ import { RoomService } from "../../src/gen/conclave/v1/room_pb";
 import type { ClusterState, Logged, Person, Place, Stored } from "./state";
 import type { MockNode } from "./node";
 
+/** Credential of the operator of the mock. */
+export const OPERATOR = `conclave-operator-1.${"m".repeat(43)}`;
+
 type Key = { number: bigint; nonce: bigint } | undefined;
 
 function refuse(code: Code, reason: string, sentence: string): ConnectError {
@@ -168,6 +171,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
           accountName: person.name,
           reaction: request.reaction,
           present: request.present,
+          count: BigInt(who.size),
         });
         return position();
       }),
@@ -351,10 +355,39 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
     deleteWebhook: () => position(),
   });
 
+  const asOperator = (context: HandlerContext) => {
+    if (context.requestHeader.get("authorization") === `Operator ${OPERATOR}`) return;
+    throw refuse(Code.PermissionDenied, "NOT_AN_OPERATOR", "the request shows no credential of an operator");
+  };
   router.service(AdminService, {
+    listOperators(_, context) {
+      asOperator(context);
+      return { operators: [{ name: "operator" }] };
+    },
+    transferLeader(request, context) {
+      asOperator(context);
+      state.leader = Number(request.nodeId) || state.leader;
+      return { leaderNodeId: BigInt(state.leader) };
+    },
+    changeMembers(request, context) {
+      asOperator(context);
+      const voters = all().length;
+      if (!request.dryRun) state.changes.push(`${request.change.case} ${String(request.change.value)}`);
+      return { changed: true, toleratedBefore: (voters - 1) >> 1, toleratedAfter: (voters - 2) >> 1 };
+    },
+    createJoinToken(_, context) {
+      asOperator(context);
+      return { token: "CNC1mock", peerAddresses: ["10.0.0.1:7401"], expiresAtMs: BigInt(Date.now() + 86_400_000), plain: true };
+    },
+    checkCluster(request, context) {
+      asOperator(context);
+      const finished = request.checkId > 0n;
+      const nodes = all().map((node) => ({ nodeId: BigInt(node.id), verdict: finished ? 1 : 0 }));
+      return { checkId: 7n, finished, nodes };
+    },
     getClusterStatus() {
       const alive = all().filter((node) => node.alive);
-      const leader = alive[0]?.id ?? 0;
+      const leader = (alive.find(({ id }) => id === state.leader) ?? alive[0])?.id ?? 0;
       return {
         leaderId: BigInt(leader),
         nodeId: BigInt(nodeId),
@@ -372,7 +405,10 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
           commitIndex: BigInt(state.position),
           appliedIndex: BigInt(state.position),
           version: "0.1.0",
-          uptimeMs: 8_000_000n,
+          uptimeMs: BigInt(8_000_000 + Math.round(performance.now())),
+          commandsDecided: BigInt(state.position + Math.round(performance.now() / 20)),
+          ...(node.id === leader ? { commitLatency: { medianUs: 2100n, p99Us: 7400n, entries: 200 } } : {}),
+          events: [{ number: 1n, ageMs: 60_000n, kind: 2, subjectNodeId: BigInt(leader), term: 3n }],
           freeBytes: 58n * 2n ** 30n,
           clockSkewMs: 2n,
         })),

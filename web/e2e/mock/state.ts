@@ -51,9 +51,15 @@ export class ClusterState {
   readonly sessions = new Map<string, { id: number; account: number; numberLast: bigint; answers: Map<bigint, unknown> }>();
   readonly log: Logged[] = [];
   readonly listeners = new Set<(logged: Logged) => void>();
+  /** Tickets, each for one node. */
+  readonly tickets = new Map<string, { node: number; token: string }>();
   /** Executions of sends, to find one that was made twice. */
   sends = 0;
   position = 4096;
+  /** The node that leads, while it lives. */
+  leader = 1;
+  /** Changes of members that were asked for. */
+  readonly changes: string[] = [];
 
   addPerson(name: string, password = "password", admin = false): Person {
     const person = { id: this.people.length + 1, name, displayName: "", password, admin };

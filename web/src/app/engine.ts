@@ -120,6 +120,7 @@ export class Engine {
 
   stop(): void {
     this.#abort.abort();
+    this.positions.stop();
     this.options.channel?.close();
   }
 
@@ -274,9 +275,6 @@ export class Engine {
     if (wishes.nodes) onNodes();
     for (const conversation of wishes.members) onMembers(conversation);
     if (wishes.members.size > 0) this.#readAccounts();
-    for (const { conversation, sequence } of wishes.messages) {
-      this.#quietly(this.history.again(conversation, sequence));
-    }
     this.#arrived += wishes.arrived.length;
     for (const message of wishes.arrived) {
       // In a room no member sees how far messages have come to others.

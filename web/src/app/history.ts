@@ -65,16 +65,6 @@ export class History {
     );
   }
 
-  /** Reads one message again. */
-  again(conversation: number, sequence: number): Promise<void> {
-    return this.#once(`${conversation} ${sequence}`, () =>
-      this.#page(conversation, { case: "beforeSequence", value: BigInt(sequence + 1) }, 1, () => ({
-        from: sequence,
-        to: sequence,
-      })),
-    );
-  }
-
   #once(key: string, read: () => Promise<void>): Promise<void> {
     let reading = this.#underWay.get(key);
     if (!reading) {

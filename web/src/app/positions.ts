@@ -33,6 +33,11 @@ export class Positions {
     this.#later();
   }
 
+  /** Forgets what was not told yet: another account may use the browser next. */
+  stop(): void {
+    this.#waiting.clear();
+  }
+
   async #flush(): Promise<void> {
     if (this.#busy) return this.#later();
     const progress = [...this.#waiting].slice(0, PROGRESS_MAX);

@@ -25,6 +25,7 @@ import { notifyOf } from "./notify";
 import { secret } from "./route";
 import type { Channel } from "./tabs";
 import { redeemOwn, shareSession } from "./tickets";
+import { lookForNewPage } from "./worker";
 
 export interface Session {
   readonly store: Store;
@@ -49,10 +50,15 @@ export const membersChanged = signal<{ readonly conversation: number; readonly t
 });
 
 const RETRY_MS = 1000;
+/** Time after which the page says that no node answers, and asks again. */
+const START_MS = 4000;
 
 const connect = (url: string) => services(transportTo(url, () => session.peek()?.id ?? 0));
 let nodes = new Nodes([{ id: 0, url: "http://localhost" }], connect);
 let keep: Keep | null = null;
+let opened: Promise<Keep> | null = null;
+/** What the node says about its cluster, asked beside everything else. */
+let configured: Promise<void> = Promise.resolve();
 let caller = new Caller({ nodes, clock, onSignedOut: end });
 
 export function storage(): Storage | null {
@@ -65,15 +71,15 @@ export function storage(): Storage | null {
 
 /** Starts the page: finds out whether the browser has a session. */
 export async function start(): Promise<void> {
+  addEventListener("pagehide", () => session.peek()?.drafts.write());
+  document.addEventListener("visibilitychange", () => session.peek()?.drafts.write());
   nodes = new Nodes([ownNode(location.origin)], connect);
   caller = new Caller({ nodes, clock, onSignedOut: end });
-  const [read, opened] = await Promise.all([
-    readConfig(location.origin, storage()),
-    openKeep(globalThis.indexedDB),
-  ]);
-  config.value = read;
-  keep = opened;
-  learnNodes(read);
+  configured = readConfig(location.origin, storage()).then((read) => {
+    config.value = read;
+    learnNodes(read);
+  });
+  opened = openKeep(globalThis.indexedDB);
   const ticket = secret.peek();
   if (ticket?.kind === "ticket") {
     await redeemOwn(ticket.value);
@@ -85,9 +91,11 @@ export async function start(): Promise<void> {
 async function resume(): Promise<void> {
   for (;;) {
     try {
-      return await begin();
+      return await begin(START_MS);
     } catch (error) {
       if (error instanceof CallError && error.reason !== "UNREACHABLE") {
+        // Who may make an account is on the page that follows.
+        await configured;
         phase.value = "signedOut";
         return;
       }
@@ -130,6 +138,7 @@ export async function signOut(): Promise<void> {
   await current.actions.signOut();
   const account = current.store.me.peek();
   if (account) await keep?.forget(account.id);
+  current.drafts.forget();
   current.engine.tellSignedOut();
   leave("");
   phase.value = "signedOut";
@@ -162,11 +171,16 @@ function learnNodes(read: Config): void {
   nodes.learn([...known, ...others]);
 }
 
-async function begin(): Promise<void> {
-  const answer = await caller.read((each, options) => each.sessions.getSession({}, options));
+/** Returns the nodes that this page cannot ask: the browser keeps no cookie of theirs here. */
+export function foreignNodes() {
+  return config.value.nodes.filter(({ url }) => nodes.list.every((node) => node.url !== url));
+}
+
+async function begin(callMs?: number): Promise<void> {
+  const answer = await caller.read((each, options) => each.sessions.getSession({}, options), callMs);
   const account = toAccount(answer.account);
   const id = num(answer.sessionId);
-  keep ??= await openKeep(globalThis.indexedDB);
+  keep ??= await (opened ??= openKeep(globalThis.indexedDB));
   await keep.learn(id, answer.requestNumberLast);
   const numbers = new Numbers(keep, id, clock);
   const store = new Store();
@@ -183,7 +197,11 @@ async function begin(): Promise<void> {
     isVisible: () => document.visibilityState === "visible",
     onSignedOut: end,
     onArrived: (message: Message) => notifyOf(store, message),
-    onComeback: (value) => (comeback.value = value),
+    onComeback: (value) => {
+      comeback.value = value;
+      // The node was perhaps stopped to be given a newer program.
+      lookForNewPage();
+    },
     onNodes: () => void readNodes(),
     onOther: () => location.reload(),
     onMembers: (conversation) =>
@@ -195,7 +213,7 @@ async function begin(): Promise<void> {
   phase.value = "ready";
   engine.start();
   sessions?.postMessage(id);
-  void shareSession(config.peek(), nodes);
+  void configured.then(() => shareSession(config.peek(), nodes));
 }
 
 /** Ends the session that a node does not know, and looks which one the cookie is of now. */
@@ -209,6 +227,7 @@ function leave(sentence: string): boolean {
   const current = session.peek();
   if (!current) return false;
   current.engine.stop();
+  current.drafts.write();
   session.value = null;
   signedOutBecause.value = sentence;
   return true;

@@ -13,6 +13,16 @@ interface TrustedTypes {
 }
 
 const SCRIPT = "/sw.js";
+/** Interval at which a page that is never left asks for a newer one. */
+const EVERY_MS = 30 * 60_000;
+
+/** Asks the node whether it has a newer page. */
+export function lookForNewPage(): void {
+  if (!("serviceWorker" in navigator)) return;
+  navigator.serviceWorker.getRegistration().then((registration) => registration?.update()).catch(() => {
+    // The node is dead; the next look asks again.
+  });
+}
 
 export function startWorker(): void {
   if (!("serviceWorker" in navigator) || import.meta.env.DEV) return;
@@ -30,10 +40,11 @@ export function startWorker(): void {
   });
   const url = (policy?.createScriptURL(SCRIPT) ?? SCRIPT) as string;
   navigator.serviceWorker.register(url, { updateViaCache: "none" }).then(
-    (registration) => {
+    () => {
       document.addEventListener("visibilitychange", () => {
-        if (document.visibilityState === "visible") registration.update().catch(() => {});
+        if (document.visibilityState === "visible") lookForNewPage();
       });
+      setInterval(lookForNewPage, EVERY_MS);
     },
     () => {
       // Without TLS and not on this machine: the page works without.

@@ -21,6 +21,7 @@ export const strings = {
   signedOut: "You were signed out.",
   connecting: "Connecting…",
   noNode: "No node of the cluster answers. Trying again…",
+  offlineStart: "This device is offline. The page goes on as soon as it is back.",
   // Frame
   conversations: "Conversations",
   messages: "Messages",
@@ -56,6 +57,7 @@ export const strings = {
       `${sent} queued sent`,
       "nothing lost",
     ].join(" · "),
+  openThere: "Open this page at",
   newPage: "A newer version of this page is there.",
   reload: "Reload",
   dismiss: "Dismiss",
@@ -67,6 +69,9 @@ export const strings = {
   done: "Done",
   // Welcome
   welcome: (name: string) => `Welcome, ${name}`,
+  invitePeople: "Invite people",
+  noRoomYet: "Find a room to join",
+  noPersonYet: "Write to someone",
   welcomeLead: "Find a room, or write to someone.",
   shortcuts: "Keyboard",
   // Conversation
@@ -117,6 +122,7 @@ export const strings = {
   sendAgain: "Send again",
   discard: "Discard",
   outboxFull: "Too many messages wait to be sent.",
+  notStored: "The browser could not store this message, so it was not sent.",
   textTooLong: "This message is longer than 16 KiB.",
   online: "Online",
   away: "Away",
@@ -224,44 +230,6 @@ export const strings = {
   makeBot: "Make a bot",
   botName: "Name of the bot",
   botOnce: "The token of the bot is shown once. It does not expire.",
-  // Cluster
-  clusterLead: "What the nodes say, once a second.",
-  tolerates: (count: number) =>
-    count === 0
-      ? "No further node may fail."
-      : count === 1
-        ? "1 more node may fail."
-        : `${count} more nodes may fail.`,
-  noQuorum: "No majority: nothing can be sent.",
-  healthy: "All nodes work",
-  degraded: (count: number) => (count === 1 ? "1 node does not answer" : `${count} nodes do not answer`),
-  node: (id: number) => `Node ${id}`,
-  roles: {
-    leader: "Leader",
-    follower: "Follower",
-    candidate: "Candidate",
-    learner: "Learner",
-    stopped: "Stopped",
-    unreachable: "No answer",
-  },
-  term: "Term",
-  lag: "Entries behind",
-  disk: "Free disk",
-  version: "Version",
-  uptime: "Uptime",
-  clock: "Clock",
-  commits: "Commits per second",
-  answer: "Answer time of this node, in ms",
-  connections: "Connections",
-  events: "Events",
-  noEvents: "Nothing has happened since this page was opened.",
-  leaderChanged: (from: number, to: number) =>
-    to === 0 ? `Node ${from} no longer leads` : `Node ${to} leads${from ? `, before node ${from}` : ""}`,
-  nodeLost: (id: number) => `Node ${id} does not answer`,
-  nodeBack: (id: number) => `Node ${id} answers again`,
-  termChanged: (term: number) => `Term ${term} has begun`,
-  operate: "Operate",
-  operateLead: "Changes of machines need the operator's credential. These commands do them:",
   // Errors
   failed: "That did not work.",
   notAllowed: "You are not allowed to see this page.",

@@ -20,8 +20,6 @@ export interface Wishes {
   everything: boolean;
   /** The addresses of the nodes have changed. */
   nodes: boolean;
-  /** Read these messages again, for their reactions. */
-  readonly messages: { conversation: number; sequence: number }[];
   /** New messages of others. */
   readonly arrived: Message[];
   /** Conversations whose members have changed. */
@@ -37,7 +35,6 @@ export function noWishes(): Wishes {
     rooms: false,
     everything: false,
     nodes: false,
-    messages: [],
     arrived: [],
     members: new Set(),
   };
@@ -73,10 +70,9 @@ function apply(store: Store, event: ChatEvent, wishes: Wishes, nowMs: number): v
     case "hidden":
       return gone(store, event, wishes, me);
     case "reaction": {
-      const { conversation, sequence, account, reaction, present } = event;
-      const timeline = store.timeline(conversation);
-      if (account === me) timeline.change({ kind: "reacted", sequence, reaction, present });
-      else if (timeline.get(sequence)) wishes.messages.push({ conversation, sequence });
+      const { conversation, sequence, account, reaction, present, count } = event;
+      const mine = account === me ? present : null;
+      store.timeline(conversation).change({ kind: "reacted", sequence, reaction, count, mine });
       return;
     }
     case "advanced":

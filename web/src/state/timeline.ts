@@ -15,10 +15,21 @@ export type Change =
   | { readonly kind: "edited"; readonly message: Message }
   | { readonly kind: "deleted"; readonly sequence: number }
   | { readonly kind: "hidden"; readonly sequence: number }
-  | { readonly kind: "reacted"; readonly sequence: number; readonly reaction: string; readonly present: boolean };
+  | {
+      readonly kind: "reacted";
+      readonly sequence: number;
+      readonly reaction: string;
+      readonly count: number;
+      /** Whether the reader gives it; `null` if that has not changed. */
+      readonly mine: boolean | null;
+    };
 
 /** Messages that are kept around the part in view. */
 export const KEPT_MAX = 1500;
+/** Messages that are kept of a conversation that is not open: some screens. */
+export const KEPT_AWAY_MAX = 300;
+/** Messages by which these may be exceeded, so that not every one that comes cuts. */
+const SLACK = 100;
 
 export class Timeline {
   /** Grows with each change of what is here. */
@@ -28,6 +39,8 @@ export class Timeline {
   /** Changes since the oldest fetch under way began. */
   #late: Change[] = [];
   #fetches = 0;
+  /** What is on the screen; `null` while the conversation is not open. */
+  #inView: Range | null = null;
 
   get ranges(): readonly Range[] {
     return this.#ranges;
@@ -92,6 +105,8 @@ export class Timeline {
     if (this.#messages.has(sequence)) return false;
     this.#messages.set(sequence, message);
     this.#cover({ from: sequence, to: sequence });
+    if (this.#inView) this.#cut(this.#inView, KEPT_MAX, SLACK);
+    else this.#cut({ from: sequence, to: sequence }, KEPT_AWAY_MAX, SLACK);
     this.#changed();
     return true;
   }
@@ -102,17 +117,16 @@ export class Timeline {
     if (this.#set(change)) this.#changed();
   }
 
-  /** Forgets messages far from those between `from` and `to`, if there are too many. */
-  trim(from: number, to: number): void {
-    if (this.#messages.size <= KEPT_MAX) return;
-    const keep = { from: from - KEPT_MAX / 2, to: to + KEPT_MAX / 2 };
-    this.#ranges = this.#ranges.flatMap((range) => {
-      const cut = { from: Math.max(range.from, keep.from), to: Math.min(range.to, keep.to) };
-      return cut.from <= cut.to ? [cut] : [];
-    });
-    for (const sequence of this.#messages.keys()) {
-      if (sequence < keep.from || sequence > keep.to) this.#messages.delete(sequence);
-    }
+  /** Takes what is on the screen, and forgets messages far from it, if there are too many. */
+  look(from: number, to: number): void {
+    this.#inView = { from, to };
+    this.#cut(this.#inView, KEPT_MAX, 0);
+  }
+
+  /** Takes that the conversation is not on the screen any more. */
+  leave(newest: number): void {
+    this.#inView = null;
+    this.#cut({ from: newest, to: newest }, KEPT_AWAY_MAX, 0);
   }
 
   /** Forgets everything, because events were missed. */
@@ -148,6 +162,18 @@ export class Timeline {
     }
   }
 
+  #cut({ from, to }: Range, most: number, slack: number): void {
+    if (this.#messages.size <= most + slack) return;
+    const keep = { from: from - most / 2, to: to + most / 2 };
+    this.#ranges = this.#ranges.flatMap((range) => {
+      const cut = { from: Math.max(range.from, keep.from), to: Math.min(range.to, keep.to) };
+      return cut.from <= cut.to ? [cut] : [];
+    });
+    for (const sequence of this.#messages.keys()) {
+      if (sequence < keep.from || sequence > keep.to) this.#messages.delete(sequence);
+    }
+  }
+
   #cover(range: Range): void {
     this.#ranges = cover(this.#ranges, range);
   }
@@ -157,16 +183,13 @@ export class Timeline {
   }
 }
 
-/** Sets the reader's own reaction; setting it twice is setting it once. */
+/** Sets how many give a reaction; setting it twice is setting it once. */
 function reacted(
   reactions: readonly Reaction[],
-  { reaction, present }: { reaction: string; present: boolean },
+  { reaction, count, mine }: { reaction: string; count: number; mine: boolean | null },
 ): readonly Reaction[] {
   const known = reactions.find((each) => each.reaction === reaction);
-  if (!known) return present ? [...reactions, { reaction, count: 1, mine: true }] : reactions;
-  if (known.mine === present) return reactions;
-  const count = known.count + (present ? 1 : -1);
-  return reactions
-    .map((each) => (each === known ? { reaction, count, mine: present } : each))
-    .filter((each) => each.count > 0);
+  const now = { reaction, count, mine: mine ?? known?.mine ?? false };
+  if (!known) return count > 0 ? [...reactions, now] : reactions;
+  return reactions.map((each) => (each === known ? now : each)).filter((each) => each.count > 0);
 }

@@ -9,7 +9,7 @@ import { config, phase, session, unreachable, verify } from "../app/session";
 import { strings } from "../base/strings";
 import { plain } from "../text/plain";
 import { demoKey } from "./demo/key";
-import { Banner } from "./frame/Banner";
+import { Banner, useOnline } from "./frame/Banner";
 import { Help } from "./frame/Help";
 import { Notices } from "./frame/Notices";
 import { drawer, help, searchFor, switcher } from "./frame/open";
@@ -18,6 +18,7 @@ import { Sidebar } from "./frame/Sidebar";
 import { Switcher } from "./frame/Switcher";
 import { Home } from "./pages/Home";
 import { Sign } from "./pages/Sign";
+import { Mark } from "./parts/Icon";
 import { say } from "./parts/notices";
 import { FirstTalk, Talk } from "./talk/Talk";
 
@@ -33,9 +34,7 @@ export function App() {
   return (
     <>
       {phase.value === "starting" ? (
-        <main class="starting">
-          {unreachable.value ? strings.noNode : strings.connecting}
-        </main>
+        <Starting />
       ) : current ? (
         <Chat key={current.id} session={current} />
       ) : demoKey.value && config.value.demo ? (
@@ -47,6 +46,17 @@ export function App() {
       )}
       <Notices />
     </>
+  );
+}
+
+/** What is shown until a node has said who is signed in; also without any network. */
+function Starting() {
+  const online = useOnline();
+  return (
+    <main class="starting">
+      <Mark />
+      <p role="status">{!online ? strings.offlineStart : unreachable.value ? strings.noNode : strings.connecting}</p>
+    </main>
   );
 }
 
@@ -65,7 +75,7 @@ function Chat({ session: current }: { session: Session }) {
     };
   }, []);
   return (
-    <div class="frame">
+    <div class={route.value.view === "home" ? "frame frame-home" : "frame"}>
       <a class="skip" href="#main">
         {strings.skip}
       </a>

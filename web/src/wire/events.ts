@@ -24,6 +24,8 @@ export type ChatEvent = { readonly position: number } & (
       readonly account: number;
       readonly reaction: string;
       readonly present: boolean;
+      /** Members that give it now. */
+      readonly count: number;
     }
   | {
       readonly kind: "advanced";
@@ -97,8 +99,8 @@ function toEvent(wire: WireEvent): ChatEvent {
       return { position, kind: "hidden", ...place(event.value) };
     case "reactionChanged": {
       const { message, accountId, reaction, present } = event.value;
-      const account = num(accountId);
-      return { position, kind: "reaction", ...place(message), account, reaction, present };
+      const [account, count] = [num(accountId), num(event.value.count)];
+      return { position, kind: "reaction", ...place(message), account, reaction, present, count };
     }
     case "positionAdvanced": {
       const { conversationId, accountId, sequenceDelivered, sequenceRead } = event.value;

@@ -6,14 +6,15 @@ mod limits;
 mod members;
 mod recover;
 mod rotate_secret;
+mod status_json;
 mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use conclave_client::{CallError, v1};
-use serde_json::{Value, json};
 
-use catching_up::{Transfer, transfers};
+use catching_up::transfers;
+use status_json::json;
 
 use crate::{
     connection::Connection,
@@ -304,70 +305,6 @@ fn role(role: v1::NodeRole) -> &'static str {
         v1::NodeRole::Learner => "learner",
         v1::NodeRole::Stopped => "stopped",
     }
-}
-
-fn json(status: &v1::GetClusterStatusResponse) -> Value {
-    let commit = commit_max(status);
-    let node = |node: &v1::NodeStatus| {
-        if status.partial {
-            return json!({
-                "node": node.node_id,
-                "reachable": node.reachable,
-                "role": role(node.role()),
-            });
-        }
-        json!({
-            "node": node.node_id,
-            "address": node.client_address,
-            "peer_address": node.peer_address,
-            "reachable": node.reachable,
-            "role": role(node.role()),
-            "term": node.term,
-            "log": node.log_index_last,
-            "commit": node.commit_index,
-            "applied": node.applied_index,
-            "lag": commit.saturating_sub(node.applied_index),
-            "version": node.version,
-            "uptime_ms": node.uptime_ms,
-            "durable": node.durable,
-            "leader": node.leader_id,
-            "differs_at": node.differs_at_index,
-            "clock_skew_ms": node.clock_skew_ms,
-            "clock_is_off": node.clock_is_off,
-            "waits": node.waits,
-            "unreached": node.unreached,
-            "refusal": node.refusal,
-        })
-    };
-    json!({
-        "cluster": status.cluster_id,
-        "asked": status.node_id,
-        "leader": status.leader_id,
-        "voters": status.voters,
-        "up": status.voters_reachable,
-        "tolerates": status.tolerates_failures,
-        "quorum": status.quorum,
-        "partial": status.partial,
-        "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
-        "client_port": status.client_port.as_ref().map(port),
-        "peer_port": status.peer_port.as_ref().map(port),
-        "transfers": transfers(status).iter().map(Transfer::json).collect::<Vec<_>>(),
-    })
-}
-
-fn port(port: &v1::PortStatus) -> Value {
-    let closed = port.closed.iter();
-    let closed = closed.map(|closed| (closed.reason.clone(), Value::from(closed.count)));
-    json!({
-        "connections": port.connections,
-        "connections_max": port.connections_max,
-        "unauthenticated": port.unauthenticated,
-        "unauthenticated_max": port.unauthenticated_max,
-        "taken": port.taken,
-        "held_bytes": port.held_bytes,
-        "held_bytes_max": port.held_bytes_max,
-        "closed": closed.collect::<serde_json::Map<_, _>>(),
-    })
 }
 
 #[cfg(test)]

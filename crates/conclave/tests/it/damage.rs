@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use v1::CheckVerdict;
 
 use crate::{
+    snapshots::own,
     support::{Cluster, until},
     witness::Witness,
 };
@@ -283,6 +284,12 @@ async fn a_log_damaged_at_run_time_stops_votes_and_the_node_rejoins() {
     let after = cluster.status(hurt).await.node_id;
     assert_ne!(after, before, "{}", cluster.log(hurt));
     assert!(cluster.directory(hurt).join("damaged-1/log").exists());
+    let status = cluster.status(hurt).await;
+    let repaired = |event: &v1::NodeEvent| event.kind() == v1::NodeEventKind::Repaired;
+    assert!(
+        own(&status).unwrap().events.iter().any(repaired),
+        "{status:?}"
+    );
     talking.go_on(MESSAGES).await;
     // Its flags still name its first number.
     cluster.stop(hurt).await;

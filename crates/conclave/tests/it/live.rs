@@ -358,7 +358,9 @@ async fn room_members_get_each_edit_reaction_and_deletion_once() {
         person.listener.look(|heard| {
             let kind = |event: &v1::Event| match event.event.as_ref()? {
                 Kind::MessageEdited(_) => Some("edited"),
-                Kind::ReactionChanged(changed) if changed.present => Some("reacted"),
+                Kind::ReactionChanged(changed) if changed.present && changed.count == 1 => {
+                    Some("reacted")
+                }
                 Kind::MessageDeleted(_) => Some("deleted"),
                 _ => None,
             };

@@ -20,6 +20,7 @@ mod damage_edges;
 mod demo_panel;
 mod desk;
 mod edges;
+mod events;
 mod failed_disk;
 mod foreign;
 mod forger;

@@ -279,6 +279,7 @@ impl Observer {
                 account,
                 reaction,
                 present,
+                ..
             }) => {
                 let message = MessageRef {
                     conversation: *conversation,

@@ -156,9 +156,10 @@ impl Lookup for Memory {
         let key = (message, account, reaction.clone());
         Ok(self.reactions.contains(&key))
     }
-    fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken> {
-        let mut all = self.reactions.iter();
-        Ok(all.any(|(of, _, kind)| *of == message && kind == reaction))
+    fn reaction_count(&self, message: MessageRef, reaction: &Reaction) -> Result<u64, Broken> {
+        let all = self.reactions.iter();
+        let same = all.filter(|(of, _, kind)| *of == message && kind == reaction);
+        Ok(same.count() as u64)
     }
     fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken> {
         let of_message = self.reactions.iter().filter(|(of, ..)| *of == message);

@@ -154,6 +154,7 @@ impl Memory {
                 account,
                 reaction,
                 present,
+                count,
             }) => {
                 let message = MessageRef {
                     conversation: *conversation,
@@ -165,6 +166,8 @@ impl Memory {
                     false => self.reactions.remove(&key),
                 };
                 assert!(changed, "a reaction did not change");
+                let now = conclave_core::Lookup::reaction_count(self, message, reaction);
+                assert_eq!(now, Ok(*count), "a reaction is counted wrongly");
             }
             Event::Conversation(ConversationEvent::PositionAdvanced {
                 conversation,

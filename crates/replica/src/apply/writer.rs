@@ -31,7 +31,12 @@ use super::{
     jobs::{Job, Undecided},
     written::Wanted,
 };
-use crate::{Listener, clocks::Clocks, convert::Decided, health::pins::Pins};
+use crate::{
+    Listener,
+    clocks::Clocks,
+    convert::Decided,
+    health::{meter::Meter, pins::Pins},
+};
 
 /// How long a decided entry waits to be written if no reader needs it. etcd commits its store
 /// every 100 ms.
@@ -57,6 +62,8 @@ pub(crate) struct Observers {
     pub(crate) search: Search,
     /// Knows how much time has passed.
     pub(crate) clocks: Clocks,
+    /// Counts what was decided.
+    pub(crate) meter: Meter,
 }
 
 /// What is decided and not written.
@@ -211,6 +218,7 @@ impl Writer {
         self.decided.store(self.last_index(), Ordering::Release);
         let mut events = Vec::new();
         for (responder, result) in entries.responders.into_iter().zip(results) {
+            self.observers.meter.decided(result.answers.len());
             self.unwritten.commands += result.answers.len();
             if let Some(responder) = responder {
                 let decided = result.answers.into_iter().zip(result.decided_in);

@@ -10,7 +10,7 @@ use conclave_core::{Now, Timestamp};
 use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver as _};
 
 use crate::{
-    ClockStatus, Member, NodeMembership, Replica, Role, Status, convert::members_out,
+    ClockStatus, Member, NodeMembership, Pace, Replica, Role, Status, convert::members_out,
     snapshot::offer,
 };
 
@@ -100,6 +100,12 @@ impl Replica {
     #[must_use]
     pub fn clock_status(&self) -> ClockStatus {
         self.inner.clocks.status()
+    }
+
+    /// Returns how fast this node works now.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.inner.meter.pace()
     }
 
     /// Returns how long ago a leader last reached this replica; `None` if none has.

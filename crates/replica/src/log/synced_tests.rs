@@ -22,6 +22,7 @@ use crate::{
     apply::{Observers, StateMachine},
     clocks::Clocks,
     convert::entry_in,
+    health::meter::Meter,
     log::{store::Log, suite_tests::TextCodec},
     snapshot::{install_marker::InstallMarker, store::SnapshotStore},
 };
@@ -106,6 +107,7 @@ async fn only_entries_that_are_durable_in_the_log_are_applied() {
         listener: Arc::new(Deaf),
         search: Search::start(directory.path(), state.reader()).unwrap(),
         clocks: Clocks::new(1, Arc::new(Timestamp::default), state.now()),
+        meter: Meter::default(),
     };
     let codec = Arc::new(TextCodec);
     let mut log = Log::new(slow.clone(), codec.clone());

@@ -239,6 +239,9 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         free_bytes: status.free_bytes,
         low_space: status.low_space,
         refuses_growth: status.refuses_growth,
+        commands_decided: status.commands_decided,
+        commit_latency: status.commit_latency,
+        events: status.events,
         ..known
     }
 }

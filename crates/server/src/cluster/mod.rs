@@ -4,6 +4,7 @@
 //! It serves no port: services call it. The services, `integrity` and `node` use it.
 
 pub(crate) mod bootstrap;
+pub(crate) mod event_watch;
 pub(crate) mod full_leader;
 pub(crate) mod gossip;
 pub(crate) mod join;

@@ -10,9 +10,9 @@ use std::{
 };
 
 use conclave_core::{NodeId, Timestamp, lookup::PeerAuthority};
-use conclave_replica::{Lane, Member, Replica};
+use conclave_replica::{CommitLatency, Lane, Member, Replica};
 use conclave_storage::state as rows;
-use conclave_wire::{Problem, peer};
+use conclave_wire::{Problem, peer, v1};
 use futures::future::join_all;
 use tokio::{
     sync::{Semaphore, watch},
@@ -33,7 +33,7 @@ use crate::{
     identity::node_identity::Identity,
     live::LiveState,
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
-    protocol::{origin::Origin, problems::millis},
+    protocol::{origin::Origin, problems::millis, recent_events::RecentEvents},
     tls::Security,
 };
 
@@ -72,6 +72,8 @@ pub(crate) struct NodeContext {
     /// Turns of searches, separate from the reads because searches may take long.
     pub(crate) searches: ReadTurns,
     pub(crate) live: LiveState,
+    /// What has happened lately, for operators.
+    pub(crate) recent_events: RecentEvents,
     /// Room on the disk.
     pub(crate) space: Space,
     /// Client addresses of all members.
@@ -201,6 +203,7 @@ impl NodeContext {
     /// Returns the status of this node.
     pub(crate) fn own_status(&self) -> peer::GetNodeStatusResponse {
         let (status, clock) = (self.replica.status(), self.replica.clock_status());
+        let pace = self.replica.pace();
         peer::GetNodeStatusResponse {
             role: u32::try_from(role_number(status.role)).unwrap_or(0),
             term: status.term,
@@ -223,6 +226,9 @@ impl NodeContext {
             free_bytes: self.space.free(),
             low_space: self.space.is_low(),
             refuses_growth: self.space.refuses(),
+            commands_decided: pace.commands,
+            commit_latency: pace.commit.map(commit_latency),
+            events: self.recent_events.to_wire(),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security
@@ -247,5 +253,14 @@ impl NodeContext {
             (node, member, status)
         }))
         .await
+    }
+}
+
+fn commit_latency(measured: CommitLatency) -> v1::CommitLatency {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    v1::CommitLatency {
+        median_us: micros(measured.median),
+        p99_us: micros(measured.p99),
+        entries: u32::try_from(measured.entries).unwrap_or(u32::MAX),
     }
 }

@@ -226,6 +226,7 @@ impl Router {
                 account,
                 reaction,
                 present,
+                count,
             } => {
                 let what = StreamEvent::Reaction {
                     message: message(*conversation, *sequence),
@@ -233,6 +234,7 @@ impl Router {
                     name: self.directory.account(*account)?,
                     reaction: reaction.as_str().to_owned(),
                     present: *present,
+                    count: *count,
                 };
                 (conversation, what)
             }

@@ -7,18 +7,20 @@ use tokio::task::JoinHandle;
 use crate::{
     api::operator_file,
     cluster::{
-        full_leader, join, keys, peers_file_writer, preferred_leader, rotation, space_watch,
+        event_watch, full_leader, join, keys, peers_file_writer, preferred_leader, rotation,
+        space_watch,
     },
     context::node_context::NodeContext,
     integrity::{check, digests},
 };
 
 /// Starts all background tasks; the caller aborts them when it stops the node.
-pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 12] {
+pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 13] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
         tokio::spawn(join::tell_addresses(shared.clone())),
+        tokio::spawn(event_watch::watch(shared.clone())),
         tokio::spawn(space_watch::watch(shared.clone())),
         tokio::spawn(join::take_place(shared.clone())),
         tokio::spawn(keys::keep(shared.clone())),

@@ -17,7 +17,7 @@ use std::{
 use conclave_replica::{LogRetention, Member, Replica, Timers};
 use conclave_storage::DiskFailure;
 use conclave_tls::Fingerprint;
-use conclave_wire::Problem;
+use conclave_wire::{Problem, v1};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -57,6 +57,7 @@ use crate::{
         transport::GrpcTransport,
     },
     peer_api::admission::JOINS_MAX,
+    protocol::recent_events::RecentEvents,
     tls::{CertificateSubject, Security, security},
 };
 
@@ -108,17 +109,18 @@ impl Opened {
         identity: &Identity,
         security: &Security,
         members: &BTreeMap<u64, Member>,
+        events: &RecentEvents,
     ) -> Result<Option<Self>, StartError> {
         let node = identity.node;
         let transfers = Transfers::default();
         let rate = config.snapshot_bytes_per_second;
-        let sender =
-            snapshots::Sender::new(rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND), transfers.clone());
+        let rate = rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND);
+        let sender = snapshots::Sender::new(rate, transfers.clone(), events.clone());
         let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
         let roll = RollCall::begin(config.data.clone(), config.join.clone());
         let roll = roll.map_err(|error| identity.claim().failed(error))?;
-        let transport =
-            GrpcTransport::new(node, cluster_id, roll.incarnation().word, locks, sender);
+        let word = roll.incarnation().word;
+        let transport = GrpcTransport::new(node, cluster_id, word, locks, sender, events.clone());
         let transport = Arc::new(transport);
         let faults = Arc::new(Faults::new(config));
         let replica_config = conclave_replica::Config {
@@ -211,7 +213,9 @@ impl Node {
         let resumed = rotation_state::resume(&config.data, &security.tls);
         resumed.map_err(|error| identity.claim().failed(error))?;
 
-        let Some(opened) = Opened::open(&config, &identity, &security, &members).await? else {
+        let recent_events = RecentEvents::default();
+        let opened = Opened::open(&config, &identity, &security, &members, &recent_events);
+        let Some(opened) = opened.await? else {
             return Ok(None);
         };
         let system = |problem: Problem| StartError::System(problem.to_string());
@@ -239,6 +243,7 @@ impl Node {
             turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &opened.paces),
             searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &opened.paces),
             live: opened.live,
+            recent_events,
             space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),
             public_origins: config.public_origins()?,
@@ -259,6 +264,11 @@ impl Node {
             snapshots: opened.snapshots,
             stale_limit: Duration::from_secs(config.stale_seconds),
         });
+        shared.recent_events.record(v1::NodeEventKind::Started, 0);
+        if resolved.repaired {
+            let kind = v1::NodeEventKind::Repaired;
+            shared.recent_events.record(kind, 0);
+        }
         if config.unsafe_no_sync {
             tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }

@@ -46,6 +46,8 @@ pub(crate) struct ResolvedNode {
     pub(crate) credentials: Credentials,
     /// Addresses of the members as far as flags name them, including this node.
     pub(crate) members: BTreeMap<u64, Member>,
+    /// Whether its data was damaged and is repaired now.
+    pub(crate) repaired: bool,
 }
 
 /// Finds out which node this is. Waits for as long as that depends on other nodes.
@@ -82,13 +84,16 @@ pub(crate) async fn find(
         issued,
         configured,
     };
-    let stored = match repair::look(&claim)? {
-        Health::Node(stored) => Some(stored),
-        Health::New => None,
-        Health::Damaged(note, stored) => Some(resolver.come_back(&claim, note, stored).await?),
-    };
-    if let Some(stored) = stored {
-        return resolver.again(claim, stored);
+    match repair::look(&claim)? {
+        Health::Node(stored) => return resolver.again(claim, stored),
+        Health::New => {}
+        Health::Damaged(note, stored) => {
+            let stored = resolver.come_back(&claim, note, stored).await?;
+            return Ok(ResolvedNode {
+                repaired: true,
+                ..resolver.again(claim, stored)?
+            });
+        }
     }
     config.check_joining()?;
     if config.join_token.is_some() {
@@ -127,6 +132,7 @@ impl StartupResolver<'_> {
             identity,
             credentials,
             members,
+            repaired: false,
         })
     }
 
@@ -180,6 +186,7 @@ impl StartupResolver<'_> {
             identity,
             credentials: Credentials::Secret(secret),
             members,
+            repaired: false,
         })
     }
 
@@ -226,6 +233,7 @@ impl StartupResolver<'_> {
             members: BTreeMap::from([(identity.node, self.own.clone())]),
             identity,
             credentials,
+            repaired: false,
         })
     }
 
@@ -266,6 +274,7 @@ impl StartupResolver<'_> {
             identity: claim.keep(stored)?,
             credentials: Credentials::Secret(secret),
             members,
+            repaired: false,
         })
     }
 
@@ -280,6 +289,7 @@ impl StartupResolver<'_> {
             identity: claim.keep(Stored::joined(cluster.cluster_id, node, None))?,
             credentials,
             members: BTreeMap::from([(node, self.own.clone())]),
+            repaired: false,
         })
     }
 }

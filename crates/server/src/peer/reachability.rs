@@ -1,4 +1,5 @@
-//! Tracks whether a peer answers, over all its lanes; logs each change and nothing else.
+//! Tracks whether a peer answers, over all its lanes; logs and records each change and nothing
+//! else.
 //!
 //! A call that fails is no change: a busy machine is late now and then. A peer is unreachable when
 //! its calls have failed for [`SILENCE_MIN`] with no successful call between them.
@@ -9,7 +10,10 @@ use std::{
 };
 
 use conclave_replica::PeerError;
+use conclave_wire::v1;
 use tokio::time::Instant;
+
+use crate::protocol::recent_events::RecentEvents;
 
 /// How long calls must fail: several heartbeats, and less than an election takes.
 const SILENCE_MIN: Duration = Duration::from_millis(300);
@@ -18,6 +22,7 @@ const SILENCE_MIN: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(crate) struct Reachability {
     peer: u64,
+    events: RecentEvents,
     state: Mutex<State>,
 }
 
@@ -30,9 +35,10 @@ enum State {
 
 impl Reachability {
     /// Creates the state of a peer, which is assumed to answer until it does not.
-    pub(crate) fn new(peer: u64) -> Self {
+    pub(crate) fn new(peer: u64, events: RecentEvents) -> Self {
         Self {
             peer,
+            events,
             state: Mutex::new(State::Answers),
         }
     }
@@ -42,8 +48,14 @@ impl Reachability {
         let peer = self.peer;
         match (self.changes(error.is_none()), error) {
             (false, _) => {}
-            (true, None) => tracing::info!(peer, "peer reachable"),
-            (true, Some(error)) => tracing::warn!(peer, %error, "peer unreachable"),
+            (true, None) => {
+                self.events.record(v1::NodeEventKind::PeerReachable, peer);
+                tracing::info!(peer, "peer reachable");
+            }
+            (true, Some(error)) => {
+                self.events.record(v1::NodeEventKind::PeerUnreachable, peer);
+                tracing::warn!(peer, %error, "peer unreachable");
+            }
         }
     }
 
@@ -70,7 +82,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_change_of_reachability_is_reported_once() {
-        let peer = Reachability::new(2);
+        let peer = Reachability::new(2, RecentEvents::default());
         for _ in 0..2 {
             assert!(!peer.changes(true));
             assert!(!peer.changes(false), "one failure is no silence");
@@ -83,7 +95,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_between_answers_do_not_make_a_peer_unreachable() {
-        let peer = Reachability::new(2);
+        let peer = Reachability::new(2, RecentEvents::default());
         for _ in 0..10 {
             assert!(!peer.changes(false));
             tokio::time::advance(SILENCE_MIN / 2).await;

@@ -16,6 +16,7 @@ use conclave_wire::peer;
 
 use crate::{
     peer::{lane::GrpcPeer, reachability::Reachability, snapshots},
+    protocol::recent_events::RecentEvents,
     tls::Security,
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct GrpcTransport {
     /// State that all lanes of a peer share.
     reachable: Mutex<BTreeMap<u64, Arc<Reachability>>>,
     snapshots: Arc<snapshots::Sender>,
+    events: RecentEvents,
 }
 
 impl GrpcTransport {
@@ -41,6 +43,7 @@ impl GrpcTransport {
         incarnation: u64,
         security: Security,
         snapshots: snapshots::Sender,
+        events: RecentEvents,
     ) -> Self {
         Self {
             node,
@@ -51,6 +54,7 @@ impl GrpcTransport {
             peers: Mutex::default(),
             reachable: Mutex::default(),
             snapshots: Arc::new(snapshots),
+            events,
         }
     }
 
@@ -71,7 +75,7 @@ impl GrpcTransport {
             .unwrap_or_else(|error| error.into_inner());
         let reachable = reachable
             .entry(node)
-            .or_insert_with(|| Arc::new(Reachability::new(node)));
+            .or_insert_with(|| Arc::new(Reachability::new(node, self.events.clone())));
         let peer = Arc::new(GrpcPeer::new(
             self.envelope(node),
             self.security.clone(),

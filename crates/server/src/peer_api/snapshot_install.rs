@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use conclave_replica::{PeerError, SnapshotOffer};
 use conclave_storage::log::Vote;
-use conclave_wire::peer;
+use conclave_wire::{peer, v1};
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -58,7 +58,7 @@ pub(super) async fn receive(
             .map_err(|_| malformed("a digest"))?,
     };
     // The task survives the sender, because no other task may touch the file meanwhile.
-    let installing = tokio::spawn(install(shared.clone(), offer, received));
+    let installing = tokio::spawn(install(shared.clone(), source, offer, received));
     let vote = installing.await;
     vote.map_err(|_| Status::internal("installing has panicked"))?
 }
@@ -67,12 +67,21 @@ pub(super) async fn receive(
 /// be installed now stays, and need not be sent again.
 async fn install(
     shared: Arc<NodeContext>,
+    source: u64,
     offer: SnapshotOffer,
     received: Received,
 ) -> Result<Vote, Status> {
+    let log_index = offer.last.index;
     match shared.replica.on_snapshot(offer).await {
         Ok(vote) => {
             received.remove();
+            let details = v1::NodeEvent {
+                subject_node_id: source,
+                log_index,
+                ..v1::NodeEvent::default()
+            };
+            let kind = v1::NodeEventKind::SnapshotInstalled;
+            shared.recent_events.record_with(kind, details);
             Ok(vote)
         }
         Err(PeerError::BadSnapshot(why)) => {

@@ -1,11 +1,12 @@
 //! The public protocol as this node speaks it: the names of services, rows as the messages that
-//! clients receive, page tokens, origins of pages, and internal errors as the problems that clients
-//! get.
+//! clients receive, page tokens, origins of pages, internal errors as the problems that clients
+//! get, and recent events as operators get them.
 //!
-//! It serves no call and holds no state. Every floor above may use it.
+//! It serves no call. Every floor above may use it.
 
 pub(crate) mod client_port;
 pub(crate) mod origin;
 pub(crate) mod pages;
 pub(crate) mod problems;
+pub(crate) mod recent_events;
 pub(crate) mod show;

@@ -203,12 +203,14 @@ pub(crate) fn event(item: StreamItem) -> v1::Event {
             name,
             reaction,
             present,
+            count,
         } => Event::ReactionChanged(v1::ReactionChanged {
             message: Some(message_ref(message)),
             account_id: account.0,
             account_name: name.unwrap_or_default(),
             reaction,
             present,
+            count,
         }),
         StreamEvent::Advanced {
             conversation,

@@ -225,6 +225,7 @@ fn every_event_has_its_position_and_its_kind() {
                 name: name(),
                 reaction: "ok".to_owned(),
                 present: true,
+                count: 2,
             },
         ),
         (
@@ -318,6 +319,7 @@ fn kind_of(event: &Event) -> &'static str {
         }
         Event::ReactionChanged(changed) if changed.present && changed.account_id == 3 => {
             is_it(&changed.message);
+            assert_eq!(changed.count, 2);
             "reaction"
         }
         Event::PositionAdvanced(advanced) if advanced.account_id == 3 => "advanced",

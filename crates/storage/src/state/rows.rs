@@ -299,6 +299,8 @@ pub enum StreamEvent {
         reaction: String,
         /// Whether it was added.
         present: bool,
+        /// Number of accounts that give this reaction: after the change, or later.
+        count: u64,
     },
     /// The positions of an account have advanced: the reader's own, or those of the other one of a
     /// direct conversation. Only the last advance of each is given, at its position.

@@ -156,6 +156,7 @@ impl Model {
                 account,
                 reaction,
                 present,
+                ..
             }) => {
                 let message = self.message_mut(conversation.0, sequence.0);
                 let reaction = (reaction.as_str().to_owned(), account.0);

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { Session } from "../../app/session";
-import { comeback } from "../../app/session";
+import { comeback, foreignNodes } from "../../app/session";
 import { newPage } from "../../app/worker";
 import { strings } from "../../base/strings";
 import { Icon } from "../parts/Icon";
@@ -10,6 +10,8 @@ import { Icon } from "../parts/Icon";
 const COMEBACK_MS = 6000;
 /** An outage that is shorter is not announced before it is over. */
 const PATIENCE_MS = 700;
+/** Attempts after which nodes that this page cannot ask are named. */
+const ATTEMPTS = 2;
 
 export function Banner({ session }: { session: Session }) {
   const link = session.store.link.value;
@@ -24,7 +26,14 @@ export function Banner({ session }: { session: Session }) {
   }, [back]);
   let content = null;
   if (!online) content = bannerOf("banner-bad", "alert", strings.offline);
-  else if (connecting && late) content = bannerOf("banner-bad", "alert", strings.lost(link.attempt + 1));
+  else if (connecting && late) {
+    content = (
+      <>
+        {bannerOf("banner-bad", "alert", strings.lost(link.attempt + 1))}
+        {link.attempt >= ATTEMPTS && <Elsewhere />}
+      </>
+    );
+  }
   else if (back) {
     const { node, outageMs, caughtUp, sent } = back;
     content = bannerOf("banner-good", "check", strings.comeback(node, outageMs, caughtUp, sent));
@@ -46,6 +55,22 @@ export function Banner({ session }: { session: Session }) {
   );
 }
 
+/** Nodes on other sites: the browser shares no cookie with them, so the reader goes there. */
+function Elsewhere() {
+  const others = foreignNodes().slice(0, 3);
+  if (others.length === 0) return null;
+  return (
+    <div class="banner">
+      <span>{strings.openThere}</span>
+      {others.map(({ url }) => (
+        <a key={url} href={url + location.pathname}>
+          {new URL(url).host}
+        </a>
+      ))}
+    </div>
+  );
+}
+
 function bannerOf(kind: string, icon: "alert" | "check", text: string) {
   return (
     <div class={`banner ${kind}`}>
@@ -55,7 +80,8 @@ function bannerOf(kind: string, icon: "alert" | "check", text: string) {
   );
 }
 
-function useOnline(): boolean {
+/** Returns whether the device has a network, as far as the browser knows. */
+export function useOnline(): boolean {
   const [online, setOnline] = useState(navigator.onLine);
   useEffect(() => {
     const look = () => setOnline(navigator.onLine);

@@ -83,6 +83,11 @@ export function Sidebar({ session }: { session: Session }) {
               <Entry key={id} store={store} id={id} current={current === id} draft={drafts.has(id)} />
             ))}
           </ul>
+          {store.loaded.value && order.rooms.length === 0 && (
+            <button type="button" class="entry entry-hint" onClick={() => { drawer.value = false; go({ view: "rooms" }); }}>
+              {strings.noRoomYet}
+            </button>
+          )}
         </section>
         <section>
           <h2>
@@ -96,6 +101,11 @@ export function Sidebar({ session }: { session: Session }) {
               <Entry key={id} store={store} id={id} current={current === id} draft={drafts.has(id)} />
             ))}
           </ul>
+          {store.loaded.value && order.people.length === 0 && (
+            <button type="button" class="entry entry-hint" onClick={() => (switcher.value = true)}>
+              {strings.noPersonYet}
+            </button>
+          )}
         </section>
       </div>
       <footer class="sidebar-foot">

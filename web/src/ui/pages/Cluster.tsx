@@ -2,27 +2,102 @@
 
 import { lazy, Suspense } from "preact/compat";
 import { useEffect, useState } from "preact/hooks";
-import type { GetClusterStatusResponse } from "../../gen/conclave/v1/admin_pb";
-import { NodeRole } from "../../gen/conclave/v1/admin_pb";
 import { Administration } from "../../app/administration";
+import { Operator } from "../../app/operator";
 import type { Session } from "../../app/session";
 import { config } from "../../app/session";
+import { clusterStrings as texts } from "../../base/cluster";
 import { strings } from "../../base/strings";
 import { clock } from "../../base/time";
-import { num } from "../../wire/values";
+import { Chart } from "../cluster/Chart";
+import { Credential } from "../cluster/Credential";
+import { NodeCard } from "../cluster/NodeCard";
+import { Operate } from "../cluster/Operate";
+import type { Operation } from "../cluster/operations";
+import { toView } from "../cluster/view";
+import type { ClusterEvent, ClusterView, Watch } from "../cluster/watch";
+import { NOTHING, watch } from "../cluster/watch";
 import { demoKey } from "../demo/key";
-import { bytes, duration, timeOf } from "../parts/dates";
+import { timeOf } from "../parts/dates";
 import { Icon } from "../parts/Icon";
-import { copyText } from "../parts/notices";
-import { Chart } from "./Chart";
+import "../styles/cluster.css";
 import { Page } from "./Page";
-import type { ClusterView, NodeView, Watch } from "./watch";
-import { NOTHING, watch } from "./watch";
 
 const EVERY_MS = 1000;
 const Demo = lazy(() => import("../demo/Panel"));
 
 export default function Cluster({ session }: { session: Session }) {
+  if (session.store.me.value?.role !== "admin") {
+    return (
+      <Page title={strings.cluster}>
+        <p class="page-lead">{strings.notAllowed}</p>
+      </Page>
+    );
+  }
+  return <Watched session={session} />;
+}
+
+function Watched({ session }: { session: Session }) {
+  const { now, rates, medians, p99s, answers, events } = useWatch(session);
+  const operator = useOperator();
+  const [operation, setOperation] = useState<Operation | null>(null);
+  return (
+    <Page title={strings.cluster} lead={texts.lead} wide>
+      {demoKey.value && config.value.demo && <Suspense fallback={null}><Demo /></Suspense>}
+      {now ? (
+        <>
+          <Summary view={now} />
+          <ul class="nodes">
+            {now.nodes.map((node) => (
+              <NodeCard key={node.id} node={node} view={now} onOperation={setOperation} />
+            ))}
+          </ul>
+          <div class="charts">
+            <Chart title={texts.rate} unit="/s" lines={[{ name: texts.rate, values: rates }]} />
+            <Chart
+              title={texts.latency}
+              unit="ms"
+              lines={[
+                { name: texts.median, values: medians },
+                { name: texts.p99, values: p99s },
+              ]}
+            />
+            <Chart title={texts.answer} unit="ms" lines={[{ name: texts.answer, values: answers }]} />
+          </div>
+          <div class="charts charts-two">
+            <Events events={events} />
+            <section class="card operate">
+              <h2>{texts.operate}</h2>
+              <p class="hint">{texts.operateLead}</p>
+              <div class="operate-all">
+                <button type="button" class="button" onClick={() => setOperation({ kind: "token", learner: false })}>
+                  <Icon name="plus" small /> {texts.token}
+                </button>
+                <button type="button" class="button" onClick={() => setOperation({ kind: "check" })}>
+                  <Icon name="check" small /> {texts.check}
+                </button>
+              </div>
+              <Credential operator={operator} />
+            </section>
+          </div>
+        </>
+      ) : (
+        <p class="page-lead">{strings.loading}</p>
+      )}
+      {operation && (
+        <Operate
+          key={JSON.stringify(operation)}
+          operation={operation}
+          operator={operator}
+          onClose={() => setOperation(null)}
+        />
+      )}
+    </Page>
+  );
+}
+
+/** Asks once a second, while the page is open. */
+function useWatch(session: Session): Watch {
   const [seen, setSeen] = useState<Watch>(NOTHING);
   useEffect(() => {
     const abort = new AbortController();
@@ -32,8 +107,8 @@ export default function Cluster({ session }: { session: Session }) {
         const asked = clock.now();
         try {
           const status = await administration.clusterStatus();
-          const now = clock.now();
-          setSeen((before) => watch(before, toView(status), now, now - asked));
+          const answerMs = clock.now() - asked;
+          if (!abort.signal.aborted) setSeen((before) => watch(before, toView(status), Date.now(), answerMs));
         } catch {
           // The banner says that no node answers.
         }
@@ -42,49 +117,25 @@ export default function Cluster({ session }: { session: Session }) {
     })();
     return () => abort.abort();
   }, []);
-  const { now, rates, answers, events } = seen;
-  if (session.store.me.value?.role !== "admin") {
-    return (
-      <Page title={strings.cluster}>
-        <p class="page-lead">{strings.notAllowed}</p>
-      </Page>
-    );
-  }
-  return (
-    <Page title={strings.cluster} lead={strings.clusterLead} wide>
-      {demoKey.value && config.value.demo && <Suspense fallback={null}><Demo /></Suspense>}
-      {now ? (
-        <>
-          <Summary view={now} />
-          <ul class="nodes">
-            {now.nodes.map((node) => (
-              <NodeCard key={node.id} node={node} view={now} />
-            ))}
-          </ul>
-          <div class="charts">
-            <Chart title={strings.commits} values={rates} />
-            <Chart title={strings.answer} values={answers} />
-          </div>
-          <div class="charts">
-            <section class="card">
-              <h2>{strings.events}</h2>
-              {events.length === 0 && <p class="hint">{strings.noEvents}</p>}
-              <ol class="events">
-                {events.map((event) => (
-                  <li key={event.key}>
-                    <time>{timeOf(event.atMs)}</time> {event.text}
-                  </li>
-                ))}
-              </ol>
-            </section>
-            <Operate view={now} />
-          </div>
-        </>
-      ) : (
-        <p class="page-lead">{strings.loading}</p>
-      )}
-    </Page>
-  );
+  return seen;
+}
+
+/** Returns what holds the credential; it forgets it with the page. */
+function useOperator(): Operator {
+  const [operator] = useState(() => new Operator(location.origin));
+  useEffect(() => {
+    const forget = () => operator.forget();
+    const look = () => operator.look();
+    // Also for a document that the browser keeps to go back to.
+    addEventListener("pagehide", forget);
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      removeEventListener("pagehide", forget);
+      document.removeEventListener("visibilitychange", look);
+      forget();
+    };
+  }, []);
+  return operator;
 }
 
 function Summary({ view }: { view: ClusterView }) {
@@ -93,13 +144,15 @@ function Summary({ view }: { view: ClusterView }) {
   return (
     <section class={`summary summary-${kind}`} role="status">
       <Constellation view={view} />
-      <div>
-        <h2>{!view.quorum ? strings.noQuorum : down > 0 ? strings.degraded(down) : strings.healthy}</h2>
-        <p>
-          {strings.tolerates(view.tolerates)} {strings.connections}: {view.connections}
-          {view.connectionsMax > 0 && ` / ${view.connectionsMax}`}
-        </p>
+      <div class="summary-main">
+        <h2>{!view.quorum ? texts.noQuorum : down > 0 ? texts.degraded(down) : texts.healthy}</h2>
+        <p>{texts.voters(view.reachable, view.voters)}</p>
+        <p>{texts.connections(view.connections, view.connectionsMax)}</p>
       </div>
+      <p class="summary-tolerates">
+        <b>{view.tolerates}</b>
+        <span>{texts.mayFail(view.tolerates)}</span>
+      </p>
     </section>
   );
 }
@@ -129,99 +182,21 @@ function Constellation({ view }: { view: ClusterView }) {
   );
 }
 
-function NodeCard({ node, view }: { node: NodeView; view: ClusterView }) {
-  const commit = Math.max(0, ...view.nodes.map((each) => each.commit));
-  const lag = Math.max(0, commit - node.applied);
-  const skew = node.clockSkewMs;
-  const facts: [string, string][] = [
-    [strings.term, String(node.term)],
-    [strings.lag, node.role === "unreachable" ? "–" : String(lag)],
-    [strings.disk, node.freeBytes ? bytes(node.freeBytes) : "–"],
-    [strings.clock, skew === null ? "–" : `${skew > 0 ? "+" : ""}${skew} ms`],
-    [strings.uptime, node.uptimeMs ? duration(node.uptimeMs) : "–"],
-    [strings.version, node.version || "–"],
-  ];
-  return (
-    <li class={`node node-${node.role}`}>
-      <header>
-        <h3>{strings.node(node.id)}</h3>
-        <span class="node-role">{strings.roles[node.role]}</span>
-      </header>
-      <p class="node-address">{node.address || "–"}</p>
-      <dl>
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
-      {node.problem && (
-        <p class="node-problem">
-          <Icon name="alert" small /> {node.problem}
-        </p>
-      )}
-    </li>
-  );
-}
-
-function Operate({ view }: { view: ClusterView }) {
-  const other = view.nodes.find(({ id, role }) => id !== view.leader && role === "follower");
-  const commands = [
-    "conclave cluster status",
-    "conclave cluster check",
-    `conclave cluster transfer-leader ${other?.id ?? ""}`.trim(),
-    "conclave token create",
-  ];
+function Events({ events }: { events: readonly ClusterEvent[] }) {
   return (
     <section class="card">
-      <h2>{strings.operate}</h2>
-      <p class="hint">{strings.operateLead}</p>
-      <ul class="rows">
-        {commands.map((command) => (
-          <li key={command}>
-            <code class="rows-main">{command}</code>
-            <button type="button" class="button-icon" aria-label={`${strings.copy}: ${command}`} onClick={() => void copyText(command)}>
-              <Icon name="copy" />
-            </button>
-          </li>
-        ))}
-      </ul>
+      <h2>{texts.events}</h2>
+      {events.length === 0 && <p class="hint">{texts.noEvents}</p>}
+      <div class="events-scroll" tabIndex={0} role="group" aria-label={texts.events}>
+        <ol class="events">
+          {events.map((event) => (
+            <li key={`${event.key} ${event.atMs}`} class={`event event-${event.kind}`}>
+              <time dateTime={new Date(event.atMs).toISOString()}>{timeOf(event.atMs)}</time>
+              <span>{event.text}</span>
+            </li>
+          ))}
+        </ol>
+      </div>
     </section>
   );
-}
-
-const ROLES: Partial<Record<NodeRole, NodeView["role"]>> = {
-  [NodeRole.LEADER]: "leader",
-  [NodeRole.FOLLOWER]: "follower",
-  [NodeRole.CANDIDATE]: "candidate",
-  [NodeRole.LEARNER]: "learner",
-  [NodeRole.STOPPED]: "stopped",
-};
-
-function toView(status: GetClusterStatusResponse): ClusterView {
-  return {
-    leader: num(status.leaderId),
-    asked: num(status.nodeId),
-    voters: status.voters,
-    reachable: status.votersReachable,
-    tolerates: status.toleratesFailures,
-    quorum: status.quorum,
-    connections: num(status.clientPort?.connections ?? 0n),
-    connectionsMax: num(status.clientPort?.connectionsMax ?? 0n),
-    nodes: status.nodes.map((node) => ({
-      id: num(node.nodeId),
-      address: node.clientAddress,
-      role: node.reachable ? (ROLES[node.role] ?? "unreachable") : "unreachable",
-      term: num(node.term),
-      commit: num(node.commitIndex),
-      applied: num(node.appliedIndex),
-      version: node.version,
-      uptimeMs: num(node.uptimeMs),
-      freeBytes: num(node.freeBytes),
-      lowSpace: node.lowSpace,
-      clockSkewMs: node.clockSkewMs === undefined ? null : Number(node.clockSkewMs),
-      problem: node.refusal,
-    })),
-  };
 }

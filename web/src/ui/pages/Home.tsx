@@ -23,6 +23,11 @@ export function Home({ session }: { session: Session }) {
           <button type="button" class="button" onClick={() => (switcher.value = true)}>
             <Icon name="send" small /> {strings.newMessage}
           </button>
+          {me?.role === "admin" && (
+            <button type="button" class="button" onClick={() => go({ view: "admin" })}>
+              <Icon name="people" small /> {strings.invitePeople}
+            </button>
+          )}
         </div>
       </div>
     </Page>

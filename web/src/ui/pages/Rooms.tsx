@@ -32,37 +32,6 @@ export function Rooms({ session }: { session: Session }) {
   };
   return (
     <Page title={strings.rooms}>
-      <form
-        class="card"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void attempt(async () => {
-            const wanted = name.trim().replace(/^#/, "");
-            open(await actions.createRoom(wanted, topic.trim(), isPrivate), wanted);
-          });
-        }}
-      >
-        <h2>{strings.createRoom}</h2>
-        <div class="fields">
-          <label class="field">
-            <span>{strings.roomName}</span>
-            <input class="input" required maxLength={33} value={name} onInput={(event) => setName(event.currentTarget.value)} />
-          </label>
-          <label class="field field-wide">
-            <span>{strings.topic}</span>
-            <input class="input" dir="auto" maxLength={256} value={topic} onInput={(event) => setTopic(event.currentTarget.value)} />
-          </label>
-        </div>
-        <div class="buttons buttons-between">
-          <label class="check">
-            <input type="checkbox" checked={isPrivate} onChange={(event) => setPrivate(event.currentTarget.checked)} />
-            <span>{strings.roomPrivate}</span>
-          </label>
-          <button type="submit" class="button button-main" disabled={!name.trim()}>
-            {strings.create}
-          </button>
-        </div>
-      </form>
       <label class="field">
         <span class="hidden">{strings.filterRooms}</span>
         <input class="input" type="search" placeholder={strings.filterRooms} value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
@@ -96,6 +65,37 @@ export function Rooms({ session }: { session: Session }) {
         ))}
       </ul>
       {rooms?.length === 0 && <p class="page-lead">{strings.noRooms}</p>}
+      <form
+        class="card"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void attempt(async () => {
+            const wanted = name.trim().replace(/^#/, "");
+            open(await actions.createRoom(wanted, topic.trim(), isPrivate), wanted);
+          });
+        }}
+      >
+        <h2>{strings.createRoom}</h2>
+        <div class="fields">
+          <label class="field">
+            <span>{strings.roomName}</span>
+            <input class="input" required maxLength={33} value={name} onInput={(event) => setName(event.currentTarget.value)} />
+          </label>
+          <label class="field field-wide">
+            <span>{strings.topic}</span>
+            <input class="input" dir="auto" maxLength={256} value={topic} onInput={(event) => setTopic(event.currentTarget.value)} />
+          </label>
+        </div>
+        <div class="buttons buttons-between">
+          <label class="check">
+            <input type="checkbox" checked={isPrivate} onChange={(event) => setPrivate(event.currentTarget.checked)} />
+            <span>{strings.roomPrivate}</span>
+          </label>
+          <button type="submit" class="button button-main" disabled={!name.trim()}>
+            {strings.create}
+          </button>
+        </div>
+      </form>
     </Page>
   );
 }

@@ -21,6 +21,8 @@ const TEXT_BYTES_MAX = 16 * 1024;
 /** Wait between two signs that the reader is typing. */
 const TYPING_MS = 3000;
 const HEIGHT_MAX = 240;
+/** Whether the browser fits the field to its text. To measure it costs a layout for each key. */
+const GROWS_ALONE = globalThis.CSS?.supports("field-sizing", "content") ?? false;
 
 export interface ComposerProps {
   readonly session: Session;
@@ -61,7 +63,7 @@ export function Composer(props: ComposerProps) {
   }, [replyTo?.sequence]);
   useLayoutEffect(() => {
     const element = field.current;
-    if (!element) return;
+    if (!element || GROWS_ALONE) return;
     element.style.height = "auto";
     element.style.height = `${Math.min(element.scrollHeight, HEIGHT_MAX)}px`;
   }, [text]);
@@ -132,7 +134,7 @@ export function Composer(props: ComposerProps) {
     setText("");
     setCompletion(null);
     onReply(null);
-    const taken = await engine.send({
+    const message = {
       conversation: id,
       recipient,
       text: typed.text,
@@ -140,10 +142,12 @@ export function Composer(props: ComposerProps) {
       replyTo: replyTo?.sequence ?? 0,
       createdAtMs: Date.now(),
       after: store.head(id)?.peek().last ?? 0,
-    });
+    };
+    // The browser may refuse to store it: then it is still in the field.
+    const taken = await engine.send(message).catch(() => null);
     if (!taken) {
       setText((now) => now || text);
-      return notice(strings.outboxFull, true);
+      return notice(taken === null ? strings.notStored : strings.outboxFull, true);
     }
     typedMs.current = -Infinity;
     if (drafts.get(id).text === text) drafts.set(id, { text: "", replyTo: 0 });

@@ -109,7 +109,8 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     const box = element.getBoundingClientRect();
     let [from, to] = [0, 0];
     const all = rowsIn(element);
-    for (const row of all.slice(firstBelow(all, box.top))) {
+    for (let index = firstBelow(all, box.top); index < all.length; index += 1) {
+      const row = all[index] as HTMLElement;
       const { top, bottom } = row.getBoundingClientRect();
       if (top + Math.min(bottom - top, 40) > box.bottom) break;
       from ||= sequenceOf(row);
@@ -148,7 +149,7 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     if (!element) return;
     if (target.current && shown) {
       const row = element.querySelector<HTMLElement>(`[data-sequence="${target.current}"]`);
-      const place = row ?? rowsIn(element).find((each) => sequenceOf(each) >= target.current);
+      const place = row ?? [...rowsIn(element)].find((each) => sequenceOf(each) >= target.current);
       if (place) {
         const offset = target.current === focus ? element.clientHeight / 3 : 90;
         const moved = () => place.getBoundingClientRect().top - element.getBoundingClientRect().top - offset;
@@ -194,8 +195,9 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     if (now && now.unread > 0 && !document.hasFocus()) setUnreadFrom((from) => from || now.read + 1);
   });
   useEffect(() => {
-    timeline.trim(shown?.from ?? newest, shown?.to ?? newest);
+    timeline.look(shown?.from ?? newest, shown?.to ?? newest);
   }, [shown?.from, shown?.to]);
+  useEffect(() => () => timeline.leave(headSignal?.peek().last ?? 0), []);
 
   const toEnd = () => {
     following.current = true;
@@ -214,7 +216,7 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     event.preventDefault();
     // From a link or a button of a message, the first step leads to the message.
     if (row instanceof HTMLElement && row !== inside) return row.focus();
-    const all = rowsIn(scroller.current as HTMLElement);
+    const all = [...rowsIn(scroller.current as HTMLElement)];
     const at = row ? all.indexOf(row as HTMLElement) : all.length;
     (all[event.key === "ArrowUp" ? at - 1 : at + 1] ?? (row as HTMLElement | null))?.focus();
   };
@@ -329,12 +331,13 @@ function follow(view: View, newest: number): View {
   return view.last === Infinity ? { ...bound(view, newest), anchor: newest } : view;
 }
 
-function rowsIn(element: HTMLElement): HTMLElement[] {
-  return [...element.querySelectorAll<HTMLElement>("[data-sequence]")];
+/** Returns the rows of messages: a list that the browser keeps up to date. */
+function rowsIn(element: HTMLElement): HTMLCollectionOf<HTMLElement> {
+  return element.getElementsByClassName("stored") as HTMLCollectionOf<HTMLElement>;
 }
 
 /** Returns the index of the first row that ends below an edge; rows stand in order. */
-function firstBelow(all: readonly HTMLElement[], edge: number): number {
+function firstBelow(all: HTMLCollectionOf<HTMLElement>, edge: number): number {
   let [low, high] = [0, all.length];
   while (low < high) {
     const middle = (low + high) >> 1;

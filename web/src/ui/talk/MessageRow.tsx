@@ -37,12 +37,14 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
   const { message, head, session, talk, focused, original, delivery } = props;
   const { store } = session;
   const [picking, setPicking] = useState(false);
+  // A row has its buttons from when the reader first comes near: most never do.
+  const [near, setNear] = useState(false);
   const me = store.me.value;
   const mine = message.senderId === me?.id;
   const name = message.senderName;
   const shown = visible(store.displayName(name)) || strings.deletedAccount;
   const mentioned = !mine && message.mentionedIds.includes(me?.id ?? 0);
-  const classes = ["message", head && "message-head", focused && "message-focused", mentioned && "message-mention"];
+  const classes = ["message stored", head && "message-head", focused && "message-focused", mentioned && "message-mention"];
   const react = (reaction: string, present: boolean) => {
     setPicking(false);
     if (present) usedEmoji(reaction);
@@ -67,6 +69,8 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
       tabIndex={-1}
       aria-label={`${shown}, ${timeOf(message.sentAtMs)}`}
       onKeyDown={keys}
+      onPointerEnter={() => setNear(true)}
+      onFocusIn={() => setNear(true)}
     >
       {message.replyTo > 0 && !message.deleted && (
         <button type="button" class="quote" onClick={() => talk.jump(message.replyTo)}>
@@ -138,7 +142,7 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
           </ul>
         )}
       </div>
-      {!message.deleted && (
+      {near && !message.deleted && (
         <div class={picking ? "toolbar toolbar-open" : "toolbar"} role="toolbar" aria-label={strings.more}>
           {preferences.value.emoji.slice(0, 3).map((emoji) => (
             <button

@@ -1,6 +1,7 @@
 // One conversation: its head, its messages, who is typing, and where one writes.
 
-import { useEffect, useState } from "preact/hooks";
+import { useSignalEffect } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { go, route } from "../../app/route";
 import { toggleMuted } from "../../app/preferences";
 import type { Session } from "../../app/session";
@@ -25,11 +26,21 @@ export function Talk({ session, id, focus }: { session: Session; id: number; foc
   const [replyTo, setReplyTo] = useState<Message | null>(null);
   const [editing, setEditing] = useState<Message | null>(null);
   const [deleting, setDeleting] = useState<Message | null>(null);
+  const answered = useRef(0);
   useEffect(() => {
-    const draft = drafts.get(id);
-    setReplyTo(draft.replyTo ? (store.timeline(id).get(draft.replyTo) ?? null) : null);
+    answered.current = drafts.get(id).replyTo;
+    setReplyTo(null);
     setEditing(null);
   }, [id]);
+  // What the draft answers may come with the history, after the draft.
+  useSignalEffect(() => {
+    const timeline = store.timeline(id);
+    if (timeline.version.value < 0 || answered.current === 0) return;
+    const original = timeline.get(answered.current);
+    if (!original) return;
+    answered.current = 0;
+    setReplyTo(original);
+  });
   useEffect(() => {
     const escape = (event: KeyboardEvent) => {
       if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;

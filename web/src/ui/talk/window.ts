@@ -10,7 +10,7 @@ import type { Timeline } from "../../state/timeline";
 
 /** Messages in the document, and by how many the window slides. */
 export const ROWS_MAX = 160;
-export const STEP = 50;
+export const STEP = 25;
 
 export interface View {
   /** The number around which the window lies: it decides the range. */

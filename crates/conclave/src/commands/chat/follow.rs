@@ -153,6 +153,7 @@ fn as_json(event: &v1::Event) -> Option<Value> {
                 "from": changed.account_name,
                 "reaction": changed.reaction,
                 "present": changed.present,
+                "count": changed.count,
             }),
         ),
         Kind::ConversationOpened(opened) => (

@@ -18,13 +18,13 @@ pub(crate) fn set_reaction(
     if lookup.has_reacted(message, by, reaction)? == present {
         return Ok((Accepted::Done, Vec::new()));
     }
+    let before = lookup.reaction_count(message, reaction)?;
     if present {
         // An account that may not write there may not react either.
         own_slot(lookup, by, message.conversation)?;
         let kinds = lookup.reaction_kinds(message)?;
-        let is_new_kind = !lookup.has_reaction(message, reaction)?;
         let own = lookup.reactions_of(message, by)?;
-        if (is_new_kind && kinds >= REACTION_KINDS_MAX as u64) || own >= REACTIONS_OF_ONE_MAX as u64
+        if (before == 0 && kinds >= REACTION_KINDS_MAX as u64) || own >= REACTIONS_OF_ONE_MAX as u64
         {
             let what = Bound::Reactions;
             return Err(Rejection::TooMany { what }.into());
@@ -36,6 +36,10 @@ pub(crate) fn set_reaction(
         account: by,
         reaction: reaction.clone(),
         present,
+        count: match present {
+            true => before + 1,
+            false => before.saturating_sub(1),
+        },
     });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -151,8 +151,9 @@ pub(super) fn of_message(world: &World, event: &Event) -> String {
             account,
             reaction,
             present,
+            count,
         }) => format!(
-            "ReactionChanged {} account={} {:?} present={present}",
+            "ReactionChanged {} account={} {:?} present={present} count={count}",
             place(conversation, sequence),
             of(account),
             reaction.as_str()

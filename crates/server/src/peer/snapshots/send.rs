@@ -16,8 +16,9 @@ use std::{
 use bytes::Bytes;
 use conclave_replica::{PeerError, SnapshotOffer};
 use conclave_storage::log::Vote;
-use conclave_wire::peer::{
-    self, install_snapshot_request::Part, peer_service_client::PeerServiceClient,
+use conclave_wire::{
+    peer::{self, install_snapshot_request::Part, peer_service_client::PeerServiceClient},
+    v1,
 };
 use futures::{Stream, StreamExt as _, stream};
 use tokio::{
@@ -31,7 +32,10 @@ use super::{
     progress::{Direction, Moving, Transfers},
     rate_limiter::RateLimiter,
 };
-use crate::peer::{codec::members_out, connect::failure_of, convert};
+use crate::{
+    peer::{codec::members_out, connect::failure_of, convert},
+    protocol::recent_events::RecentEvents,
+};
 
 /// Default number of bytes of snapshots that a node sends in a second:
 /// `docs/notebook/2026-11-21-snapshots.md` has the measurements.
@@ -49,14 +53,16 @@ const CHECKED_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 pub(crate) struct Sender {
     pace: Arc<RateLimiter>,
     transfers: Transfers,
+    events: RecentEvents,
     /// Reason of each peer's last refusal, so that it is logged once.
     refused: Mutex<BTreeMap<u64, String>>,
 }
 
 impl Sender {
     /// Creates a sender of so many bytes per second to all receivers together; 0: no limit.
-    pub(crate) fn new(bytes_per_second: u64, transfers: Transfers) -> Self {
+    pub(crate) fn new(bytes_per_second: u64, transfers: Transfers, events: RecentEvents) -> Self {
         Self {
+            events,
             pace: Arc::new(RateLimiter::new(bytes_per_second)),
             transfers,
             refused: Mutex::default(),
@@ -134,6 +140,13 @@ impl Sender {
         };
         let response = response.map_err(|status| failure(&status))?.into_inner();
         tracing::info!(peer = to, bytes = offer.bytes, "snapshot accepted");
+        let details = v1::NodeEvent {
+            subject_node_id: to,
+            log_index: offer.last.index,
+            ..v1::NodeEvent::default()
+        };
+        let kind = v1::NodeEventKind::SnapshotSent;
+        self.events.record_with(kind, details);
         convert::vote_in(response.vote).map_err(|_| convert::senseless("no vote"))
     }
 

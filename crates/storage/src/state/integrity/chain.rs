@@ -239,8 +239,10 @@ fn of_message(hasher: &mut Hasher, position: Position, event: &MessageEvent) {
             account,
             reaction,
             present,
+            count,
         } => {
-            let values = [conversation.0, sequence.0, account.0, u64::from(*present)];
+            let present = u64::from(*present);
+            let values = [conversation.0, sequence.0, account.0, present, *count];
             put(23, &values);
             bytes(hasher, reaction.as_str().as_bytes());
         }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use conclave_core::{
     AccountId, ConversationId, MessageRef, Position, Progress, Sequence, limits::PAGE_MAX,
 };
-use rusqlite::{Connection, Error, OptionalExtension as _, Result, Row};
+use rusqlite::{Connection, Error, OptionalExtension as _, Result, Row, params};
 
 use super::{
     messages::{add_mentions_and_reactions, at_position, named},
@@ -283,11 +283,13 @@ impl<'c> View<'c> {
             Kind::Deleted => Some(StreamEvent::Deleted(message)),
             Kind::ReactionAdded | Kind::ReactionRemoved => {
                 let account = AccountId(needed(5, change.subject)?);
+                let reaction = change.value.unwrap_or_default();
                 Some(StreamEvent::Reaction {
                     message,
                     account,
                     name: self.name_of(account)?,
-                    reaction: change.value.unwrap_or_default(),
+                    count: self.reaction_count(message, &reaction)?,
+                    reaction,
                     present: change.kind == Kind::ReactionAdded,
                 })
             }
@@ -348,6 +350,16 @@ impl<'c> View<'c> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let name = statement.query_row([sought(account.0)], |row| row.get(0));
         name.optional()
+    }
+
+    /// Returns how many accounts give this reaction to a message now.
+    fn reaction_count(&self, message: MessageRef, reaction: &str) -> Result<u64> {
+        let sql = "SELECT count FROM reaction_counts
+            WHERE conversation = ?1 AND sequence = ?2 AND reaction = ?3";
+        let [id, sequence] = [message.conversation.0, message.sequence.0].map(sought);
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let count = statement.query_row(params![id, sequence, reaction], |row| number(row, 0));
+        Ok(count.optional()?.unwrap_or(0))
     }
 
     fn room_name_of(&self, room: ConversationId) -> Result<Option<String>> {

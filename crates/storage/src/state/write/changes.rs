@@ -111,6 +111,8 @@ fn change_of_message(event: &MessageEvent) -> Option<(Kind, Columns<'_>)> {
             account,
             reaction,
             present,
+            // Read from its own table when the change is shown.
+            count: _,
         } => {
             let columns = Columns {
                 subject: Some(*account),

@@ -212,6 +212,7 @@ impl Writer {
                 account,
                 reaction,
                 present,
+                count: _,
             } => self.write_reaction(*conversation, *sequence, *account, reaction, *present),
         }
     }

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file conclave/v1/admin.proto.
  */
 export const file_conclave_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdjb25jbGF2ZS92MS9hZG1pbi5wcm90bxILY29uY2xhdmUudjEioAQKCk5vZGVTdGF0dXMSDwoHbm9kZV9pZBgBIAEoBBIWCg5jbGllbnRfYWRkcmVzcxgCIAEoCRIUCgxwZWVyX2FkZHJlc3MYAyABKAkSEQoJcmVhY2hhYmxlGAQgASgIEiMKBHJvbGUYBSABKA4yFS5jb25jbGF2ZS52MS5Ob2RlUm9sZRIMCgR0ZXJtGAYgASgEEhYKDmxvZ19pbmRleF9sYXN0GAcgASgEEhQKDGNvbW1pdF9pbmRleBgIIAEoBBIVCg1hcHBsaWVkX2luZGV4GAkgASgEEg8KB3ZlcnNpb24YCiABKAkSEQoJdXB0aW1lX21zGAsgASgEEg8KB2R1cmFibGUYDCABKAgSEQoJbGVhZGVyX2lkGA0gASgEEhgKEGRpZmZlcnNfYXRfaW5kZXgYDiABKAQSGgoNY2xvY2tfc2tld19tcxgeIAEoEkgAiAEBEhQKDGNsb2NrX2lzX29mZhgfIAEoCBINCgV3YWl0cxgPIAEoCBIRCgl1bnJlYWNoZWQYECABKAgSDwoHcmVmdXNhbBgRIAEoCRIwCgl0cmFuc2ZlcnMYFCADKAsyHS5jb25jbGF2ZS52MS5TbmFwc2hvdFRyYW5zZmVyEhIKCmZyZWVfYnl0ZXMYKCABKAQSEQoJbG93X3NwYWNlGCkgASgIEhYKDnJlZnVzZXNfZ3Jvd3RoGCogASgIQhAKDl9jbG9ja19za2V3X21zIq4BChBTbmFwc2hvdFRyYW5zZmVyEjEKCWRpcmVjdGlvbhgBIAEoDjIeLmNvbmNsYXZlLnYxLlRyYW5zZmVyRGlyZWN0aW9uEhQKDHBlZXJfbm9kZV9pZBgCIAEoBBISCgpieXRlc19kb25lGAMgASgEEhMKC2J5dGVzX3RvdGFsGAQgASgEEhQKDGJ5dGVzX2JlZm9yZRgFIAEoBBISCgplbGFwc2VkX21zGAYgASgEIhkKF0dldENsdXN0ZXJTdGF0dXNSZXF1ZXN0ItgCChhHZXRDbHVzdGVyU3RhdHVzUmVzcG9uc2USEgoKY2x1c3Rlcl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgEEhEKCWxlYWRlcl9pZBgDIAEoBBImCgVub2RlcxgEIAMoCzIXLmNvbmNsYXZlLnYxLk5vZGVTdGF0dXMSDgoGdm90ZXJzGAUgASgNEhgKEHZvdGVyc19yZWFjaGFibGUYBiABKA0SGgoSdG9sZXJhdGVzX2ZhaWx1cmVzGAcgASgNEg4KBnF1b3J1bRgIIAEoCBIbChNwcmVmZXJyZWRfbGVhZGVyX2lkGAkgASgEEg8KB3BhcnRpYWwYCiABKAgSLAoLY2xpZW50X3BvcnQYFCABKAsyFy5jb25jbGF2ZS52MS5Qb3J0U3RhdHVzEioKCXBlZXJfcG9ydBgVIAEoCzIXLmNvbmNsYXZlLnYxLlBvcnRTdGF0dXMi2wEKClBvcnRTdGF0dXMSEwoLY29ubmVjdGlvbnMYASABKAQSFwoPY29ubmVjdGlvbnNfbWF4GAIgASgEEhcKD3VuYXV0aGVudGljYXRlZBgDIAEoBBIbChN1bmF1dGhlbnRpY2F0ZWRfbWF4GAQgASgEEg0KBXRha2VuGAUgASgEEhIKCmhlbGRfYnl0ZXMYBiABKAQSFgoOaGVsZF9ieXRlc19tYXgYByABKAQSLgoGY2xvc2VkGAggAygLMh4uY29uY2xhdmUudjEuQ2xvc2VkQ29ubmVjdGlvbnMiMgoRQ2xvc2VkQ29ubmVjdGlvbnMSDgoGcmVhc29uGAEgASgJEg0KBWNvdW50GAIgASgEIkgKFUdldFN0YXRlRGlnZXN0UmVxdWVzdBIZChFtaW5fYXBwbGllZF9pbmRleBgBIAEoBBIUCgx3aXRob3V0X3Jvd3MYAiABKAgigwEKFkdldFN0YXRlRGlnZXN0UmVzcG9uc2USDwoHbm9kZV9pZBgBIAEoBBIVCg1hcHBsaWVkX2luZGV4GAIgASgEEg4KBmRpZ2VzdBgDIAEoDBINCgVjaGFpbhgEIAEoDBIQCghtZXNzYWdlcxgFIAEoBBIQCghhY2NvdW50cxgGIAEoBCJ2ChVTZXRBY2NvdW50Um9sZVJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJEiYKBHJvbGUYAyABKA4yGC5jb25jbGF2ZS52MS5BY2NvdW50Um9sZSIqChZTZXRBY2NvdW50Um9sZVJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEIl8KE1NldFN1c3BlbmRlZFJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJEhEKCXN1c3BlbmRlZBgDIAEoCCIoChRTZXRTdXNwZW5kZWRSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCJLChJFbmRTZXNzaW9uc1JlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJIicKE0VuZFNlc3Npb25zUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiYwoUUmVzZXRQYXNzd29yZFJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJEhQKDG5ld19wYXNzd29yZBgDIAEoCSIpChVSZXNldFBhc3N3b3JkUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiTQoUUmVtb3ZlQWNjb3VudFJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJIikKFVJlbW92ZUFjY291bnRSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCJYChBDcmVhdGVCb3RSZXF1ZXN0EicKB3JlcXVlc3QYASABKAsyFi5jb25jbGF2ZS52MS5SZXF1ZXN0SWQSDAoEbmFtZRgCIAEoCRINCgV0b2tlbhgDIAEoDCJAChFDcmVhdGVCb3RSZXNwb25zZRIKCgJpZBgBIAEoBBINCgV0b2tlbhgCIAEoCRIQCghwb3NpdGlvbhgDIAEoBCJvChNDcmVhdGVJbnZpdGVSZXF1ZXN0EicKB3JlcXVlc3QYASABKAsyFi5jb25jbGF2ZS52MS5SZXF1ZXN0SWQSDAoEY29kZRgCIAEoDBITCgt0dGxfc2Vjb25kcxgDIAEoBBIMCgR1c2VzGAQgASgNImAKFENyZWF0ZUludml0ZVJlc3BvbnNlEhEKCWludml0ZV9pZBgBIAEoBBIMCgRjb2RlGAIgASgJEhUKDWV4cGlyZXNfYXRfbXMYAyABKAQSEAoIcG9zaXRpb24YBCABKAQiPAoSTGlzdEludml0ZXNSZXF1ZXN0EiYKBHJlYWQYASABKAsyGC5jb25jbGF2ZS52MS5SZWFkT3B0aW9ucyJWCgZJbnZpdGUSEQoJaW52aXRlX2lkGAEgASgEEg8KB2J5X25hbWUYAiABKAkSFQoNZXhwaXJlc19hdF9tcxgDIAEoBBIRCgl1c2VzX2xlZnQYBCABKA0iOwoTTGlzdEludml0ZXNSZXNwb25zZRIkCgdpbnZpdGVzGAEgAygLMhMuY29uY2xhdmUudjEuSW52aXRlIlEKE1Jldm9rZUludml0ZVJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIRCglpbnZpdGVfaWQYAiABKAQiKAoUUmV2b2tlSW52aXRlUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQi4QEKFENoYW5nZU1lbWJlcnNSZXF1ZXN0EiMKA2FkZBgBIAEoCzIULmNvbmNsYXZlLnYxLkFkZE5vZGVIABIZCg9wcm9tb3RlX25vZGVfaWQYAiABKARIABIYCg5kZW1vdGVfbm9kZV9pZBgDIAEoBEgAEhgKDnJlbW92ZV9ub2RlX2lkGAQgASgESAASKwoHcmVwbGFjZRgHIAEoCzIYLmNvbmNsYXZlLnYxLlJlcGxhY2VOb2RlSAASDwoHZHJ5X3J1bhgFIAEoCBINCgVmb3JjZRgGIAEoCEIICgZjaGFuZ2UiYgoHQWRkTm9kZRIPCgdub2RlX2lkGAEgASgEEhQKDHBlZXJfYWRkcmVzcxgCIAEoCRIWCg5jbGllbnRfYWRkcmVzcxgDIAEoCRIYChByZXBsYWNlc19ub2RlX2lkGAQgASgEIjcKC1JlcGxhY2VOb2RlEhMKC29sZF9ub2RlX2lkGAEgASgEEhMKC25ld19ub2RlX2lkGAIgASgEIo0BChVDaGFuZ2VNZW1iZXJzUmVzcG9uc2USFgoOdm90ZXJfbm9kZV9pZHMYASADKAQSGAoQbGVhcm5lcl9ub2RlX2lkcxgCIAMoBBIYChB0b2xlcmF0ZWRfYmVmb3JlGAMgASgNEhcKD3RvbGVyYXRlZF9hZnRlchgEIAEoDRIPCgdjaGFuZ2VkGAUgASgIIigKFVRyYW5zZmVyTGVhZGVyUmVxdWVzdBIPCgdub2RlX2lkGAEgASgEIjAKFlRyYW5zZmVyTGVhZGVyUmVzcG9uc2USFgoObGVhZGVyX25vZGVfaWQYASABKAQiOQoTUm90YXRlU2VjcmV0UmVxdWVzdBIPCgdkcnlfcnVuGAEgASgIEhEKCXJvdGF0aW9ucxgCIAEoBCJ0ChRSb3RhdGVTZWNyZXRSZXNwb25zZRIRCglyb3RhdGlvbnMYASABKAQSEQoJdW5kZXJfd2F5GAIgASgIEhgKEHdhaXRpbmdfbm9kZV9pZHMYAyADKAQSHAoUdW5yZWFjaGFibGVfbm9kZV9pZHMYBCADKAQiYgoWQ3JlYXRlSm9pblRva2VuUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgMEhMKC3R0bF9zZWNvbmRzGAIgASgEEg8KB2xlYXJuZXIYAyABKAgSDgoGc2VjcmV0GAQgASgMIooBChdDcmVhdGVKb2luVG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCRIVCg1leHBpcmVzX2F0X21zGAIgASgEEhYKDnBlZXJfYWRkcmVzc2VzGAMgAygJEg0KBXBsYWluGAUgASgIEhAKCHBvc2l0aW9uGAQgASgEEhAKCHRva2VuX2lkGAYgASgJIj8KFUxpc3RKb2luVG9rZW5zUmVxdWVzdBImCgRyZWFkGAEgASgLMhguY29uY2xhdmUudjEuUmVhZE9wdGlvbnMibQoJSm9pblRva2VuEhAKCHRva2VuX2lkGAEgASgJEg8KB2xlYXJuZXIYAiABKAgSDwoHYnlfbmFtZRgDIAEoCRIVCg1jcmVhdGVkX2F0X21zGAQgASgEEhUKDWV4cGlyZXNfYXRfbXMYBSABKAQiQAoWTGlzdEpvaW5Ub2tlbnNSZXNwb25zZRImCgZ0b2tlbnMYASADKAsyFi5jb25jbGF2ZS52MS5Kb2luVG9rZW4iPgoWUmV2b2tlSm9pblRva2VuUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgMEhAKCHRva2VuX2lkGAIgASgJIisKF1Jldm9rZUpvaW5Ub2tlblJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEIk0KFUNyZWF0ZU9wZXJhdG9yUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgMEgwKBG5hbWUYAiABKAkSEgoKY3JlZGVudGlhbBgDIAEoDCI+ChZDcmVhdGVPcGVyYXRvclJlc3BvbnNlEhIKCmNyZWRlbnRpYWwYASABKAkSEAoIcG9zaXRpb24YAiABKAQiPgoUTGlzdE9wZXJhdG9yc1JlcXVlc3QSJgoEcmVhZBgBIAEoCzIYLmNvbmNsYXZlLnYxLlJlYWRPcHRpb25zIkAKCE9wZXJhdG9yEgwKBG5hbWUYASABKAkSDwoHYnlfbmFtZRgCIAEoCRIVCg1jcmVhdGVkX2F0X21zGAMgASgEIkEKFUxpc3RPcGVyYXRvcnNSZXNwb25zZRIoCglvcGVyYXRvcnMYASADKAsyFS5jb25jbGF2ZS52MS5PcGVyYXRvciI5ChVSZXZva2VPcGVyYXRvclJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoDBIMCgRuYW1lGAIgASgJIioKFlJldm9rZU9wZXJhdG9yUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiOgoTUHJlZmVyTGVhZGVyUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgMEg8KB25vZGVfaWQYAiABKAQiKAoUUHJlZmVyTGVhZGVyUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiQgoMQWNjb3VudExpbWl0EgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAQSFQoNZGVmYXVsdF92YWx1ZRgDIAEoBCJBChdHZXRBY2NvdW50TGltaXRzUmVxdWVzdBImCgRyZWFkGAEgASgLMhguY29uY2xhdmUudjEuUmVhZE9wdGlvbnMiRQoYR2V0QWNjb3VudExpbWl0c1Jlc3BvbnNlEikKBmxpbWl0cxgBIAMoCzIZLmNvbmNsYXZlLnYxLkFjY291bnRMaW1pdCJtChdTZXRBY2NvdW50TGltaXRzUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEikKBmxpbWl0cxgCIAMoCzIZLmNvbmNsYXZlLnYxLkFjY291bnRMaW1pdCIsChhTZXRBY2NvdW50TGltaXRzUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiqAEKCU5vZGVDaGVjaxIPCgdub2RlX2lkGAEgASgEEhYKDmNsaWVudF9hZGRyZXNzGAIgASgJEioKB3ZlcmRpY3QYAyABKA4yGS5jb25jbGF2ZS52MS5DaGVja1ZlcmRpY3QSDwoHcHJvYmxlbRgEIAEoCRIRCglsb2dfd2hvbGUYBSABKAgSEgoKbG9nX2ZyYW1lcxgGIAEoBBIOCgZkaWdlc3QYByABKAwiJwoTQ2hlY2tDbHVzdGVyUmVxdWVzdBIQCghjaGVja19pZBgBIAEoBCJ0ChRDaGVja0NsdXN0ZXJSZXNwb25zZRIQCghjaGVja19pZBgBIAEoBBIQCghmaW5pc2hlZBgCIAEoCBIRCglsb2dfaW5kZXgYAyABKAQSJQoFbm9kZXMYBCADKAsyFi5jb25jbGF2ZS52MS5Ob2RlQ2hlY2sqmgEKCE5vZGVSb2xlEhkKFU5PREVfUk9MRV9VTlNQRUNJRklFRBAAEhQKEE5PREVfUk9MRV9MRUFERVIQARIWChJOT0RFX1JPTEVfRk9MTE9XRVIQAhIXChNOT0RFX1JPTEVfQ0FORElEQVRFEAMSFQoRTk9ERV9ST0xFX0xFQVJORVIQBBIVChFOT0RFX1JPTEVfU1RPUFBFRBAFKm4KEVRyYW5zZmVyRGlyZWN0aW9uEiIKHlRSQU5TRkVSX0RJUkVDVElPTl9VTlNQRUNJRklFRBAAEhoKFlRSQU5TRkVSX0RJUkVDVElPTl9PVVQQARIZChVUUkFOU0ZFUl9ESVJFQ1RJT05fSU4QAiruAQoMQ2hlY2tWZXJkaWN0Eh0KGUNIRUNLX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIWChJDSEVDS19WRVJESUNUX1NBTUUQARIaChZDSEVDS19WRVJESUNUX0RJVkVSR0VEEAISGQoVQ0hFQ0tfVkVSRElDVF9EQU1BR0VEEAMSHQoZQ0hFQ0tfVkVSRElDVF9VTlJFQUNIQUJMRRAEEhgKFENIRUNLX1ZFUkRJQ1RfQkVISU5EEAUSHQoZQ0hFQ0tfVkVSRElDVF9OT19NQUpPUklUWRAGEhgKFENIRUNLX1ZFUkRJQ1RfVU5SRUFEEAcy3RAKDEFkbWluU2VydmljZRJfChBHZXRDbHVzdGVyU3RhdHVzEiQuY29uY2xhdmUudjEuR2V0Q2x1c3RlclN0YXR1c1JlcXVlc3QaJS5jb25jbGF2ZS52MS5HZXRDbHVzdGVyU3RhdHVzUmVzcG9uc2USWQoOR2V0U3RhdGVEaWdlc3QSIi5jb25jbGF2ZS52MS5HZXRTdGF0ZURpZ2VzdFJlcXVlc3QaIy5jb25jbGF2ZS52MS5HZXRTdGF0ZURpZ2VzdFJlc3BvbnNlElkKDlNldEFjY291bnRSb2xlEiIuY29uY2xhdmUudjEuU2V0QWNjb3VudFJvbGVSZXF1ZXN0GiMuY29uY2xhdmUudjEuU2V0QWNjb3VudFJvbGVSZXNwb25zZRJTCgxTZXRTdXNwZW5kZWQSIC5jb25jbGF2ZS52MS5TZXRTdXNwZW5kZWRSZXF1ZXN0GiEuY29uY2xhdmUudjEuU2V0U3VzcGVuZGVkUmVzcG9uc2USUAoLRW5kU2Vzc2lvbnMSHy5jb25jbGF2ZS52MS5FbmRTZXNzaW9uc1JlcXVlc3QaIC5jb25jbGF2ZS52MS5FbmRTZXNzaW9uc1Jlc3BvbnNlElYKDVJlc2V0UGFzc3dvcmQSIS5jb25jbGF2ZS52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBoiLmNvbmNsYXZlLnYxLlJlc2V0UGFzc3dvcmRSZXNwb25zZRJWCg1SZW1vdmVBY2NvdW50EiEuY29uY2xhdmUudjEuUmVtb3ZlQWNjb3VudFJlcXVlc3QaIi5jb25jbGF2ZS52MS5SZW1vdmVBY2NvdW50UmVzcG9uc2USSgoJQ3JlYXRlQm90Eh0uY29uY2xhdmUudjEuQ3JlYXRlQm90UmVxdWVzdBoeLmNvbmNsYXZlLnYxLkNyZWF0ZUJvdFJlc3BvbnNlElMKDENyZWF0ZUludml0ZRIgLmNvbmNsYXZlLnYxLkNyZWF0ZUludml0ZVJlcXVlc3QaIS5jb25jbGF2ZS52MS5DcmVhdGVJbnZpdGVSZXNwb25zZRJQCgtMaXN0SW52aXRlcxIfLmNvbmNsYXZlLnYxLkxpc3RJbnZpdGVzUmVxdWVzdBogLmNvbmNsYXZlLnYxLkxpc3RJbnZpdGVzUmVzcG9uc2USUwoMUmV2b2tlSW52aXRlEiAuY29uY2xhdmUudjEuUmV2b2tlSW52aXRlUmVxdWVzdBohLmNvbmNsYXZlLnYxLlJldm9rZUludml0ZVJlc3BvbnNlElYKDUNoYW5nZU1lbWJlcnMSIS5jb25jbGF2ZS52MS5DaGFuZ2VNZW1iZXJzUmVxdWVzdBoiLmNvbmNsYXZlLnYxLkNoYW5nZU1lbWJlcnNSZXNwb25zZRJcCg9DcmVhdGVKb2luVG9rZW4SIy5jb25jbGF2ZS52MS5DcmVhdGVKb2luVG9rZW5SZXF1ZXN0GiQuY29uY2xhdmUudjEuQ3JlYXRlSm9pblRva2VuUmVzcG9uc2USWQoOTGlzdEpvaW5Ub2tlbnMSIi5jb25jbGF2ZS52MS5MaXN0Sm9pblRva2Vuc1JlcXVlc3QaIy5jb25jbGF2ZS52MS5MaXN0Sm9pblRva2Vuc1Jlc3BvbnNlElwKD1Jldm9rZUpvaW5Ub2tlbhIjLmNvbmNsYXZlLnYxLlJldm9rZUpvaW5Ub2tlblJlcXVlc3QaJC5jb25jbGF2ZS52MS5SZXZva2VKb2luVG9rZW5SZXNwb25zZRJZCg5DcmVhdGVPcGVyYXRvchIiLmNvbmNsYXZlLnYxLkNyZWF0ZU9wZXJhdG9yUmVxdWVzdBojLmNvbmNsYXZlLnYxLkNyZWF0ZU9wZXJhdG9yUmVzcG9uc2USVgoNTGlzdE9wZXJhdG9ycxIhLmNvbmNsYXZlLnYxLkxpc3RPcGVyYXRvcnNSZXF1ZXN0GiIuY29uY2xhdmUudjEuTGlzdE9wZXJhdG9yc1Jlc3BvbnNlElkKDlJldm9rZU9wZXJhdG9yEiIuY29uY2xhdmUudjEuUmV2b2tlT3BlcmF0b3JSZXF1ZXN0GiMuY29uY2xhdmUudjEuUmV2b2tlT3BlcmF0b3JSZXNwb25zZRJTCgxQcmVmZXJMZWFkZXISIC5jb25jbGF2ZS52MS5QcmVmZXJMZWFkZXJSZXF1ZXN0GiEuY29uY2xhdmUudjEuUHJlZmVyTGVhZGVyUmVzcG9uc2USXwoQR2V0QWNjb3VudExpbWl0cxIkLmNvbmNsYXZlLnYxLkdldEFjY291bnRMaW1pdHNSZXF1ZXN0GiUuY29uY2xhdmUudjEuR2V0QWNjb3VudExpbWl0c1Jlc3BvbnNlEl8KEFNldEFjY291bnRMaW1pdHMSJC5jb25jbGF2ZS52MS5TZXRBY2NvdW50TGltaXRzUmVxdWVzdBolLmNvbmNsYXZlLnYxLlNldEFjY291bnRMaW1pdHNSZXNwb25zZRJTCgxDaGVja0NsdXN0ZXISIC5jb25jbGF2ZS52MS5DaGVja0NsdXN0ZXJSZXF1ZXN0GiEuY29uY2xhdmUudjEuQ2hlY2tDbHVzdGVyUmVzcG9uc2USWQoOVHJhbnNmZXJMZWFkZXISIi5jb25jbGF2ZS52MS5UcmFuc2ZlckxlYWRlclJlcXVlc3QaIy5jb25jbGF2ZS52MS5UcmFuc2ZlckxlYWRlclJlc3BvbnNlElMKDFJvdGF0ZVNlY3JldBIgLmNvbmNsYXZlLnYxLlJvdGF0ZVNlY3JldFJlcXVlc3QaIS5jb25jbGF2ZS52MS5Sb3RhdGVTZWNyZXRSZXNwb25zZWIGcHJvdG8z", [file_conclave_v1_account]);
+  fileDesc("Chdjb25jbGF2ZS92MS9hZG1pbi5wcm90bxILY29uY2xhdmUudjEilgUKCk5vZGVTdGF0dXMSDwoHbm9kZV9pZBgBIAEoBBIWCg5jbGllbnRfYWRkcmVzcxgCIAEoCRIUCgxwZWVyX2FkZHJlc3MYAyABKAkSEQoJcmVhY2hhYmxlGAQgASgIEiMKBHJvbGUYBSABKA4yFS5jb25jbGF2ZS52MS5Ob2RlUm9sZRIMCgR0ZXJtGAYgASgEEhYKDmxvZ19pbmRleF9sYXN0GAcgASgEEhQKDGNvbW1pdF9pbmRleBgIIAEoBBIVCg1hcHBsaWVkX2luZGV4GAkgASgEEg8KB3ZlcnNpb24YCiABKAkSEQoJdXB0aW1lX21zGAsgASgEEg8KB2R1cmFibGUYDCABKAgSEQoJbGVhZGVyX2lkGA0gASgEEhgKEGRpZmZlcnNfYXRfaW5kZXgYDiABKAQSGgoNY2xvY2tfc2tld19tcxgeIAEoEkgAiAEBEhQKDGNsb2NrX2lzX29mZhgfIAEoCBINCgV3YWl0cxgPIAEoCBIRCgl1bnJlYWNoZWQYECABKAgSDwoHcmVmdXNhbBgRIAEoCRIwCgl0cmFuc2ZlcnMYFCADKAsyHS5jb25jbGF2ZS52MS5TbmFwc2hvdFRyYW5zZmVyEhIKCmZyZWVfYnl0ZXMYKCABKAQSEQoJbG93X3NwYWNlGCkgASgIEhYKDnJlZnVzZXNfZ3Jvd3RoGCogASgIEhgKEGNvbW1hbmRzX2RlY2lkZWQYMiABKAQSMgoOY29tbWl0X2xhdGVuY3kYMyABKAsyGi5jb25jbGF2ZS52MS5Db21taXRMYXRlbmN5EiYKBmV2ZW50cxg0IAMoCzIWLmNvbmNsYXZlLnYxLk5vZGVFdmVudEIQCg5fY2xvY2tfc2tld19tcyJDCg1Db21taXRMYXRlbmN5EhEKCW1lZGlhbl91cxgBIAEoBBIOCgZwOTlfdXMYAiABKAQSDwoHZW50cmllcxgDIAEoDSLBAQoJTm9kZUV2ZW50Eg4KBm51bWJlchgBIAEoBBIOCgZhZ2VfbXMYAiABKAQSKAoEa2luZBgDIAEoDjIaLmNvbmNsYXZlLnYxLk5vZGVFdmVudEtpbmQSFwoPc3ViamVjdF9ub2RlX2lkGAQgASgEEgwKBHRlcm0YBSABKAQSEQoJbG9nX2luZGV4GAYgASgEEhYKDnZvdGVyX25vZGVfaWRzGAcgAygEEhgKEGxlYXJuZXJfbm9kZV9pZHMYCCADKAQirgEKEFNuYXBzaG90VHJhbnNmZXISMQoJZGlyZWN0aW9uGAEgASgOMh4uY29uY2xhdmUudjEuVHJhbnNmZXJEaXJlY3Rpb24SFAoMcGVlcl9ub2RlX2lkGAIgASgEEhIKCmJ5dGVzX2RvbmUYAyABKAQSEwoLYnl0ZXNfdG90YWwYBCABKAQSFAoMYnl0ZXNfYmVmb3JlGAUgASgEEhIKCmVsYXBzZWRfbXMYBiABKAQiGQoXR2V0Q2x1c3RlclN0YXR1c1JlcXVlc3Qi2AIKGEdldENsdXN0ZXJTdGF0dXNSZXNwb25zZRISCgpjbHVzdGVyX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAQSEQoJbGVhZGVyX2lkGAMgASgEEiYKBW5vZGVzGAQgAygLMhcuY29uY2xhdmUudjEuTm9kZVN0YXR1cxIOCgZ2b3RlcnMYBSABKA0SGAoQdm90ZXJzX3JlYWNoYWJsZRgGIAEoDRIaChJ0b2xlcmF0ZXNfZmFpbHVyZXMYByABKA0SDgoGcXVvcnVtGAggASgIEhsKE3ByZWZlcnJlZF9sZWFkZXJfaWQYCSABKAQSDwoHcGFydGlhbBgKIAEoCBIsCgtjbGllbnRfcG9ydBgUIAEoCzIXLmNvbmNsYXZlLnYxLlBvcnRTdGF0dXMSKgoJcGVlcl9wb3J0GBUgASgLMhcuY29uY2xhdmUudjEuUG9ydFN0YXR1cyLbAQoKUG9ydFN0YXR1cxITCgtjb25uZWN0aW9ucxgBIAEoBBIXCg9jb25uZWN0aW9uc19tYXgYAiABKAQSFwoPdW5hdXRoZW50aWNhdGVkGAMgASgEEhsKE3VuYXV0aGVudGljYXRlZF9tYXgYBCABKAQSDQoFdGFrZW4YBSABKAQSEgoKaGVsZF9ieXRlcxgGIAEoBBIWCg5oZWxkX2J5dGVzX21heBgHIAEoBBIuCgZjbG9zZWQYCCADKAsyHi5jb25jbGF2ZS52MS5DbG9zZWRDb25uZWN0aW9ucyIyChFDbG9zZWRDb25uZWN0aW9ucxIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAQiSAoVR2V0U3RhdGVEaWdlc3RSZXF1ZXN0EhkKEW1pbl9hcHBsaWVkX2luZGV4GAEgASgEEhQKDHdpdGhvdXRfcm93cxgCIAEoCCKDAQoWR2V0U3RhdGVEaWdlc3RSZXNwb25zZRIPCgdub2RlX2lkGAEgASgEEhUKDWFwcGxpZWRfaW5kZXgYAiABKAQSDgoGZGlnZXN0GAMgASgMEg0KBWNoYWluGAQgASgMEhAKCG1lc3NhZ2VzGAUgASgEEhAKCGFjY291bnRzGAYgASgEInYKFVNldEFjY291bnRSb2xlUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEgwKBG5hbWUYAiABKAkSJgoEcm9sZRgDIAEoDjIYLmNvbmNsYXZlLnYxLkFjY291bnRSb2xlIioKFlNldEFjY291bnRSb2xlUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiXwoTU2V0U3VzcGVuZGVkUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEgwKBG5hbWUYAiABKAkSEQoJc3VzcGVuZGVkGAMgASgIIigKFFNldFN1c3BlbmRlZFJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEIksKEkVuZFNlc3Npb25zUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEgwKBG5hbWUYAiABKAkiJwoTRW5kU2Vzc2lvbnNSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCJjChRSZXNldFBhc3N3b3JkUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEgwKBG5hbWUYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIikKFVJlc2V0UGFzc3dvcmRSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCJNChRSZW1vdmVBY2NvdW50UmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEgwKBG5hbWUYAiABKAkiKQoVUmVtb3ZlQWNjb3VudFJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEIlgKEENyZWF0ZUJvdFJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJEg0KBXRva2VuGAMgASgMIkAKEUNyZWF0ZUJvdFJlc3BvbnNlEgoKAmlkGAEgASgEEg0KBXRva2VuGAIgASgJEhAKCHBvc2l0aW9uGAMgASgEIm8KE0NyZWF0ZUludml0ZVJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRjb2RlGAIgASgMEhMKC3R0bF9zZWNvbmRzGAMgASgEEgwKBHVzZXMYBCABKA0iYAoUQ3JlYXRlSW52aXRlUmVzcG9uc2USEQoJaW52aXRlX2lkGAEgASgEEgwKBGNvZGUYAiABKAkSFQoNZXhwaXJlc19hdF9tcxgDIAEoBBIQCghwb3NpdGlvbhgEIAEoBCI8ChJMaXN0SW52aXRlc1JlcXVlc3QSJgoEcmVhZBgBIAEoCzIYLmNvbmNsYXZlLnYxLlJlYWRPcHRpb25zIlYKBkludml0ZRIRCglpbnZpdGVfaWQYASABKAQSDwoHYnlfbmFtZRgCIAEoCRIVCg1leHBpcmVzX2F0X21zGAMgASgEEhEKCXVzZXNfbGVmdBgEIAEoDSI7ChNMaXN0SW52aXRlc1Jlc3BvbnNlEiQKB2ludml0ZXMYASADKAsyEy5jb25jbGF2ZS52MS5JbnZpdGUiUQoTUmV2b2tlSW52aXRlUmVxdWVzdBInCgdyZXF1ZXN0GAEgASgLMhYuY29uY2xhdmUudjEuUmVxdWVzdElkEhEKCWludml0ZV9pZBgCIAEoBCIoChRSZXZva2VJbnZpdGVSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCLhAQoUQ2hhbmdlTWVtYmVyc1JlcXVlc3QSIwoDYWRkGAEgASgLMhQuY29uY2xhdmUudjEuQWRkTm9kZUgAEhkKD3Byb21vdGVfbm9kZV9pZBgCIAEoBEgAEhgKDmRlbW90ZV9ub2RlX2lkGAMgASgESAASGAoOcmVtb3ZlX25vZGVfaWQYBCABKARIABIrCgdyZXBsYWNlGAcgASgLMhguY29uY2xhdmUudjEuUmVwbGFjZU5vZGVIABIPCgdkcnlfcnVuGAUgASgIEg0KBWZvcmNlGAYgASgIQggKBmNoYW5nZSJiCgdBZGROb2RlEg8KB25vZGVfaWQYASABKAQSFAoMcGVlcl9hZGRyZXNzGAIgASgJEhYKDmNsaWVudF9hZGRyZXNzGAMgASgJEhgKEHJlcGxhY2VzX25vZGVfaWQYBCABKAQiNwoLUmVwbGFjZU5vZGUSEwoLb2xkX25vZGVfaWQYASABKAQSEwoLbmV3X25vZGVfaWQYAiABKAQijQEKFUNoYW5nZU1lbWJlcnNSZXNwb25zZRIWCg52b3Rlcl9ub2RlX2lkcxgBIAMoBBIYChBsZWFybmVyX25vZGVfaWRzGAIgAygEEhgKEHRvbGVyYXRlZF9iZWZvcmUYAyABKA0SFwoPdG9sZXJhdGVkX2FmdGVyGAQgASgNEg8KB2NoYW5nZWQYBSABKAgiKAoVVHJhbnNmZXJMZWFkZXJSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAQiMAoWVHJhbnNmZXJMZWFkZXJSZXNwb25zZRIWCg5sZWFkZXJfbm9kZV9pZBgBIAEoBCI5ChNSb3RhdGVTZWNyZXRSZXF1ZXN0Eg8KB2RyeV9ydW4YASABKAgSEQoJcm90YXRpb25zGAIgASgEInQKFFJvdGF0ZVNlY3JldFJlc3BvbnNlEhEKCXJvdGF0aW9ucxgBIAEoBBIRCgl1bmRlcl93YXkYAiABKAgSGAoQd2FpdGluZ19ub2RlX2lkcxgDIAMoBBIcChR1bnJlYWNoYWJsZV9ub2RlX2lkcxgEIAMoBCJiChZDcmVhdGVKb2luVG9rZW5SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAwSEwoLdHRsX3NlY29uZHMYAiABKAQSDwoHbGVhcm5lchgDIAEoCBIOCgZzZWNyZXQYBCABKAwiigEKF0NyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEhUKDWV4cGlyZXNfYXRfbXMYAiABKAQSFgoOcGVlcl9hZGRyZXNzZXMYAyADKAkSDQoFcGxhaW4YBSABKAgSEAoIcG9zaXRpb24YBCABKAQSEAoIdG9rZW5faWQYBiABKAkiPwoVTGlzdEpvaW5Ub2tlbnNSZXF1ZXN0EiYKBHJlYWQYASABKAsyGC5jb25jbGF2ZS52MS5SZWFkT3B0aW9ucyJtCglKb2luVG9rZW4SEAoIdG9rZW5faWQYASABKAkSDwoHbGVhcm5lchgCIAEoCBIPCgdieV9uYW1lGAMgASgJEhUKDWNyZWF0ZWRfYXRfbXMYBCABKAQSFQoNZXhwaXJlc19hdF9tcxgFIAEoBCJAChZMaXN0Sm9pblRva2Vuc1Jlc3BvbnNlEiYKBnRva2VucxgBIAMoCzIWLmNvbmNsYXZlLnYxLkpvaW5Ub2tlbiI+ChZSZXZva2VKb2luVG9rZW5SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAwSEAoIdG9rZW5faWQYAiABKAkiKwoXUmV2b2tlSm9pblRva2VuUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQiTQoVQ3JlYXRlT3BlcmF0b3JSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAwSDAoEbmFtZRgCIAEoCRISCgpjcmVkZW50aWFsGAMgASgMIj4KFkNyZWF0ZU9wZXJhdG9yUmVzcG9uc2USEgoKY3JlZGVudGlhbBgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBCI+ChRMaXN0T3BlcmF0b3JzUmVxdWVzdBImCgRyZWFkGAEgASgLMhguY29uY2xhdmUudjEuUmVhZE9wdGlvbnMiQAoIT3BlcmF0b3ISDAoEbmFtZRgBIAEoCRIPCgdieV9uYW1lGAIgASgJEhUKDWNyZWF0ZWRfYXRfbXMYAyABKAQiQQoVTGlzdE9wZXJhdG9yc1Jlc3BvbnNlEigKCW9wZXJhdG9ycxgBIAMoCzIVLmNvbmNsYXZlLnYxLk9wZXJhdG9yIjkKFVJldm9rZU9wZXJhdG9yUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgMEgwKBG5hbWUYAiABKAkiKgoWUmV2b2tlT3BlcmF0b3JSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCI6ChNQcmVmZXJMZWFkZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAwSDwoHbm9kZV9pZBgCIAEoBCIoChRQcmVmZXJMZWFkZXJSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCJCCgxBY2NvdW50TGltaXQSDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoBBIVCg1kZWZhdWx0X3ZhbHVlGAMgASgEIkEKF0dldEFjY291bnRMaW1pdHNSZXF1ZXN0EiYKBHJlYWQYASABKAsyGC5jb25jbGF2ZS52MS5SZWFkT3B0aW9ucyJFChhHZXRBY2NvdW50TGltaXRzUmVzcG9uc2USKQoGbGltaXRzGAEgAygLMhkuY29uY2xhdmUudjEuQWNjb3VudExpbWl0Im0KF1NldEFjY291bnRMaW1pdHNSZXF1ZXN0EicKB3JlcXVlc3QYASABKAsyFi5jb25jbGF2ZS52MS5SZXF1ZXN0SWQSKQoGbGltaXRzGAIgAygLMhkuY29uY2xhdmUudjEuQWNjb3VudExpbWl0IiwKGFNldEFjY291bnRMaW1pdHNSZXNwb25zZRIQCghwb3NpdGlvbhgBIAEoBCKoAQoJTm9kZUNoZWNrEg8KB25vZGVfaWQYASABKAQSFgoOY2xpZW50X2FkZHJlc3MYAiABKAkSKgoHdmVyZGljdBgDIAEoDjIZLmNvbmNsYXZlLnYxLkNoZWNrVmVyZGljdBIPCgdwcm9ibGVtGAQgASgJEhEKCWxvZ193aG9sZRgFIAEoCBISCgpsb2dfZnJhbWVzGAYgASgEEg4KBmRpZ2VzdBgHIAEoDCInChNDaGVja0NsdXN0ZXJSZXF1ZXN0EhAKCGNoZWNrX2lkGAEgASgEInQKFENoZWNrQ2x1c3RlclJlc3BvbnNlEhAKCGNoZWNrX2lkGAEgASgEEhAKCGZpbmlzaGVkGAIgASgIEhEKCWxvZ19pbmRleBgDIAEoBBIlCgVub2RlcxgEIAMoCzIWLmNvbmNsYXZlLnYxLk5vZGVDaGVjayqaAQoITm9kZVJvbGUSGQoVTk9ERV9ST0xFX1VOU1BFQ0lGSUVEEAASFAoQTk9ERV9ST0xFX0xFQURFUhABEhYKEk5PREVfUk9MRV9GT0xMT1dFUhACEhcKE05PREVfUk9MRV9DQU5ESURBVEUQAxIVChFOT0RFX1JPTEVfTEVBUk5FUhAEEhUKEU5PREVfUk9MRV9TVE9QUEVEEAUqyQIKDU5vZGVFdmVudEtpbmQSHwobTk9ERV9FVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGwoXTk9ERV9FVkVOVF9LSU5EX1NUQVJURUQQARIiCh5OT0RFX0VWRU5UX0tJTkRfTEVBREVSX0NIQU5HRUQQAhIjCh9OT0RFX0VWRU5UX0tJTkRfTUVNQkVSU19DSEFOR0VEEAMSIQodTk9ERV9FVkVOVF9LSU5EX1NOQVBTSE9UX1NFTlQQBBImCiJOT0RFX0VWRU5UX0tJTkRfU05BUFNIT1RfSU5TVEFMTEVEEAUSHAoYTk9ERV9FVkVOVF9LSU5EX1JFUEFJUkVEEAYSJAogTk9ERV9FVkVOVF9LSU5EX1BFRVJfVU5SRUFDSEFCTEUQBxIiCh5OT0RFX0VWRU5UX0tJTkRfUEVFUl9SRUFDSEFCTEUQCCpuChFUcmFuc2ZlckRpcmVjdGlvbhIiCh5UUkFOU0ZFUl9ESVJFQ1RJT05fVU5TUEVDSUZJRUQQABIaChZUUkFOU0ZFUl9ESVJFQ1RJT05fT1VUEAESGQoVVFJBTlNGRVJfRElSRUNUSU9OX0lOEAIq7gEKDENoZWNrVmVyZGljdBIdChlDSEVDS19WRVJESUNUX1VOU1BFQ0lGSUVEEAASFgoSQ0hFQ0tfVkVSRElDVF9TQU1FEAESGgoWQ0hFQ0tfVkVSRElDVF9ESVZFUkdFRBACEhkKFUNIRUNLX1ZFUkRJQ1RfREFNQUdFRBADEh0KGUNIRUNLX1ZFUkRJQ1RfVU5SRUFDSEFCTEUQBBIYChRDSEVDS19WRVJESUNUX0JFSElORBAFEh0KGUNIRUNLX1ZFUkRJQ1RfTk9fTUFKT1JJVFkQBhIYChRDSEVDS19WRVJESUNUX1VOUkVBRBAHMt0QCgxBZG1pblNlcnZpY2USXwoQR2V0Q2x1c3RlclN0YXR1cxIkLmNvbmNsYXZlLnYxLkdldENsdXN0ZXJTdGF0dXNSZXF1ZXN0GiUuY29uY2xhdmUudjEuR2V0Q2x1c3RlclN0YXR1c1Jlc3BvbnNlElkKDkdldFN0YXRlRGlnZXN0EiIuY29uY2xhdmUudjEuR2V0U3RhdGVEaWdlc3RSZXF1ZXN0GiMuY29uY2xhdmUudjEuR2V0U3RhdGVEaWdlc3RSZXNwb25zZRJZCg5TZXRBY2NvdW50Um9sZRIiLmNvbmNsYXZlLnYxLlNldEFjY291bnRSb2xlUmVxdWVzdBojLmNvbmNsYXZlLnYxLlNldEFjY291bnRSb2xlUmVzcG9uc2USUwoMU2V0U3VzcGVuZGVkEiAuY29uY2xhdmUudjEuU2V0U3VzcGVuZGVkUmVxdWVzdBohLmNvbmNsYXZlLnYxLlNldFN1c3BlbmRlZFJlc3BvbnNlElAKC0VuZFNlc3Npb25zEh8uY29uY2xhdmUudjEuRW5kU2Vzc2lvbnNSZXF1ZXN0GiAuY29uY2xhdmUudjEuRW5kU2Vzc2lvbnNSZXNwb25zZRJWCg1SZXNldFBhc3N3b3JkEiEuY29uY2xhdmUudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaIi5jb25jbGF2ZS52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2USVgoNUmVtb3ZlQWNjb3VudBIhLmNvbmNsYXZlLnYxLlJlbW92ZUFjY291bnRSZXF1ZXN0GiIuY29uY2xhdmUudjEuUmVtb3ZlQWNjb3VudFJlc3BvbnNlEkoKCUNyZWF0ZUJvdBIdLmNvbmNsYXZlLnYxLkNyZWF0ZUJvdFJlcXVlc3QaHi5jb25jbGF2ZS52MS5DcmVhdGVCb3RSZXNwb25zZRJTCgxDcmVhdGVJbnZpdGUSIC5jb25jbGF2ZS52MS5DcmVhdGVJbnZpdGVSZXF1ZXN0GiEuY29uY2xhdmUudjEuQ3JlYXRlSW52aXRlUmVzcG9uc2USUAoLTGlzdEludml0ZXMSHy5jb25jbGF2ZS52MS5MaXN0SW52aXRlc1JlcXVlc3QaIC5jb25jbGF2ZS52MS5MaXN0SW52aXRlc1Jlc3BvbnNlElMKDFJldm9rZUludml0ZRIgLmNvbmNsYXZlLnYxLlJldm9rZUludml0ZVJlcXVlc3QaIS5jb25jbGF2ZS52MS5SZXZva2VJbnZpdGVSZXNwb25zZRJWCg1DaGFuZ2VNZW1iZXJzEiEuY29uY2xhdmUudjEuQ2hhbmdlTWVtYmVyc1JlcXVlc3QaIi5jb25jbGF2ZS52MS5DaGFuZ2VNZW1iZXJzUmVzcG9uc2USXAoPQ3JlYXRlSm9pblRva2VuEiMuY29uY2xhdmUudjEuQ3JlYXRlSm9pblRva2VuUmVxdWVzdBokLmNvbmNsYXZlLnYxLkNyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlElkKDkxpc3RKb2luVG9rZW5zEiIuY29uY2xhdmUudjEuTGlzdEpvaW5Ub2tlbnNSZXF1ZXN0GiMuY29uY2xhdmUudjEuTGlzdEpvaW5Ub2tlbnNSZXNwb25zZRJcCg9SZXZva2VKb2luVG9rZW4SIy5jb25jbGF2ZS52MS5SZXZva2VKb2luVG9rZW5SZXF1ZXN0GiQuY29uY2xhdmUudjEuUmV2b2tlSm9pblRva2VuUmVzcG9uc2USWQoOQ3JlYXRlT3BlcmF0b3ISIi5jb25jbGF2ZS52MS5DcmVhdGVPcGVyYXRvclJlcXVlc3QaIy5jb25jbGF2ZS52MS5DcmVhdGVPcGVyYXRvclJlc3BvbnNlElYKDUxpc3RPcGVyYXRvcnMSIS5jb25jbGF2ZS52MS5MaXN0T3BlcmF0b3JzUmVxdWVzdBoiLmNvbmNsYXZlLnYxLkxpc3RPcGVyYXRvcnNSZXNwb25zZRJZCg5SZXZva2VPcGVyYXRvchIiLmNvbmNsYXZlLnYxLlJldm9rZU9wZXJhdG9yUmVxdWVzdBojLmNvbmNsYXZlLnYxLlJldm9rZU9wZXJhdG9yUmVzcG9uc2USUwoMUHJlZmVyTGVhZGVyEiAuY29uY2xhdmUudjEuUHJlZmVyTGVhZGVyUmVxdWVzdBohLmNvbmNsYXZlLnYxLlByZWZlckxlYWRlclJlc3BvbnNlEl8KEEdldEFjY291bnRMaW1pdHMSJC5jb25jbGF2ZS52MS5HZXRBY2NvdW50TGltaXRzUmVxdWVzdBolLmNvbmNsYXZlLnYxLkdldEFjY291bnRMaW1pdHNSZXNwb25zZRJfChBTZXRBY2NvdW50TGltaXRzEiQuY29uY2xhdmUudjEuU2V0QWNjb3VudExpbWl0c1JlcXVlc3QaJS5jb25jbGF2ZS52MS5TZXRBY2NvdW50TGltaXRzUmVzcG9uc2USUwoMQ2hlY2tDbHVzdGVyEiAuY29uY2xhdmUudjEuQ2hlY2tDbHVzdGVyUmVxdWVzdBohLmNvbmNsYXZlLnYxLkNoZWNrQ2x1c3RlclJlc3BvbnNlElkKDlRyYW5zZmVyTGVhZGVyEiIuY29uY2xhdmUudjEuVHJhbnNmZXJMZWFkZXJSZXF1ZXN0GiMuY29uY2xhdmUudjEuVHJhbnNmZXJMZWFkZXJSZXNwb25zZRJTCgxSb3RhdGVTZWNyZXQSIC5jb25jbGF2ZS52MS5Sb3RhdGVTZWNyZXRSZXF1ZXN0GiEuY29uY2xhdmUudjEuUm90YXRlU2VjcmV0UmVzcG9uc2ViBnByb3RvMw", [file_conclave_v1_account]);
 
 /**
  * Status of one node.
@@ -186,6 +186,29 @@ export type NodeStatus = Message<"conclave.v1.NodeStatus"> & {
    * @generated from field: bool refuses_growth = 42;
    */
   refusesGrowth: boolean;
+
+  /**
+   * Number of commands (messages, edits, positions and every other write) that the node has decided
+   * since it was started. Writes per second: the growth of this number over that of uptime_ms.
+   *
+   * @generated from field: uint64 commands_decided = 50;
+   */
+  commandsDecided: bigint;
+
+  /**
+   * How long entries have taken lately that the node has proposed as the leader; absent if it has
+   * proposed none in the last ten seconds.
+   *
+   * @generated from field: conclave.v1.CommitLatency commit_latency = 51;
+   */
+  commitLatency?: CommitLatency | undefined;
+
+  /**
+   * What has happened to the node lately, the oldest first: at most 32.
+   *
+   * @generated from field: repeated conclave.v1.NodeEvent events = 52;
+   */
+  events: NodeEvent[];
 };
 
 /**
@@ -194,6 +217,112 @@ export type NodeStatus = Message<"conclave.v1.NodeStatus"> & {
  */
 export const NodeStatusSchema: GenMessage<NodeStatus> = /*@__PURE__*/
   messageDesc(file_conclave_v1_admin, 0);
+
+/**
+ * Time from the proposal of an entry until a majority has it on disk and the leader has decided it:
+ * of the last 512 entries at most, none older than ten seconds.
+ *
+ * @generated from message conclave.v1.CommitLatency
+ */
+export type CommitLatency = Message<"conclave.v1.CommitLatency"> & {
+  /**
+   * Median, in microseconds.
+   *
+   * @generated from field: uint64 median_us = 1;
+   */
+  medianUs: bigint;
+
+  /**
+   * 99th percentile, in microseconds.
+   *
+   * @generated from field: uint64 p99_us = 2;
+   */
+  p99Us: bigint;
+
+  /**
+   * Number of entries that were measured.
+   *
+   * @generated from field: uint32 entries = 3;
+   */
+  entries: number;
+};
+
+/**
+ * Describes the message conclave.v1.CommitLatency.
+ * Use `create(CommitLatencySchema)` to create a new message.
+ */
+export const CommitLatencySchema: GenMessage<CommitLatency> = /*@__PURE__*/
+  messageDesc(file_conclave_v1_admin, 1);
+
+/**
+ * An event in the life of a node, as that node knows it. Other nodes may have the same event.
+ *
+ * @generated from message conclave.v1.NodeEvent
+ */
+export type NodeEvent = Message<"conclave.v1.NodeEvent"> & {
+  /**
+   * Number of the event: counts the events of the node from 1 since it was started.
+   *
+   * @generated from field: uint64 number = 1;
+   */
+  number: bigint;
+
+  /**
+   * Time since the event, in milliseconds, measured by the node.
+   *
+   * @generated from field: uint64 age_ms = 2;
+   */
+  ageMs: bigint;
+
+  /**
+   * Kind of the event.
+   *
+   * @generated from field: conclave.v1.NodeEventKind kind = 3;
+   */
+  kind: NodeEventKind;
+
+  /**
+   * Number of the node that the event is about; 0 if none.
+   *
+   * @generated from field: uint64 subject_node_id = 4;
+   */
+  subjectNodeId: bigint;
+
+  /**
+   * Term of the node then, for leaders and members.
+   *
+   * @generated from field: uint64 term = 5;
+   */
+  term: bigint;
+
+  /**
+   * Index of the last entry of a snapshot.
+   *
+   * @generated from field: uint64 log_index = 6;
+   */
+  logIndex: bigint;
+
+  /**
+   * Numbers of the voters, for members.
+   *
+   * @generated from field: repeated uint64 voter_node_ids = 7;
+   */
+  voterNodeIds: bigint[];
+
+  /**
+   * Numbers of the learners, for members.
+   *
+   * @generated from field: repeated uint64 learner_node_ids = 8;
+   */
+  learnerNodeIds: bigint[];
+};
+
+/**
+ * Describes the message conclave.v1.NodeEvent.
+ * Use `create(NodeEventSchema)` to create a new message.
+ */
+export const NodeEventSchema: GenMessage<NodeEvent> = /*@__PURE__*/
+  messageDesc(file_conclave_v1_admin, 2);
 
 /**
  * A snapshot transfer under way.
@@ -249,7 +378,7 @@ export type SnapshotTransfer = Message<"conclave.v1.SnapshotTransfer"> & {
  * Use `create(SnapshotTransferSchema)` to create a new message.
  */
 export const SnapshotTransferSchema: GenMessage<SnapshotTransfer> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 1);
+  messageDesc(file_conclave_v1_admin, 3);
 
 /**
  * Asks for the status of the cluster.
@@ -264,7 +393,7 @@ export type GetClusterStatusRequest = Message<"conclave.v1.GetClusterStatusReque
  * Use `create(GetClusterStatusRequestSchema)` to create a new message.
  */
 export const GetClusterStatusRequestSchema: GenMessage<GetClusterStatusRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 2);
+  messageDesc(file_conclave_v1_admin, 4);
 
 /**
  * Status of the cluster.
@@ -363,7 +492,7 @@ export type GetClusterStatusResponse = Message<"conclave.v1.GetClusterStatusResp
  * Use `create(GetClusterStatusResponseSchema)` to create a new message.
  */
 export const GetClusterStatusResponseSchema: GenMessage<GetClusterStatusResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 3);
+  messageDesc(file_conclave_v1_admin, 5);
 
 /**
  * Connections to one port of a node, and their limits.
@@ -433,7 +562,7 @@ export type PortStatus = Message<"conclave.v1.PortStatus"> & {
  * Use `create(PortStatusSchema)` to create a new message.
  */
 export const PortStatusSchema: GenMessage<PortStatus> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 4);
+  messageDesc(file_conclave_v1_admin, 6);
 
 /**
  * Connections that a node has closed or refused for one reason.
@@ -461,7 +590,7 @@ export type ClosedConnections = Message<"conclave.v1.ClosedConnections"> & {
  * Use `create(ClosedConnectionsSchema)` to create a new message.
  */
 export const ClosedConnectionsSchema: GenMessage<ClosedConnections> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 5);
+  messageDesc(file_conclave_v1_admin, 7);
 
 /**
  * Asks for a digest of this node's state.
@@ -489,7 +618,7 @@ export type GetStateDigestRequest = Message<"conclave.v1.GetStateDigestRequest">
  * Use `create(GetStateDigestRequestSchema)` to create a new message.
  */
 export const GetStateDigestRequestSchema: GenMessage<GetStateDigestRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 6);
+  messageDesc(file_conclave_v1_admin, 8);
 
 /**
  * A digest of this node's state.
@@ -545,7 +674,7 @@ export type GetStateDigestResponse = Message<"conclave.v1.GetStateDigestResponse
  * Use `create(GetStateDigestResponseSchema)` to create a new message.
  */
 export const GetStateDigestResponseSchema: GenMessage<GetStateDigestResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 7);
+  messageDesc(file_conclave_v1_admin, 9);
 
 /**
  * Asks to change the role of an account.
@@ -580,7 +709,7 @@ export type SetAccountRoleRequest = Message<"conclave.v1.SetAccountRoleRequest">
  * Use `create(SetAccountRoleRequestSchema)` to create a new message.
  */
 export const SetAccountRoleRequestSchema: GenMessage<SetAccountRoleRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 8);
+  messageDesc(file_conclave_v1_admin, 10);
 
 /**
  * The account has that role.
@@ -601,7 +730,7 @@ export type SetAccountRoleResponse = Message<"conclave.v1.SetAccountRoleResponse
  * Use `create(SetAccountRoleResponseSchema)` to create a new message.
  */
 export const SetAccountRoleResponseSchema: GenMessage<SetAccountRoleResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 9);
+  messageDesc(file_conclave_v1_admin, 11);
 
 /**
  * Asks to suspend an account, or to reactivate it.
@@ -636,7 +765,7 @@ export type SetSuspendedRequest = Message<"conclave.v1.SetSuspendedRequest"> & {
  * Use `create(SetSuspendedRequestSchema)` to create a new message.
  */
 export const SetSuspendedRequestSchema: GenMessage<SetSuspendedRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 10);
+  messageDesc(file_conclave_v1_admin, 12);
 
 /**
  * The account is suspended or reactivated.
@@ -657,7 +786,7 @@ export type SetSuspendedResponse = Message<"conclave.v1.SetSuspendedResponse"> &
  * Use `create(SetSuspendedResponseSchema)` to create a new message.
  */
 export const SetSuspendedResponseSchema: GenMessage<SetSuspendedResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 11);
+  messageDesc(file_conclave_v1_admin, 13);
 
 /**
  * Asks to end all sessions of an account.
@@ -685,7 +814,7 @@ export type EndSessionsRequest = Message<"conclave.v1.EndSessionsRequest"> & {
  * Use `create(EndSessionsRequestSchema)` to create a new message.
  */
 export const EndSessionsRequestSchema: GenMessage<EndSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 12);
+  messageDesc(file_conclave_v1_admin, 14);
 
 /**
  * No session of the account is open.
@@ -706,7 +835,7 @@ export type EndSessionsResponse = Message<"conclave.v1.EndSessionsResponse"> & {
  * Use `create(EndSessionsResponseSchema)` to create a new message.
  */
 export const EndSessionsResponseSchema: GenMessage<EndSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 13);
+  messageDesc(file_conclave_v1_admin, 15);
 
 /**
  * Asks to change the password of another account.
@@ -741,7 +870,7 @@ export type ResetPasswordRequest = Message<"conclave.v1.ResetPasswordRequest"> &
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 14);
+  messageDesc(file_conclave_v1_admin, 16);
 
 /**
  * The account has the new password.
@@ -762,7 +891,7 @@ export type ResetPasswordResponse = Message<"conclave.v1.ResetPasswordResponse">
  * Use `create(ResetPasswordResponseSchema)` to create a new message.
  */
 export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 15);
+  messageDesc(file_conclave_v1_admin, 17);
 
 /**
  * Asks to delete another account.
@@ -790,7 +919,7 @@ export type RemoveAccountRequest = Message<"conclave.v1.RemoveAccountRequest"> &
  * Use `create(RemoveAccountRequestSchema)` to create a new message.
  */
 export const RemoveAccountRequestSchema: GenMessage<RemoveAccountRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 16);
+  messageDesc(file_conclave_v1_admin, 18);
 
 /**
  * The account is deleted.
@@ -811,7 +940,7 @@ export type RemoveAccountResponse = Message<"conclave.v1.RemoveAccountResponse">
  * Use `create(RemoveAccountResponseSchema)` to create a new message.
  */
 export const RemoveAccountResponseSchema: GenMessage<RemoveAccountResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 17);
+  messageDesc(file_conclave_v1_admin, 19);
 
 /**
  * Asks for an account for a program.
@@ -847,7 +976,7 @@ export type CreateBotRequest = Message<"conclave.v1.CreateBotRequest"> & {
  * Use `create(CreateBotRequestSchema)` to create a new message.
  */
 export const CreateBotRequestSchema: GenMessage<CreateBotRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 18);
+  messageDesc(file_conclave_v1_admin, 20);
 
 /**
  * The bot exists.
@@ -882,7 +1011,7 @@ export type CreateBotResponse = Message<"conclave.v1.CreateBotResponse"> & {
  * Use `create(CreateBotResponseSchema)` to create a new message.
  */
 export const CreateBotResponseSchema: GenMessage<CreateBotResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 19);
+  messageDesc(file_conclave_v1_admin, 21);
 
 /**
  * Asks for an invite.
@@ -925,7 +1054,7 @@ export type CreateInviteRequest = Message<"conclave.v1.CreateInviteRequest"> & {
  * Use `create(CreateInviteRequestSchema)` to create a new message.
  */
 export const CreateInviteRequestSchema: GenMessage<CreateInviteRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 20);
+  messageDesc(file_conclave_v1_admin, 22);
 
 /**
  * The invite can be used.
@@ -967,7 +1096,7 @@ export type CreateInviteResponse = Message<"conclave.v1.CreateInviteResponse"> &
  * Use `create(CreateInviteResponseSchema)` to create a new message.
  */
 export const CreateInviteResponseSchema: GenMessage<CreateInviteResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 21);
+  messageDesc(file_conclave_v1_admin, 23);
 
 /**
  * Asks for the invites.
@@ -988,7 +1117,7 @@ export type ListInvitesRequest = Message<"conclave.v1.ListInvitesRequest"> & {
  * Use `create(ListInvitesRequestSchema)` to create a new message.
  */
 export const ListInvitesRequestSchema: GenMessage<ListInvitesRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 22);
+  messageDesc(file_conclave_v1_admin, 24);
 
 /**
  * An invite, without its code: the cluster does not store the code.
@@ -1030,7 +1159,7 @@ export type Invite = Message<"conclave.v1.Invite"> & {
  * Use `create(InviteSchema)` to create a new message.
  */
 export const InviteSchema: GenMessage<Invite> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 23);
+  messageDesc(file_conclave_v1_admin, 25);
 
 /**
  * The invites that have not expired: at most 1000.
@@ -1051,7 +1180,7 @@ export type ListInvitesResponse = Message<"conclave.v1.ListInvitesResponse"> & {
  * Use `create(ListInvitesResponseSchema)` to create a new message.
  */
 export const ListInvitesResponseSchema: GenMessage<ListInvitesResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 24);
+  messageDesc(file_conclave_v1_admin, 26);
 
 /**
  * Asks to revoke an invite.
@@ -1079,7 +1208,7 @@ export type RevokeInviteRequest = Message<"conclave.v1.RevokeInviteRequest"> & {
  * Use `create(RevokeInviteRequestSchema)` to create a new message.
  */
 export const RevokeInviteRequestSchema: GenMessage<RevokeInviteRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 25);
+  messageDesc(file_conclave_v1_admin, 27);
 
 /**
  * The invite cannot be used any more.
@@ -1100,7 +1229,7 @@ export type RevokeInviteResponse = Message<"conclave.v1.RevokeInviteResponse"> &
  * Use `create(RevokeInviteResponseSchema)` to create a new message.
  */
 export const RevokeInviteResponseSchema: GenMessage<RevokeInviteResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 26);
+  messageDesc(file_conclave_v1_admin, 28);
 
 /**
  * Asks to change the members of the cluster.
@@ -1175,7 +1304,7 @@ export type ChangeMembersRequest = Message<"conclave.v1.ChangeMembersRequest"> &
  * Use `create(ChangeMembersRequestSchema)` to create a new message.
  */
 export const ChangeMembersRequestSchema: GenMessage<ChangeMembersRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 27);
+  messageDesc(file_conclave_v1_admin, 29);
 
 /**
  * A new node.
@@ -1219,7 +1348,7 @@ export type AddNode = Message<"conclave.v1.AddNode"> & {
  * Use `create(AddNodeSchema)` to create a new message.
  */
 export const AddNodeSchema: GenMessage<AddNode> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 28);
+  messageDesc(file_conclave_v1_admin, 30);
 
 /**
  * Replacement of a node by another.
@@ -1247,7 +1376,7 @@ export type ReplaceNode = Message<"conclave.v1.ReplaceNode"> & {
  * Use `create(ReplaceNodeSchema)` to create a new message.
  */
 export const ReplaceNodeSchema: GenMessage<ReplaceNode> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 29);
+  messageDesc(file_conclave_v1_admin, 31);
 
 /**
  * Membership as it is now, or would be.
@@ -1296,7 +1425,7 @@ export type ChangeMembersResponse = Message<"conclave.v1.ChangeMembersResponse">
  * Use `create(ChangeMembersResponseSchema)` to create a new message.
  */
 export const ChangeMembersResponseSchema: GenMessage<ChangeMembersResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 30);
+  messageDesc(file_conclave_v1_admin, 32);
 
 /**
  * Asks to transfer leadership.
@@ -1317,7 +1446,7 @@ export type TransferLeaderRequest = Message<"conclave.v1.TransferLeaderRequest">
  * Use `create(TransferLeaderRequestSchema)` to create a new message.
  */
 export const TransferLeaderRequestSchema: GenMessage<TransferLeaderRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 31);
+  messageDesc(file_conclave_v1_admin, 33);
 
 /**
  * Leadership is transferred.
@@ -1338,7 +1467,7 @@ export type TransferLeaderResponse = Message<"conclave.v1.TransferLeaderResponse
  * Use `create(TransferLeaderResponseSchema)` to create a new message.
  */
 export const TransferLeaderResponseSchema: GenMessage<TransferLeaderResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 32);
+  messageDesc(file_conclave_v1_admin, 34);
 
 /**
  * Asks to rotate the secret of the cluster.
@@ -1366,7 +1495,7 @@ export type RotateSecretRequest = Message<"conclave.v1.RotateSecretRequest"> & {
  * Use `create(RotateSecretRequestSchema)` to create a new message.
  */
 export const RotateSecretRequestSchema: GenMessage<RotateSecretRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 33);
+  messageDesc(file_conclave_v1_admin, 35);
 
 /**
  * Progress: the requested rotation has ended once rotations is its number and no member waits.
@@ -1408,7 +1537,7 @@ export type RotateSecretResponse = Message<"conclave.v1.RotateSecretResponse"> &
  * Use `create(RotateSecretResponseSchema)` to create a new message.
  */
 export const RotateSecretResponseSchema: GenMessage<RotateSecretResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 34);
+  messageDesc(file_conclave_v1_admin, 36);
 
 /**
  * Asks for a join token.
@@ -1451,7 +1580,7 @@ export type CreateJoinTokenRequest = Message<"conclave.v1.CreateJoinTokenRequest
  * Use `create(CreateJoinTokenRequestSchema)` to create a new message.
  */
 export const CreateJoinTokenRequestSchema: GenMessage<CreateJoinTokenRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 35);
+  messageDesc(file_conclave_v1_admin, 37);
 
 /**
  * The token can be used by one machine.
@@ -1507,7 +1636,7 @@ export type CreateJoinTokenResponse = Message<"conclave.v1.CreateJoinTokenRespon
  * Use `create(CreateJoinTokenResponseSchema)` to create a new message.
  */
 export const CreateJoinTokenResponseSchema: GenMessage<CreateJoinTokenResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 36);
+  messageDesc(file_conclave_v1_admin, 38);
 
 /**
  * Asks for the join tokens.
@@ -1528,7 +1657,7 @@ export type ListJoinTokensRequest = Message<"conclave.v1.ListJoinTokensRequest">
  * Use `create(ListJoinTokensRequestSchema)` to create a new message.
  */
 export const ListJoinTokensRequestSchema: GenMessage<ListJoinTokensRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 37);
+  messageDesc(file_conclave_v1_admin, 39);
 
 /**
  * A join token, without its secret: the cluster does not store the secret.
@@ -1577,7 +1706,7 @@ export type JoinToken = Message<"conclave.v1.JoinToken"> & {
  * Use `create(JoinTokenSchema)` to create a new message.
  */
 export const JoinTokenSchema: GenMessage<JoinToken> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 38);
+  messageDesc(file_conclave_v1_admin, 40);
 
 /**
  * The tokens that were not used and have not expired: at most 100.
@@ -1598,7 +1727,7 @@ export type ListJoinTokensResponse = Message<"conclave.v1.ListJoinTokensResponse
  * Use `create(ListJoinTokensResponseSchema)` to create a new message.
  */
 export const ListJoinTokensResponseSchema: GenMessage<ListJoinTokensResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 39);
+  messageDesc(file_conclave_v1_admin, 41);
 
 /**
  * Asks to revoke a join token.
@@ -1626,7 +1755,7 @@ export type RevokeJoinTokenRequest = Message<"conclave.v1.RevokeJoinTokenRequest
  * Use `create(RevokeJoinTokenRequestSchema)` to create a new message.
  */
 export const RevokeJoinTokenRequestSchema: GenMessage<RevokeJoinTokenRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 40);
+  messageDesc(file_conclave_v1_admin, 42);
 
 /**
  * No machine can join with the token any more.
@@ -1647,7 +1776,7 @@ export type RevokeJoinTokenResponse = Message<"conclave.v1.RevokeJoinTokenRespon
  * Use `create(RevokeJoinTokenResponseSchema)` to create a new message.
  */
 export const RevokeJoinTokenResponseSchema: GenMessage<RevokeJoinTokenResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 41);
+  messageDesc(file_conclave_v1_admin, 43);
 
 /**
  * Asks to add an operator.
@@ -1683,7 +1812,7 @@ export type CreateOperatorRequest = Message<"conclave.v1.CreateOperatorRequest">
  * Use `create(CreateOperatorRequestSchema)` to create a new message.
  */
 export const CreateOperatorRequestSchema: GenMessage<CreateOperatorRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 42);
+  messageDesc(file_conclave_v1_admin, 44);
 
 /**
  * The operator can use its credential.
@@ -1711,7 +1840,7 @@ export type CreateOperatorResponse = Message<"conclave.v1.CreateOperatorResponse
  * Use `create(CreateOperatorResponseSchema)` to create a new message.
  */
 export const CreateOperatorResponseSchema: GenMessage<CreateOperatorResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 43);
+  messageDesc(file_conclave_v1_admin, 45);
 
 /**
  * Asks for the operators.
@@ -1732,7 +1861,7 @@ export type ListOperatorsRequest = Message<"conclave.v1.ListOperatorsRequest"> &
  * Use `create(ListOperatorsRequestSchema)` to create a new message.
  */
 export const ListOperatorsRequestSchema: GenMessage<ListOperatorsRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 44);
+  messageDesc(file_conclave_v1_admin, 46);
 
 /**
  * An operator, without its credential: the cluster does not store the credential.
@@ -1767,7 +1896,7 @@ export type Operator = Message<"conclave.v1.Operator"> & {
  * Use `create(OperatorSchema)` to create a new message.
  */
 export const OperatorSchema: GenMessage<Operator> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 45);
+  messageDesc(file_conclave_v1_admin, 47);
 
 /**
  * The operators: at most 32.
@@ -1788,7 +1917,7 @@ export type ListOperatorsResponse = Message<"conclave.v1.ListOperatorsResponse">
  * Use `create(ListOperatorsResponseSchema)` to create a new message.
  */
 export const ListOperatorsResponseSchema: GenMessage<ListOperatorsResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 46);
+  messageDesc(file_conclave_v1_admin, 48);
 
 /**
  * Asks to remove an operator.
@@ -1816,7 +1945,7 @@ export type RevokeOperatorRequest = Message<"conclave.v1.RevokeOperatorRequest">
  * Use `create(RevokeOperatorRequestSchema)` to create a new message.
  */
 export const RevokeOperatorRequestSchema: GenMessage<RevokeOperatorRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 47);
+  messageDesc(file_conclave_v1_admin, 49);
 
 /**
  * The operator's credential is refused from now on.
@@ -1837,7 +1966,7 @@ export type RevokeOperatorResponse = Message<"conclave.v1.RevokeOperatorResponse
  * Use `create(RevokeOperatorResponseSchema)` to create a new message.
  */
 export const RevokeOperatorResponseSchema: GenMessage<RevokeOperatorResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 48);
+  messageDesc(file_conclave_v1_admin, 50);
 
 /**
  * Asks to set the preferred leader.
@@ -1865,7 +1994,7 @@ export type PreferLeaderRequest = Message<"conclave.v1.PreferLeaderRequest"> & {
  * Use `create(PreferLeaderRequestSchema)` to create a new message.
  */
 export const PreferLeaderRequestSchema: GenMessage<PreferLeaderRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 49);
+  messageDesc(file_conclave_v1_admin, 51);
 
 /**
  * The preferred leader is set. It leads as soon as it has caught up.
@@ -1886,7 +2015,7 @@ export type PreferLeaderResponse = Message<"conclave.v1.PreferLeaderResponse"> &
  * Use `create(PreferLeaderResponseSchema)` to create a new message.
  */
 export const PreferLeaderResponseSchema: GenMessage<PreferLeaderResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 50);
+  messageDesc(file_conclave_v1_admin, 52);
 
 /**
  * Limit on what one account may do or keep.
@@ -1922,7 +2051,7 @@ export type AccountLimit = Message<"conclave.v1.AccountLimit"> & {
  * Use `create(AccountLimitSchema)` to create a new message.
  */
 export const AccountLimitSchema: GenMessage<AccountLimit> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 51);
+  messageDesc(file_conclave_v1_admin, 53);
 
 /**
  * Asks for the limits.
@@ -1943,7 +2072,7 @@ export type GetAccountLimitsRequest = Message<"conclave.v1.GetAccountLimitsReque
  * Use `create(GetAccountLimitsRequestSchema)` to create a new message.
  */
 export const GetAccountLimitsRequestSchema: GenMessage<GetAccountLimitsRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 52);
+  messageDesc(file_conclave_v1_admin, 54);
 
 /**
  * All limits.
@@ -1964,7 +2093,7 @@ export type GetAccountLimitsResponse = Message<"conclave.v1.GetAccountLimitsResp
  * Use `create(GetAccountLimitsResponseSchema)` to create a new message.
  */
 export const GetAccountLimitsResponseSchema: GenMessage<GetAccountLimitsResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 53);
+  messageDesc(file_conclave_v1_admin, 55);
 
 /**
  * Asks to set limits: all that are named, or none.
@@ -1992,7 +2121,7 @@ export type SetAccountLimitsRequest = Message<"conclave.v1.SetAccountLimitsReque
  * Use `create(SetAccountLimitsRequestSchema)` to create a new message.
  */
 export const SetAccountLimitsRequestSchema: GenMessage<SetAccountLimitsRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 54);
+  messageDesc(file_conclave_v1_admin, 56);
 
 /**
  * The limits hold from this position on.
@@ -2013,7 +2142,7 @@ export type SetAccountLimitsResponse = Message<"conclave.v1.SetAccountLimitsResp
  * Use `create(SetAccountLimitsResponseSchema)` to create a new message.
  */
 export const SetAccountLimitsResponseSchema: GenMessage<SetAccountLimitsResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 55);
+  messageDesc(file_conclave_v1_admin, 57);
 
 /**
  * Result of a check of one node, in detail.
@@ -2077,7 +2206,7 @@ export type NodeCheck = Message<"conclave.v1.NodeCheck"> & {
  * Use `create(NodeCheckSchema)` to create a new message.
  */
 export const NodeCheckSchema: GenMessage<NodeCheck> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 56);
+  messageDesc(file_conclave_v1_admin, 58);
 
 /**
  * Asks for a check.
@@ -2098,7 +2227,7 @@ export type CheckClusterRequest = Message<"conclave.v1.CheckClusterRequest"> & {
  * Use `create(CheckClusterRequestSchema)` to create a new message.
  */
 export const CheckClusterRequestSchema: GenMessage<CheckClusterRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 57);
+  messageDesc(file_conclave_v1_admin, 59);
 
 /**
  * Progress of a check.
@@ -2140,7 +2269,7 @@ export type CheckClusterResponse = Message<"conclave.v1.CheckClusterResponse"> &
  * Use `create(CheckClusterResponseSchema)` to create a new message.
  */
 export const CheckClusterResponseSchema: GenMessage<CheckClusterResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_admin, 58);
+  messageDesc(file_conclave_v1_admin, 60);
 
 /**
  * Role of a node in the cluster.
@@ -2198,6 +2327,82 @@ export const NodeRoleSchema: GenEnum<NodeRole> = /*@__PURE__*/
   enumDesc(file_conclave_v1_admin, 0);
 
 /**
+ * Kind of an event in the life of a node.
+ *
+ * @generated from enum conclave.v1.NodeEventKind
+ */
+export enum NodeEventKind {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The node was started.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_STARTED = 1;
+   */
+  STARTED = 1,
+
+  /**
+   * The node knows another leader (subject_node_id; 0: none), in this term.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_LEADER_CHANGED = 2;
+   */
+  LEADER_CHANGED = 2,
+
+  /**
+   * The cluster has other members.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_MEMBERS_CHANGED = 3;
+   */
+  MEMBERS_CHANGED = 3,
+
+  /**
+   * The node has sent a snapshot to another one, which has accepted it.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_SNAPSHOT_SENT = 4;
+   */
+  SNAPSHOT_SENT = 4,
+
+  /**
+   * The node has installed a snapshot of another one.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_SNAPSHOT_INSTALLED = 5;
+   */
+  SNAPSHOT_INSTALLED = 5,
+
+  /**
+   * The node was started with damaged data, which it has repaired.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_REPAIRED = 6;
+   */
+  REPAIRED = 6,
+
+  /**
+   * The node does not reach another one any more.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_PEER_UNREACHABLE = 7;
+   */
+  PEER_UNREACHABLE = 7,
+
+  /**
+   * The node reaches another one again.
+   *
+   * @generated from enum value: NODE_EVENT_KIND_PEER_REACHABLE = 8;
+   */
+  PEER_REACHABLE = 8,
+}
+
+/**
+ * Describes the enum conclave.v1.NodeEventKind.
+ */
+export const NodeEventKindSchema: GenEnum<NodeEventKind> = /*@__PURE__*/
+  enumDesc(file_conclave_v1_admin, 1);
+
+/**
  * Direction of a snapshot transfer.
  *
  * @generated from enum conclave.v1.TransferDirection
@@ -2229,7 +2434,7 @@ export enum TransferDirection {
  * Describes the enum conclave.v1.TransferDirection.
  */
 export const TransferDirectionSchema: GenEnum<TransferDirection> = /*@__PURE__*/
-  enumDesc(file_conclave_v1_admin, 1);
+  enumDesc(file_conclave_v1_admin, 2);
 
 /**
  * Result of a check of one node.
@@ -2299,7 +2504,7 @@ export enum CheckVerdict {
  * Describes the enum conclave.v1.CheckVerdict.
  */
 export const CheckVerdictSchema: GenEnum<CheckVerdict> = /*@__PURE__*/
-  enumDesc(file_conclave_v1_admin, 2);
+  enumDesc(file_conclave_v1_admin, 3);
 
 /**
  * Reports the state of the cluster, and governs accounts and machines. GetClusterStatus needs no

@@ -253,11 +253,13 @@ impl Lookup for Writer {
         self.is_there(sql, key)
     }
 
-    fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken> {
-        let sql = "SELECT 1 FROM reaction_counts
+    fn reaction_count(&self, message: MessageRef, reaction: &Reaction) -> Result<u64, Broken> {
+        let sql = "SELECT count FROM reaction_counts
             WHERE conversation = ?1 AND sequence = ?2 AND reaction = ?3";
         let [id, sequence] = [message.conversation.0, message.sequence.0].map(sought);
-        self.is_there(sql, params![id, sequence, reaction.as_str()])
+        let key = params![id, sequence, reaction.as_str()];
+        let count = self.one(sql, key, |row| number(row, 0))?;
+        Ok(count.unwrap_or(0))
     }
 
     fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken> {
