@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "22896139c8053713";
-const files = ["/","/assets/Admin-B8IGdxTK.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-CiljCvFq.js","/assets/Page-DMbYetMp.js","/assets/Rooms-tiEw6I3y.js","/assets/Search-C1nKiqCO.js","/assets/Settings-CcWHI41C.js","/assets/administration-B5ao4qfM.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-7doVqGEx.js","/assets/index-DCqbWKQr.css","/assets/values-CNptL0OE.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "c30b384ea0b8960d";
+const files = ["/","/assets/Admin-DDT1f3ar.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-tX236XEK.js","/assets/Door-CLRKOVpw.js","/assets/Panel-DEJBP6vL.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-DYm4qgiV.js","/assets/Search-hRvuv1T4.js","/assets/Settings-AsTywzMF.js","/assets/administration-CgluFko_.js","/assets/bytes-BniDPlpS.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DCqbWKQr.css","/assets/index-DMUv-qeV.js","/assets/key-DSn6wdxP.js","/assets/load-CL4C-nP9.js","/assets/notices-qxj4OWrm.js","/assets/notify-Dm_O-jAq.js","/assets/values-JaNNGBJ_.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
