@@ -171,7 +171,9 @@ fn table(status: &v1::GetClusterStatusResponse) -> Vec<String> {
 }
 
 fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
-    let careless = status.nodes.iter().filter(|n| n.reachable && !n.durable);
+    // A partial answer says of a node only that it is there and what it is.
+    let careless = |node: &&v1::NodeStatus| node.reachable && !node.durable && !status.partial;
+    let careless = status.nodes.iter().filter(careless);
     let warning = |node: &v1::NodeStatus| {
         let id = node.node_id;
         format!("warning: node {id} does not sync to disk before it acknowledges")
@@ -372,6 +374,25 @@ mod tests {
         assert!(untrusted(&answers[..1]).is_none());
         let one_answers = [answers, vec![("b:1".to_owned(), Ok(status(1, true, 0)))]].concat();
         assert!(untrusted(&one_answers).is_none());
+    }
+
+    #[test]
+    fn a_partial_status_warns_of_nothing_it_does_not_say() {
+        let node = v1::NodeStatus {
+            node_id: 1,
+            reachable: true,
+            ..Default::default()
+        };
+        let whole = v1::GetClusterStatusResponse {
+            nodes: vec![node],
+            ..status(1, true, 0)
+        };
+        assert!(warnings(&whole)[0].contains("does not sync"));
+        let partial = v1::GetClusterStatusResponse {
+            partial: true,
+            ..whole
+        };
+        assert_eq!(warnings(&partial), Vec::<String>::new());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! another site may try with that cookie.
 
 mod files;
+mod hosts;
 mod page;
 mod streams;
 

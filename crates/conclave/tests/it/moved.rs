@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Starts a node with its data at these addresses; it knows no other node's address but `join`.
-async fn start_at(data: &Path, client: &str, peer: &str, more: &[&str]) -> Served {
+pub(crate) async fn start_at(data: &Path, client: &str, peer: &str, more: &[&str]) -> Served {
     let args = [
         "--data",
         data.to_str().unwrap(),

@@ -99,6 +99,8 @@ async fn operator_calls_without_a_credential_fail_and_are_logged_once() {
     assert_eq!(shown[0]["partial"], true);
     assert_eq!(shown[0]["quorum"], true);
     assert!(shown[0]["nodes"][0]["address"].is_null(), "{shown:?}");
+    let table = person.run(&["cluster", "status"]).await;
+    assert!(!table.stderr.contains("warning"), "{}", table.stderr);
     let mut asked = person.command(&["cluster", "status", "-o", "json"]);
     asked.env("CONCLAVE_TOKEN", &token);
     let shown = crate::command::run(asked, b"").await.json();

@@ -4,8 +4,8 @@
 //! every node and hold on all of them. This file computes how long an attempt still has to wait,
 //! before anything is hashed or proposed. An attempt from a place that the account knows (an
 //! address or a device from which it was logged in to), and one in a session, waits apart: guesses
-//! from elsewhere do not keep the owner of the account out. Addresses are those of the connection:
-//! no header of a proxy is trusted.
+//! from elsewhere do not keep the owner of the account out. Addresses are those of the connection,
+//! or those that a proxy names which the operator trusts (`connections/proxies.rs`).
 //!
 //! Always true: the attempts of one account from one kind of place that are under way on this node
 //! at the same time are no more than may fail without a wait; and no wait lasts longer on this node

@@ -305,4 +305,12 @@ impl NodeContext {
     pub(crate) fn is_healthy(&self) -> bool {
         self.replica.is_admitted() && self.has_contact()
     }
+
+    /// Returns whether calls are worth sending here: the node takes part, knows a leader, and is
+    /// not stopping.
+    pub(crate) fn is_serving(&self) -> bool {
+        let is_led = self.replica.leader().borrow().is_some();
+        let is_alive = self.replica.status().role != Role::Stopped && !self.is_stopping();
+        is_led && is_alive && self.is_healthy()
+    }
 }

@@ -14,7 +14,10 @@ use conclave_wire::address;
 use config::Value;
 use serde::Deserialize;
 
-use crate::{Limits, Registration, config::demo::Demo, protocol::origin::Origin};
+use crate::{
+    Limits, Registration, config::demo::Demo, connections::proxies::TrustedProxies,
+    protocol::origin::Origin,
+};
 
 /// Default time for which a node that is cut off answers stale reads and keeps streams: five
 /// minutes. During them a node of a cluster without a quorum is still of use; after them a node
@@ -53,6 +56,9 @@ pub struct NodeConfig {
     /// Base URLs (`https://chat.example`) at which browsers reach the cluster, if these are not the
     /// client addresses of its nodes.
     pub public_addresses: Vec<String>,
+    /// Addresses and networks (`10.0.0.7`, `10.0.1.0/24`) of proxies in front of the node. A node
+    /// believes them, and no other caller, which client a request comes from.
+    pub trusted_proxies: Vec<String>,
     /// Chain of certificates for the public name of the cluster, in PEM; with `tls_key`.
     pub tls_certificate: Option<PathBuf>,
     /// Private key of `tls_certificate`, in PEM.
@@ -102,6 +108,7 @@ impl Default for NodeConfig {
             replaces: None,
             advertise: None,
             public_addresses: Vec::new(),
+            trusted_proxies: Vec::new(),
             tls_certificate: None,
             tls_key: None,
             plain: false,
@@ -179,6 +186,9 @@ pub enum ConfigError {
     /// A public address is no base URL.
     #[error("`{0}` is no public address: it must read https://HOST or https://HOST:PORT")]
     Public(String),
+    /// A trusted proxy is no address and no network.
+    #[error("`{0}` is no trusted proxy: it must read ADDRESS or ADDRESS/BITS, with 1 bit or more")]
+    Proxy(String),
     /// The table `demo` is none of a node that `conclave demo` starts.
     #[error("demo: {0}")]
     Demo(&'static str),
@@ -189,7 +199,7 @@ impl NodeConfig {
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
-    /// `CONCLAVE_PUBLIC_ADDRESSES` (commas between),
+    /// `CONCLAVE_PUBLIC_ADDRESSES` and `CONCLAVE_TRUSTED_PROXIES` (commas between),
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
     /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
@@ -314,6 +324,14 @@ impl NodeConfig {
         origins.collect()
     }
 
+    /// Returns the proxies that may name the caller of a request.
+    ///
+    /// # Errors
+    /// [`ConfigError::Proxy`].
+    pub(crate) fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {
+        TrustedProxies::parse(&self.trusted_proxies).map_err(ConfigError::Proxy)
+    }
+
     /// Returns the panel of the demonstration that the node takes part in.
     ///
     /// # Errors
@@ -399,7 +417,7 @@ fn from_environment(
             .map_err(|why| ConfigError::Unreadable(format!("CONCLAVE_REGISTRATION: {why}")))?;
         given.push(("registration", Value::from(mode.as_str())));
     }
-    for key in ["members", "join", "public_addresses"] {
+    for key in ["members", "join", "public_addresses", "trusted_proxies"] {
         if let Some(text) = variable(&name(key))? {
             let parts = text.split(',').map(|part| part.trim().to_owned());
             given.push((key, Value::from(parts.collect::<Vec<String>>())));

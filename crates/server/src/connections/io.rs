@@ -93,17 +93,25 @@ impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
             let count = me.first.len().min(buffer.remaining());
             buffer.put_slice(&me.first[..count]);
             me.first.advance(count);
+            me.connection.bytes_arrive();
             return Poll::Ready(Ok(()));
         }
+        let before = buffer.filled().len();
         if me.connection.is_known() {
-            return Pin::new(&mut me.inner).poll_read(context, buffer);
+            ready!(Pin::new(&mut me.inner).poll_read(context, buffer))?;
+            if buffer.filled().len() > before {
+                me.connection.bytes_arrive();
+            }
+            return Poll::Ready(Ok(()));
         }
         if let Some(pause) = &mut me.pause {
             ready!(pause.as_mut().poll(context));
             me.pause = None;
         }
-        let before = buffer.filled().len();
         ready!(Pin::new(&mut me.inner).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            me.connection.bytes_arrive();
+        }
         let count = u32::try_from(buffer.filled().len() - before).unwrap_or(u32::MAX);
         if let Some(pause) = me.bucket.take(f64::from(count)) {
             me.pause = Some(Box::pin(sleep_until(Instant::now() + pause)));

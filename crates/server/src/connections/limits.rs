@@ -23,6 +23,9 @@ pub struct Limits {
     pub handshake_seconds: u64,
     /// Maximum time in seconds for the start of HTTP/2, or for the header of an HTTP/1.1 request.
     pub header_seconds: u64,
+    /// Time in seconds after which an HTTP/1.1 connection without a request is closed, if its
+    /// caller is known.
+    pub keep_alive_seconds: u64,
     /// Maximum time in seconds for the body of a request.
     pub body_seconds: u64,
     /// Time in seconds after which a connection without a call is closed if its caller is not
@@ -56,6 +59,9 @@ impl Default for Limits {
             handshakes_per_second: 500,
             handshake_seconds: 3,
             header_seconds: 5,
+            // Firefox gives an idle connection up after 115 seconds, proxies after 60: the caller
+            // closes it, and no request meets a node that is closing.
+            keep_alive_seconds: 130,
             body_seconds: 10,
             idle_seconds: 20,
             stalled_seconds: 10,
@@ -147,6 +153,10 @@ impl Limits {
 
     pub(crate) fn header(&self) -> Duration {
         Duration::from_secs(self.header_seconds.max(1))
+    }
+
+    pub(crate) fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.keep_alive_seconds.max(1))
     }
 
     pub(crate) fn body(&self) -> Duration {

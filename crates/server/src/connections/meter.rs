@@ -79,6 +79,9 @@ pub(crate) struct Connection {
     calls: AtomicU32,
     /// Milliseconds after `began` at which the last call ended.
     last_call: AtomicU64,
+    /// Milliseconds after `began`, and one, at which the first byte of a next request has arrived;
+    /// 0: none has.
+    asks_since: AtomicU64,
     held: Mutex<Held>,
     all: Arc<AtomicI64>,
     cut: Mutex<Option<Cut>>,
@@ -140,6 +143,7 @@ impl Connection {
             known: AtomicBool::new(false),
             calls: AtomicU32::new(0),
             last_call: AtomicU64::new(0),
+            asks_since: AtomicU64::new(0),
             held: Mutex::default(),
             all,
             cut: Mutex::new(None),
@@ -181,13 +185,33 @@ impl Connection {
         Some(self.began.elapsed().saturating_sub(last))
     }
 
+    /// Records that bytes have arrived: outside of a call they are the beginning of one.
+    pub(crate) fn bytes_arrive(&self) {
+        let is_new = self.asks_since.load(Ordering::Relaxed) == 0;
+        if is_new && self.calls.load(Ordering::Relaxed) == 0 {
+            let now = self.age_ms().saturating_add(1);
+            self.asks_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns for how long the caller of an HTTP/1.1 connection has been sending the header of its
+    /// next request.
+    pub(crate) fn asks_for(&self) -> Option<Duration> {
+        let since = self.asks_since.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(self.age_ms().saturating_sub(since)))
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn call_begins(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        self.asks_since.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn call_ends(&self) {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_call.store(now, Ordering::Relaxed);
+        self.last_call.store(self.age_ms(), Ordering::Relaxed);
         self.calls.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -311,6 +335,22 @@ mod tests {
         connection.release(6, true);
         assert_eq!(connection.stalled(), None);
         assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_header_that_has_begun_has_a_time() {
+        let (connection, _) = connection();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(connection.asks_for(), None, "it is idle");
+        connection.bytes_arrive();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        connection.bytes_arrive();
+        assert_eq!(connection.asks_for(), Some(Duration::from_secs(2)));
+        connection.call_begins();
+        connection.bytes_arrive();
+        assert_eq!(connection.asks_for(), None, "this is a body");
+        connection.call_ends();
+        assert_eq!(connection.asks_for(), None);
     }
 
     #[tokio::test(start_paused = true)]

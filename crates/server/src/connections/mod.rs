@@ -14,6 +14,7 @@ pub(crate) mod descriptors;
 pub(crate) mod io;
 pub(crate) mod limits;
 pub(crate) mod meter;
+pub(crate) mod proxies;
 pub(crate) mod slots;
 pub(crate) mod turns;
 

@@ -25,7 +25,7 @@ use crate::{
         sessions::Sessions, throttle::AttemptGate,
     },
     base::log_once::LogOnce,
-    connections::ConnectionSlots,
+    connections::{ConnectionSlots, proxies::TrustedProxies},
     context::{
         check_state::Checks, operator_calls::Operators, page_tickets::PageTickets,
         roll_call_state::RollCall, rotation_state::Rotation, send_places::SendPlaces, space::Space,
@@ -80,6 +80,8 @@ pub(crate) struct NodeContext {
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// Origins of the page at the base URLs that the operator has configured.
     pub(crate) public_origins: Vec<Origin>,
+    /// Proxies that may name the caller of a request.
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Origin of the panel of the demonstration that this node takes part in.
     pub(crate) demo_panel: Option<String>,
     /// Tickets with which browsers take a session to this node.

@@ -23,6 +23,7 @@ use tower::{Layer as _, ServiceExt as _};
 use crate::{
     base::deadline::Deadline,
     connections::{
+        address::Address,
         bodies::{AnswerBody, ByteCounters, CallGuard, RequestBody},
         limits::Limits,
     },
@@ -139,6 +140,13 @@ struct Session {
     books: ByteCounters,
 }
 
+/// Where a request comes from, and until when its caller waits.
+#[derive(Clone, Copy)]
+struct Asker {
+    address: Option<Address>,
+    deadline: Deadline,
+}
+
 /// The calls of one connection.
 #[derive(Clone)]
 pub(super) struct Calls(Arc<Session>);
@@ -173,12 +181,16 @@ impl Session {
     ) -> Response<AnswerBody> {
         let answers = &self.answers;
         let (mut parts, body) = request.into_parts();
-        let deadline = Deadline::in_headers(&parts.headers);
+        let caller = answers.gate.caller(&parts, &self.caller);
+        let asker = Asker {
+            address: caller.address.map(|from| Address::of(from.ip())),
+            deadline: Deadline::in_headers(&parts.headers),
+        };
         let speech = match answers.speech(&parts) {
             Ok(speech) => speech,
             Err(response) => {
                 drop(body);
-                return self.counted(*response, call, deadline).await;
+                return self.counted(*response, call, asker).await;
             }
         };
         let is_hinted = speech.is_call() && answers.gate.is_hinted(&parts);
@@ -191,20 +203,20 @@ impl Session {
                 page::allow(visitor, &method, response);
             }
         };
-        let entry = match self.enter(&mut parts, &speech).await {
+        let entry = match self.enter(&mut parts, &speech, &caller).await {
             Ok(entry) => entry,
             Err(problem) => {
                 drop(body);
                 let mut response = speech.refuse(problem);
                 finish(&mut response);
-                return self.counted(response, call, deadline).await;
+                return self.counted(response, call, asker).await;
             }
         };
         if entry.known {
             self.books.places.know(&self.books.connection);
         }
         let counted = entry.allowance.within.map(|_| self.books.clone());
-        parts.extensions.insert(self.caller.clone());
+        parts.extensions.insert(caller);
         let body = RequestBody::new(body, entry.allowance, self.books.clone());
         let request = Request::from_parts(parts, Body::new(body));
         let routes = answers.routes.clone();
@@ -214,12 +226,17 @@ impl Session {
         };
         finish(&mut response);
         call.is_answered();
-        self.hold(&response, deadline).await;
+        self.hold(&response, asker).await;
         response.map(|body| AnswerBody::new(body, counted, call))
     }
 
     /// Decides on a request by its headers.
-    async fn enter(&self, parts: &mut Parts, speech: &Speech) -> Result<Entry, Problem> {
+    async fn enter(
+        &self,
+        parts: &mut Parts,
+        speech: &Speech,
+        caller: &Caller,
+    ) -> Result<Entry, Problem> {
         if self.books.are_full() {
             // Too many unread answers of this connection.
             return Err(Problem::Busy);
@@ -228,7 +245,7 @@ impl Session {
             page::admit(parts, visitor)?;
         }
         let answers = &self.answers;
-        let decided = answers.gate.decide(parts, &self.caller, &answers.limits);
+        let decided = answers.gate.decide(parts, caller, &answers.limits);
         decided.await
     }
 
@@ -237,29 +254,25 @@ impl Session {
         &self,
         response: Response<B>,
         mut call: CallGuard,
-        deadline: Deadline,
+        asker: Asker,
     ) -> Response<AnswerBody>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         call.is_answered();
-        self.hold(&response, deadline).await;
+        self.hold(&response, asker).await;
         let counted = Some(self.books.clone());
         response.map(|body| AnswerBody::new(Body::new(body), counted, call))
     }
 
     /// Waits if this response is one refusal too many, but no longer than the caller does.
-    fn hold<T>(
-        &self,
-        response: &Response<T>,
-        deadline: Deadline,
-    ) -> impl Future<Output = ()> + use<T> {
+    fn hold<T>(&self, response: &Response<T>, asker: Asker) -> impl Future<Output = ()> + use<T> {
         let hold = match self.answers.for_clients() {
             true => {
-                let address = self.books.connection.address;
+                let address = asker.address.unwrap_or(self.books.connection.address);
                 let hold = self.answers.refusals.hold(address, response);
-                hold.min(deadline.left())
+                hold.min(asker.deadline.left())
             }
             false => Duration::ZERO,
         };

@@ -3,7 +3,8 @@
 //! It accepts no connection and answers no request (`serve.rs`).
 //!
 //! Always true: what one connection holds inside of HTTP has a bound. A connection ends when it is
-//! idle for too long without a known caller, when its caller reads nothing, and when the listener
+//! idle for too long without a known caller, when a header of HTTP/1.1 takes too long (a request of
+//! a known caller may be long in coming), when its caller reads nothing, and when the listener
 //! ends; a stream ends when its caller reads nothing of its response.
 
 use std::{sync::Arc, time::Duration};
@@ -75,23 +76,28 @@ pub(super) fn http1_of(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header())
+        // It counts from the end of the response before; a header that has begun has less time.
+        .header_read_timeout(limits.keep_alive())
         .max_buf_size(HTTP1_BUFFER);
     builder
 }
 
-/// Serves a connection until it ends or must be cut.
+/// Serves a connection until it ends or must be cut. `header_limit` is the time for a header that
+/// has begun, where HTTP itself has no such limit.
 pub(super) async fn drive<C>(
     mut served: std::pin::Pin<&mut C>,
     goodbye: impl Fn(std::pin::Pin<&mut C>),
     connection: &Connection,
     limits: &Limits,
+    header_limit: Option<Duration>,
     mut end: watch::Receiver<bool>,
 ) -> Option<Cut>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut look = Instant::now() + LOOK_EVERY.min(limits.idle());
+    let look_every = LOOK_EVERY.min(limits.idle());
+    let look_every = header_limit.map_or(look_every, |limit| look_every.min(limit));
+    let mut look = Instant::now() + look_every;
     let mut ends_at = None;
     loop {
         tokio::select! {
@@ -101,6 +107,10 @@ where
             }
             () = sleep_until(look) => {
                 if ends_at.is_some_and(|at| at <= Instant::now()) {
+                    return Some(Cut::Slow);
+                }
+                let asks_for = header_limit.and(connection.asks_for());
+                if asks_for.is_some() && asks_for >= header_limit {
                     return Some(Cut::Slow);
                 }
                 if connection.stalled().is_some_and(|stalled| stalled > 2 * limits.stalled()) {
@@ -113,7 +123,7 @@ where
                 }
                 look = Instant::now() + match ends_at {
                     Some(_) => CLOSE_LIMIT,
-                    None => LOOK_EVERY.min(limits.idle()),
+                    None => look_every,
                 };
             }
             () = ended(&mut end), if ends_at.is_none() => {

@@ -84,6 +84,19 @@ impl Gate {
         }
     }
 
+    /// Returns the caller of a request: that of the connection, or the one for which a trusted
+    /// proxy has made it.
+    pub(crate) fn caller(&self, parts: &Parts, caller: &Caller) -> Caller {
+        let mut caller = caller.clone();
+        if let Self::Clients(shared) = self {
+            let proxies = &shared.trusted_proxies;
+            caller.address = caller
+                .address
+                .map(|from| proxies.caller(from, &parts.headers));
+        }
+        caller
+    }
+
     /// Returns whether the response to a call may name the leader.
     pub(crate) fn is_hinted(&self, parts: &Parts) -> bool {
         matches!(self, Self::Clients(_)) && parts.uri.path().starts_with(WITH_SESSION)

@@ -216,6 +216,7 @@ async fn through(
             http2::Connection::graceful_shutdown,
             connection,
             limits,
+            None,
             end,
         )
         .await
@@ -227,6 +228,7 @@ async fn through(
             http1::Connection::graceful_shutdown,
             connection,
             limits,
+            Some(limits.header()),
             end,
         )
         .await

@@ -6,7 +6,6 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::response::IntoResponse as _;
-use conclave_replica::Role;
 use conclave_wire::{
     PUBLIC_DESCRIPTORS, Problem, Reason,
     peer::{join_service_server::JoinServiceServer, peer_service_server::PeerServiceServer},
@@ -216,9 +215,9 @@ async fn report_health(shared: Arc<NodeContext>, reporter: HealthReporter) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
     loop {
-        let alive = shared.replica.status().role != Role::Stopped && !*stopping.borrow_and_update();
-        let is_led = leader.borrow_and_update().is_some();
-        let serving = match is_led && alive && shared.is_healthy() {
+        leader.mark_unchanged();
+        stopping.mark_unchanged();
+        let serving = match shared.is_serving() {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };

@@ -17,7 +17,7 @@ use std::{
 use conclave_replica::{LogRetention, Member, Replica, Timers};
 use conclave_storage::DiskFailure;
 use conclave_tls::Fingerprint;
-use conclave_wire::{Problem, v1};
+use conclave_wire::Problem;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -200,6 +200,7 @@ impl Node {
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         config.members()?;
         config.public_origins()?;
+        config.trusted_proxies()?;
         config.demo_panel()?;
         let ports = Ports::open(&config.limits);
         let bound = Bound::open(&config).await?;
@@ -247,6 +248,7 @@ impl Node {
             space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),
             public_origins: config.public_origins()?,
+            trusted_proxies: config.trusted_proxies()?,
             demo_panel: config.demo_panel()?,
             page_tickets: PageTickets::default(),
             digests: Arc::new(Semaphore::new(1)),
@@ -264,11 +266,7 @@ impl Node {
             snapshots: opened.snapshots,
             stale_limit: Duration::from_secs(config.stale_seconds),
         });
-        shared.recent_events.record(v1::NodeEventKind::Started, 0);
-        if resolved.repaired {
-            let kind = v1::NodeEventKind::Repaired;
-            shared.recent_events.record(kind, 0);
-        }
+        shared.recent_events.record_start(resolved.repaired);
         if config.unsafe_no_sync {
             tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }

@@ -32,6 +32,14 @@ struct Kept {
 }
 
 impl RecentEvents {
+    /// Records that the node was started, and whether its data was repaired.
+    pub(crate) fn record_start(&self, repaired: bool) {
+        self.record(v1::NodeEventKind::Started, 0);
+        if repaired {
+            self.record(v1::NodeEventKind::Repaired, 0);
+        }
+    }
+
     /// Records an event of this kind about a node; 0: about none.
     pub(crate) fn record(&self, kind: v1::NodeEventKind, node: u64) {
         let about = v1::NodeEvent {

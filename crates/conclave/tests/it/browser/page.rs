@@ -1,6 +1,8 @@
 //! A page as a browser runs it: requests over HTTP/1.1 with the headers that browsers send, and the
 //! frames of gRPC-Web.
 
+use std::net::Ipv4Addr;
+
 use conclave_wire::Problem;
 use prost_reflect::prost::Message;
 use tokio::{
@@ -79,8 +81,10 @@ impl Page {
 
     /// Sends a request over a connection of its own, and reads the response to its end.
     pub(crate) async fn ask(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Response {
-        let port = self.host.rsplit_once(':').unwrap().1;
-        let address = format!("127.0.0.1:{port}");
+        // Names are of this machine.
+        let (host, port) = self.host.rsplit_once(':').unwrap();
+        let address = host.parse().unwrap_or(Ipv4Addr::LOCALHOST);
+        let address = (address, port.parse::<u16>().unwrap());
         let stream = TcpStream::connect(address).await.unwrap();
         self.ask_on(stream, method, path, kind, body).await
     }

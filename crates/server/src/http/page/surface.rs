@@ -81,7 +81,7 @@ async fn answer(State(surface): State<Surface>, request: Request) -> Response {
     let (get, post) = ([Method::GET, Method::HEAD], [Method::POST]);
     let path = request.uri().path().strip_prefix(PAGE).unwrap_or_default();
     let methods = match path {
-        "config.json" => &get[..],
+        "config.json" | "health" => &get[..],
         "tickets" | "session" => &post[..],
         _ => &[],
     };
@@ -100,6 +100,7 @@ async fn answer(State(surface): State<Surface>, request: Request) -> Response {
                 let asked = asked_host(request.headers(), request.uri());
                 Ok(surface.config(asked.as_deref()).await)
             }
+            "health" => Ok(surface.health()),
             "tickets" => surface.tickets(request).await,
             _ => surface.session(request).await,
         }
@@ -128,6 +129,17 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
 }
 
 impl Surface {
+    /// Returns whether this node serves now, for the health checks of proxies: the same as
+    /// `grpc.health.v1` says.
+    fn health(&self) -> Response {
+        let is_serving = self.shared.is_serving();
+        let status = match is_serving {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        classify::with_json(status, &json!({"serving": is_serving}))
+    }
+
     /// Returns what the page needs to know before a person signs in.
     async fn config(&self, asked: Option<&str>) -> Response {
         let shared = &self.shared;
