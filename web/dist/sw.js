@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "3ac62a9ba8827345";
-const files = ["/","/assets/Admin-CmoCxnm1.js","/assets/Cluster-BamAfhqU.css","/assets/Cluster-Db2UfZBV.js","/assets/Door-C7F3PIgh.js","/assets/Panel-BR6wi5PA.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-Cx62M7R7.js","/assets/Search-DtUECRED.js","/assets/Settings-CwGDEB98.js","/assets/administration-CiyElji8.js","/assets/bytes-BDTt3dxR.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DCqbWKQr.css","/assets/index-hZF2AAR-.js","/assets/key-BNatq-y8.js","/assets/load-BMr96e4B.js","/assets/notices-DMy8rCOO.js","/assets/notify-D0-s4tZA.js","/assets/values-DTkZ_AY3.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "a6d1998178a6fb29";
+const files = ["/","/assets/Admin-CjC1xeyW.js","/assets/Cluster-BamAfhqU.css","/assets/Cluster-qW-tx7jh.js","/assets/Door-BbVF9l1k.js","/assets/Panel-BR6wi5PA.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-DgljcaEd.js","/assets/Search-DLJpysac.js","/assets/Settings-DF28HUjd.js","/assets/administration-CiyElji8.js","/assets/bytes-BDTt3dxR.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B2e3eZNk.js","/assets/index-CyqabRVh.css","/assets/key-BNatq-y8.js","/assets/load-BMr96e4B.js","/assets/notices-DMy8rCOO.js","/assets/notify-D0-s4tZA.js","/assets/values-DTkZ_AY3.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
