@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "a6d1998178a6fb29";
-const files = ["/","/assets/Admin-CjC1xeyW.js","/assets/Cluster-BamAfhqU.css","/assets/Cluster-qW-tx7jh.js","/assets/Door-BbVF9l1k.js","/assets/Panel-BR6wi5PA.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-DgljcaEd.js","/assets/Search-DLJpysac.js","/assets/Settings-DF28HUjd.js","/assets/administration-CiyElji8.js","/assets/bytes-BDTt3dxR.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-B2e3eZNk.js","/assets/index-CyqabRVh.css","/assets/key-BNatq-y8.js","/assets/load-BMr96e4B.js","/assets/notices-DMy8rCOO.js","/assets/notify-D0-s4tZA.js","/assets/values-DTkZ_AY3.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "1486c7f52d8b4aae";
+const files = ["/","/assets/Admin-ChbF9OLz.js","/assets/Cluster-BamAfhqU.css","/assets/Cluster-LNM5bEOM.js","/assets/Door-C2cB5RNK.js","/assets/Panel-CXXYQEJr.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-D7yhw5VK.js","/assets/Search-dgsi3St_.js","/assets/Settings-Dd3L7Foz.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-2l8oVkXm.css","/assets/index-7KIxVVzO.js","/assets/key-W6Xr2VA6.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-BlKE47MS.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
