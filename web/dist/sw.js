@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "c30b384ea0b8960d";
-const files = ["/","/assets/Admin-DDT1f3ar.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-tX236XEK.js","/assets/Door-CLRKOVpw.js","/assets/Panel-DEJBP6vL.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-DYm4qgiV.js","/assets/Search-hRvuv1T4.js","/assets/Settings-AsTywzMF.js","/assets/administration-CgluFko_.js","/assets/bytes-BniDPlpS.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DCqbWKQr.css","/assets/index-DMUv-qeV.js","/assets/key-DSn6wdxP.js","/assets/load-CL4C-nP9.js","/assets/notices-qxj4OWrm.js","/assets/notify-Dm_O-jAq.js","/assets/values-JaNNGBJ_.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "e4cc7fd883378342";
+const files = ["/","/assets/Admin-DKfy6kxw.js","/assets/Cluster-BamAfhqU.css","/assets/Cluster-DumvhrZN.js","/assets/Door-CDsdhFTE.js","/assets/Panel-Cdg0ukBN.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-YLNothC8.js","/assets/Search-Gjn99OSX.js","/assets/Settings-3L45quET.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-CtHejxGP.js","/assets/index-De57wW0A.css","/assets/key-CI4tzySf.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-BlKE47MS.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
