@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "22896139c8053713";
-const files = ["/","/assets/Admin-B8IGdxTK.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-CiljCvFq.js","/assets/Page-DMbYetMp.js","/assets/Rooms-tiEw6I3y.js","/assets/Search-C1nKiqCO.js","/assets/Settings-CcWHI41C.js","/assets/administration-B5ao4qfM.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-7doVqGEx.js","/assets/index-DCqbWKQr.css","/assets/values-CNptL0OE.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "e4cc7fd883378342";
+const files = ["/","/assets/Admin-DKfy6kxw.js","/assets/Cluster-BamAfhqU.css","/assets/Cluster-DumvhrZN.js","/assets/Door-CDsdhFTE.js","/assets/Panel-Cdg0ukBN.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-YLNothC8.js","/assets/Search-Gjn99OSX.js","/assets/Settings-3L45quET.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-CtHejxGP.js","/assets/index-De57wW0A.css","/assets/key-CI4tzySf.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-BlKE47MS.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

@@ -89,7 +89,7 @@ test("a person breaks nodes on the page", { skip, timeout: 300_000 }, async () =
     await page.emulateMedia({ colorScheme: theme });
     const { violations } = await page.evaluate(() => globalThis.axe.run(".demo"));
     assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes[0].html]), [], theme);
-    if (pictures) await page.screenshot({ path: join(pictures, `demo-${theme}.png`) });
+    if (pictures) await panel.screenshot({ path: join(pictures, `demo-panel-${theme}.png`) });
   }
 
   await press("Pause", third);
@@ -116,15 +116,15 @@ test("a person breaks nodes on the page", { skip, timeout: 300_000 }, async () =
   for (const node of nodes) assert.throws(() => process.kill(Number(node), 0), `node with pid ${node} is left`);
 
   // The report is a page of its own: it asks for nothing, and shows what happened.
-  const asked = [];
-  page.on("request", (request) => asked.push(request.url()));
-  await page.goto(`file://${report}`);
-  await page.getByText("once and in order").waitFor();
-  assert.equal(await page.locator("svg").count(), 3);
+  const [asked, alone] = [[], await context.newPage()];
+  alone.on("request", (request) => asked.push(request.url()));
+  await alone.goto(`file://${report}`);
+  await alone.getByText("once and in order").waitFor();
+  assert.equal(await alone.locator("svg").count(), 3);
   assert.deepEqual(asked.filter((url) => !url.startsWith("file:")), []);
   for (const theme of pictures ? ["light", "dark"] : []) {
-    await page.emulateMedia({ colorScheme: theme });
-    await page.screenshot({ path: join(pictures, `report-${theme}.png`), fullPage: true });
+    await alone.emulateMedia({ colorScheme: theme });
+    await alone.screenshot({ path: join(pictures, `report-${theme}.png`), fullPage: true });
   }
   await context.close();
 });

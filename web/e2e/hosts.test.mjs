@@ -9,7 +9,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { browser, dist, mock, root, signIn, until, watch } from "./lib.mjs";
+import { browser, dist, fromDist, mock, root, signIn, until, watch } from "./lib.mjs";
 
 const program = process.env.CONCLAVE ?? join(root, "../target/debug/conclave");
 const skip = existsSync(program) ? false : `there is no ${program}`;
@@ -80,7 +80,8 @@ test("a page on a bare address or on localhost, with real nodes", { skip, timeou
   await new Promise((resolve) => made.once("exit", resolve));
   writeFileSync(secret, text, { mode: 0o600 });
   const answers = (id) => fetch(`http://${client(id)}/page/config.json`).then(({ ok }) => ok, () => false);
-  const one = await chromium.newContext();
+  const one = await chromium.newContext(process.env.PAGE_DIST ? { serviceWorkers: "block" } : {});
+  if (process.env.PAGE_DIST) await fromDist(one);
   const page = await one.newPage();
   const problems = watch(page);
   page.setDefaultTimeout(20_000);

@@ -8,10 +8,10 @@ import { browser, dist, mock, signIn, until, watch } from "./lib.mjs";
 
 const minutes = Number(process.env.PAGE_MINUTES ?? 0);
 const ROUNDS = 8;
-const PER_ROUND = minutes > 0 ? Math.ceil((minutes * 60) / ROUNDS) : 500;
+const PER_ROUND = minutes > 0 ? Math.ceil((minutes * 60) / ROUNDS) : 700;
 const PAUSE_MS = minutes > 0 ? 1000 : 0;
 /** Rounds before the first measurement: the page fills what it keeps. */
-const WARM = 3;
+const WARM = 5;
 
 let cluster, chromium;
 

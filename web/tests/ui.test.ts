@@ -114,6 +114,10 @@ test.each([
   if (expected.view !== "home") expect(pathOf(parseRoute(path))).toBe(path);
 });
 
+test.each([["5e643cd7a6e52d45", ""], ["5e643cd7a6e52d45-18a2f3", ""], ["Harbour", "Harbour"]])("the cluster %s is called %j", (cluster, name) => {
+  expect(parseConfig(JSON.stringify({ cluster })).cluster).toBe(name);
+});
+
 test("what a node says about its cluster is checked", () => {
   const config = parseConfig(JSON.stringify({
     cluster: 5,

@@ -57,7 +57,7 @@ export function parseConfig(text: string): Config {
   const { cluster, registration } = value;
   return {
     // A cluster without a name tells its identifier, which says nothing to a person.
-    cluster: typeof cluster === "string" && !/^[0-9a-f]{12,}$/.test(cluster) ? cluster : "",
+    cluster: typeof cluster === "string" && !/^[0-9a-f]{12}/.test(cluster) ? cluster : "",
 
     page: typeof value["page"] === "string" ? value["page"] : "",
     registration: registration === "invite" || registration === "closed" ? registration : "open",

@@ -55,12 +55,18 @@ export function go(to: Route, replace = false): void {
 
 /** Reads the address, and follows it from now on. */
 export function startRoute(): void {
+  readSecret();
+  // A link that is opened in the same tab changes what stands behind `#`, and loads nothing.
+  addEventListener("hashchange", readSecret);
+  route.value = parseRoute(location.pathname);
+  addEventListener("popstate", () => (route.value = parseRoute(location.pathname)));
+}
+
+function readSecret(): void {
   const fragment = /^#(invite|setup|ticket|demo)=([A-Za-z0-9_-]{1,200})$/.exec(location.hash);
   if (fragment?.[1] && fragment[2]) {
     secret.value = { kind: fragment[1], value: fragment[2] };
     // The secret does not stay in the address bar or in the history.
     history.replaceState(null, "", location.pathname);
   }
-  route.value = parseRoute(location.pathname);
-  addEventListener("popstate", () => (route.value = parseRoute(location.pathname)));
 }

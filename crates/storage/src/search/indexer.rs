@@ -1,12 +1,18 @@
 //! The thread that brings the index up to date with the state, and keeps it so.
 //!
-//! It reads small pages and rests between them, so that applying the log comes first. When there
-//! is nothing to do it compares the index with the state, a page at a time: what the state has
+//! It reads small pages and rests between them, so that applying the log comes first; the longer
+//! it has been behind, the less it rests. When there is nothing to do it compares the index with the state, a page at a time: what the state has
 //! swept away without a word is found that way.
 //!
 //! Always true: an index that may not belong to the state is never continued but built anew.
 
-use std::{collections::BTreeMap, error::Error, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use conclave_core::Position;
 
@@ -25,6 +31,10 @@ const PAGE_ROWS: usize = 1024;
 
 /// Rest between two pages while there is more: several times as long as the work.
 const PAUSE: Duration = Duration::from_millis(80);
+
+/// How long the index may be behind before the thread works for half of the time that it gets: a
+/// pace of a page in each [`PAUSE`] is less than a busy cluster writes.
+const HURRY_AFTER: Duration = Duration::from_secs(3);
 
 /// How long news may gather before it is read, so that a busy node has few transactions.
 const GATHER: Duration = Duration::from_millis(250);
@@ -120,10 +130,17 @@ impl Indexer {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!(%error, "failed to lower the priority of the search indexer");
         }
+        let mut behind_since = None;
         loop {
+            let began = now();
             let stop = match self.step() {
-                Ok(Step::Behind) => self.signal.wait_for_stop(PAUSE),
+                Ok(Step::Behind) => {
+                    let behind_for = behind_since.get_or_insert(began).elapsed();
+                    self.signal
+                        .wait_for_stop(pause(behind_for, began.elapsed()))
+                }
                 Ok(Step::UpToDate) => {
+                    behind_since = None;
                     self.told = false;
                     self.rest()
                 }
@@ -235,6 +252,23 @@ impl Indexer {
         let is_round = to >= writer.indexed_to();
         self.compared_to = if is_round { Position(0) } else { to };
         Ok(())
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measured to rest between pages, decides nothing"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Returns how long to rest after a page that took so long, on an index that has been behind for
+/// so long.
+fn pause(behind_for: Duration, took: Duration) -> Duration {
+    match behind_for < HURRY_AFTER {
+        true => PAUSE,
+        false => took.min(PAUSE),
     }
 }
 

@@ -175,3 +175,18 @@ fn edits_forgotten_before_the_index_began_are_no_gap() {
     catch_up(&mut indexer);
     assert_eq!(numbers(&directory, DOCS), 2 * PAGE_ROWS as i64);
 }
+
+#[test]
+fn an_index_that_stays_behind_is_hurried() {
+    let (short, long) = (Duration::from_millis(7), Duration::from_secs(1));
+    for took in [short, long] {
+        assert_eq!(pause(Duration::ZERO, took), PAUSE, "applying comes first");
+    }
+    let behind = HURRY_AFTER;
+    assert_eq!(pause(behind, short), short, "half of the time");
+    assert_eq!(
+        pause(behind, long),
+        PAUSE,
+        "a slow page is no reason to rest longer"
+    );
+}

@@ -10,7 +10,7 @@ const LEFT = 52;
 const BOTTOM = 22;
 const TOP = 32;
 /** Names of marks that would lie on each other are left out. */
-const MARK_APART = 50;
+const MARK_APART = 44;
 
 const LINES = [
   [1000, "1 ms"],

@@ -1,6 +1,6 @@
 // Signing in and up, with an invite or the token of the first administrator where there is one.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { secret } from "../../app/route";
 import { config, signedOutBecause, signIn, signUp } from "../../app/session";
 import { strings } from "../../base/strings";
@@ -13,6 +13,9 @@ export function Sign() {
   const granted = given?.kind === "invite" || given?.kind === "setup";
   const mayJoin = granted || registration === "open";
   const [joining, setJoining] = useState(granted);
+  useEffect(() => {
+    if (granted) setJoining(true);
+  }, [given]);
   const [name, setName] = useState("");
   const [password, setPassword] = useState("");
   const [busy, setBusy] = useState(false);

@@ -11,6 +11,9 @@ const SHORT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const DAY_MS = 86_400_000;
 
 export const timeOf = (ms: number) => TIME.format(ms);
+/** Returns the time without what tells morning from evening: for a narrow place beside other times. */
+export const shortTime = (ms: number) =>
+  TIME.formatToParts(ms).filter(({ type }) => type !== "dayPeriod").map(({ value }) => value).join("").trim();
 export const fullDate = (ms: number) => FULL.format(ms);
 export const shortDate = (ms: number) => SHORT.format(ms);
 

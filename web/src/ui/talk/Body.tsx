@@ -11,6 +11,9 @@ import { Icon } from "../parts/Icon";
 import { strings } from "../../base/strings";
 import { go } from "../../app/route";
 
+/** Letters that are written from right to left. */
+const TURNED = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
 interface BodyProps {
   readonly text: string;
   readonly store: Store;
@@ -19,7 +22,7 @@ interface BodyProps {
 export const Body = memo(function Body({ text, store }: BodyProps) {
   const large = text.length < 60 && onlyEmoji(text);
   return (
-    <div class={large ? "body body-large" : "body"} dir="auto">
+    <div class={["body", large && "body-large", TURNED.test(text) && "body-turned"].filter(Boolean).join(" ")} dir="auto">
       <Nodes nodes={parse(text)} store={store} />
     </div>
   );

@@ -10,7 +10,7 @@ import { plain } from "../../text/plain";
 import type { Message } from "../../wire/values";
 import { RoomRole } from "../../wire/values";
 import { Avatar } from "../parts/Avatar";
-import { dayName, fullDate, timeOf } from "../parts/dates";
+import { dayName, fullDate, shortTime, timeOf } from "../parts/dates";
 import { Icon } from "../parts/Icon";
 import type { MenuItem } from "../parts/Menu";
 import { Menu } from "../parts/Menu";
@@ -89,7 +89,7 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
         {head ? (
           <Avatar name={name} presence={store.presence.value.get(name.toLowerCase())} />
         ) : (
-          <time class="message-time-small">{timeOf(message.sentAtMs)}</time>
+          <time class="message-time-small">{shortTime(message.sentAtMs)}</time>
         )}
       </div>
       <div class="message-main">
