@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "c30b384ea0b8960d";
-const files = ["/","/assets/Admin-DDT1f3ar.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-tX236XEK.js","/assets/Door-CLRKOVpw.js","/assets/Panel-DEJBP6vL.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-DYm4qgiV.js","/assets/Search-hRvuv1T4.js","/assets/Settings-AsTywzMF.js","/assets/administration-CgluFko_.js","/assets/bytes-BniDPlpS.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DCqbWKQr.css","/assets/index-DMUv-qeV.js","/assets/key-DSn6wdxP.js","/assets/load-CL4C-nP9.js","/assets/notices-qxj4OWrm.js","/assets/notify-Dm_O-jAq.js","/assets/values-JaNNGBJ_.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "a365715a101db202";
+const files = ["/","/assets/Admin--s9wBfGy.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-Dn3hXeHw.js","/assets/Door-CL_SQZ-U.js","/assets/Panel-Cy_6fqqU.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-D3LJzpUc.js","/assets/Search-DdNn_jBk.js","/assets/Settings-C6BlKBVp.js","/assets/administration-CgluFko_.js","/assets/bytes-BniDPlpS.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DCqbWKQr.css","/assets/index-Dob6dLEN.js","/assets/key-DSn6wdxP.js","/assets/load-CL4C-nP9.js","/assets/notices-qxj4OWrm.js","/assets/notify-Dm_O-jAq.js","/assets/values-JaNNGBJ_.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
