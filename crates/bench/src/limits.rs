@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use conclave_client::{Client, Freshness, Grant};
+use conclave_client::{CallError, Client, Freshness, Grant, Reason};
 use conclave_local_cluster::LocalCluster;
 use tokio::time::timeout;
 
@@ -14,6 +14,8 @@ use crate::{
 
 /// Longest time until the cluster offers the setup token.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a newer token is waited for after one was refused.
+const NEWER_LIMIT: Duration = Duration::from_millis(500);
 
 /// Makes the cluster's first administrator, and lifts all limits of accounts.
 pub(crate) async fn lift(cluster: &LocalCluster, anonymous: &Client) -> Result<Client, BenchError> {
@@ -43,15 +45,33 @@ async fn first_administrator(
     name: &str,
 ) -> Result<String, BenchError> {
     let mut tokens = cluster.setup_token();
-    // The value is cloned: while the borrow is held, the sender cannot write the next token.
-    let setup = match timeout(PATIENCE, tokens.wait_for(Option::is_some)).await {
-        Ok(Ok(setup)) => setup.clone(),
-        Ok(Err(_)) | Err(_) => return Err(failed("waited too long: the setup token")),
-    };
-    let grant = Grant::Setup(setup.unwrap_or_default());
     let password = random_word()?;
-    anonymous
-        .create_account_with(name, &password, grant)
-        .await?;
-    Ok(password)
+    let made = timeout(PATIENCE, async {
+        loop {
+            // The value is cloned: while the borrow is held, the sender cannot write the next
+            // token.
+            let setup = match tokens.wait_for(Option::is_some).await {
+                Ok(setup) => setup.clone().unwrap_or_default(),
+                Err(_) => return Err(failed("the nodes have ended")),
+            };
+            tokens.mark_unchanged();
+            let grant = Grant::Setup(setup);
+            let made = anonymous.create_account_with(name, &password, grant).await;
+            match made {
+                // Another node leads now, and has printed a token of its own, or is about to.
+                Err(CallError::Refused {
+                    reason: Reason::SetupTokenInvalid,
+                    ..
+                }) => {
+                    // If no newer one comes, this one is tried again.
+                    let _ = timeout(NEWER_LIMIT, tokens.changed()).await;
+                }
+                made => return made.map(drop).map_err(BenchError::from),
+            }
+        }
+    });
+    match made.await {
+        Ok(made) => made.map(|()| password),
+        Err(_) => Err(failed("waited too long: the setup token")),
+    }
 }

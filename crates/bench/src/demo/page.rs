@@ -15,8 +15,8 @@ use crate::{
     html,
 };
 
-/// Maximum number of marks with a name in a chart: more would hide the lines.
-const MARKS_MAX: usize = 16;
+/// Maximum number of marks with a name in a chart: more would lie on each other.
+const MARKS_MAX: usize = 12;
 
 /// Kinds of faults: how each begins and ends, its class of colour, and its name.
 const FAULTS: [(&[Kind], &[Kind], usize, &str); 5] = [
@@ -140,7 +140,17 @@ fn marks(report: &Report) -> Vec<(f64, String)> {
         };
         Some((seconds(entry.at_ms), name))
     });
-    named.take(MARKS_MAX).collect()
+    // A name that would lie on the one before is left out; the list below has them all.
+    let apart = seconds(report.course.lasted_ms) / MARKS_MAX as f64;
+    let mut free = 0.0;
+    let marks = named.filter(|(at, _)| {
+        let is_free = *at >= free;
+        if is_free {
+            free = *at + apart;
+        }
+        is_free
+    });
+    marks.collect()
 }
 
 fn line(report: &Report, name: &str, value: impl Fn(&Beat) -> Option<f64>) -> Line {

@@ -14,10 +14,11 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     process::{Child, Command},
+    sync::SemaphorePermit,
     time::timeout,
 };
 
-use crate::support::{PATIENCE, until};
+use crate::support::{PATIENCE, turn, until};
 
 /// What the program prints before the address of the panel.
 const PROMPT: &str = "watch and break it: http://";
@@ -31,10 +32,12 @@ struct Show {
     secret: String,
     panel: String,
     directory: TempDir,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Show {
     async fn start(args: &[&str]) -> Self {
+        let turn = turn().await;
         let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_conclave"))
             .arg("demo")
@@ -47,11 +50,13 @@ impl Show {
             .spawn()
             .unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
         let address = timeout(PATIENCE, async {
             loop {
-                let mut line = String::new();
-                assert!(stderr.read_line(&mut line).await.unwrap() > 0, "no address");
-                if let Some(address) = line.trim().strip_prefix(PROMPT) {
+                let before = said.len();
+                let read = stderr.read_line(&mut said).await.unwrap();
+                assert!(read > 0, "no address: {said}");
+                if let Some(address) = said[before..].trim().strip_prefix(PROMPT) {
                     return address.to_owned();
                 }
             }
@@ -68,6 +73,7 @@ impl Show {
             secret,
             panel,
             directory,
+            _turn: turn,
         }
     }
 
