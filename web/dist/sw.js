@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "8e26c8d366a3b473";
-const files = ["/","/assets/Admin-BLgbIhHt.js","/assets/Cluster-BamAfhqU.css","/assets/Cluster-DTpoKFwI.js","/assets/Door-CxrOFFnE.js","/assets/Panel-BnCfi_Kw.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-DATAUzdx.js","/assets/Search-DzWMLVl0.js","/assets/Settings-shBdsb8X.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DO9xt6iS.js","/assets/index-De57wW0A.css","/assets/key-CI4tzySf.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-BlKE47MS.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "dbc5ecc61eb602ff";
+const files = ["/","/assets/Admin-BX0YpXYq.js","/assets/Cluster-3pFQu_Zq.js","/assets/Cluster-Ccd6L3Os.css","/assets/Door-CPXR-QCY.js","/assets/Panel-BnCfi_Kw.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-B6cazpL-.js","/assets/Search-Dh60lTFt.js","/assets/Settings-1tHu0_gF.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-De57wW0A.css","/assets/index-lz_KonoZ.js","/assets/key-CI4tzySf.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-BlKE47MS.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
