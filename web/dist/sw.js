@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "a365715a101db202";
-const files = ["/","/assets/Admin--s9wBfGy.js","/assets/Cluster-Bgmt33lB.css","/assets/Cluster-Dn3hXeHw.js","/assets/Door-CL_SQZ-U.js","/assets/Panel-Cy_6fqqU.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-D3LJzpUc.js","/assets/Search-DdNn_jBk.js","/assets/Settings-C6BlKBVp.js","/assets/administration-CgluFko_.js","/assets/bytes-BniDPlpS.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DCqbWKQr.css","/assets/index-Dob6dLEN.js","/assets/key-DSn6wdxP.js","/assets/load-CL4C-nP9.js","/assets/notices-qxj4OWrm.js","/assets/notify-Dm_O-jAq.js","/assets/values-JaNNGBJ_.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "4e052bcaf452c7ba";
+const files = ["/","/assets/Admin-DFNoFjuM.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-DUVdQpJA.js","/assets/Door-BNy1m5cc.js","/assets/Panel-Cdg0ukBN.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-CgUJwrS1.js","/assets/Search-J8xPU-xK.js","/assets/Settings-C1YD_2P4.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DTUCL_Ir.js","/assets/index-De57wW0A.css","/assets/key-CI4tzySf.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-BlKE47MS.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

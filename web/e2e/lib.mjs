@@ -55,7 +55,10 @@ export async function signIn(page, url, name, password = "password") {
 
 const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
 
-/** Has a browser take the page's files from `dist`, and everything else from the nodes. */
+/**
+ * Has a browser take the page's files from `dist`, and everything else from the node. Calls to nodes of
+ * other addresses fail meanwhile, so nothing that needs a fail-over can be tested with it.
+ */
 export async function fromDist(context) {
   await context.route(
     ({ pathname }) => !/^\/(page\/|conclave\.)/.test(pathname),

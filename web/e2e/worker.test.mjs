@@ -51,7 +51,7 @@ test("without any node the page is there, and says so; it goes on by itself", ()
     await context.setOffline(false);
     await nodes[0].start();
     await page.locator("article").first().waitFor();
-    assert.equal(await page.getByRole("button", { name: "Sign in" }).count(), 0, "nobody signs in again");
+    assert.equal(await page.getByRole("button", { name: "Sign in" }).count(), 0, "no second sign-in");
     // In the middle of work: what is sent waits, and the page says why.
     await context.setOffline(true);
     await page.getByText("This device is offline. What you send waits here").waitFor();

@@ -9,7 +9,7 @@ export const clusterStrings = {
   voters: (reachable: number, all: number) => `${reachable} of ${all} voters answer`,
   connections: (open: number, max: number) => `${open} of ${max} connections at this node`,
   node: (id: number) => `Node ${id}`,
-  servesYou: "here",
+  servesYou: "you are here",
   roles: {
     leader: "Leader",
     follower: "Follower",
