@@ -1,8 +1,8 @@
 //! The thread that brings the index up to date with the state, and keeps it so.
 //!
-//! It reads small pages and rests between them, so that applying the log comes first; the longer
-//! it has been behind, the less it rests. When there is nothing to do it compares the index with the state, a page at a time: what the state has
-//! swept away without a word is found that way.
+//! It reads small pages and rests between them, so that applying the log comes first; when it has
+//! been behind for a while, it rests less. When there is nothing to do it compares the index with
+//! the state, a page at a time: what the state has swept away without a word is found that way.
 //!
 //! Always true: an index that may not belong to the state is never continued but built anew.
 
