@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "4e052bcaf452c7ba";
-const files = ["/","/assets/Admin-DFNoFjuM.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-DUVdQpJA.js","/assets/Door-BNy1m5cc.js","/assets/Panel-Cdg0ukBN.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-CgUJwrS1.js","/assets/Search-J8xPU-xK.js","/assets/Settings-C1YD_2P4.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DTUCL_Ir.js","/assets/index-De57wW0A.css","/assets/key-CI4tzySf.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-BlKE47MS.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "d627f7eb6de72502";
+const files = ["/","/assets/Admin-DRj87Qk4.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-uD2QULFL.js","/assets/Door-COEAKGCg.js","/assets/Panel-CgVFFxTC.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-D4KEn08p.js","/assets/Search-CJ0G5QsL.js","/assets/Settings-BzZCxicC.js","/assets/administration-e6WkhMIw.js","/assets/bytes-D8NYTA4W.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DaGouqAJ.js","/assets/index-De57wW0A.css","/assets/key-D6S4_Qi8.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-DH5W6BZ1.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

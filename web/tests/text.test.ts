@@ -181,6 +181,7 @@ test("at most eight marks stand on a letter", () => {
 
 test("a preview is one line of words", () => {
   expect(plain("**bold**\n\n`code` ~~x~~  y")).toBe("bold code x y");
+  expect(plain("> quoted\n> > twice\n\nanswer > 3")).toBe("quoted twice answer > 3");
 });
 
 test("emoji are found by name, the best first", () => {

@@ -4,7 +4,7 @@
 use std::{io, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_local_cluster::{Bootstrap, ClusterError, LocalCluster, Options, Ports};
+use conclave_local_cluster::{Bootstrap, CAN_CUT_OFF, ClusterError, LocalCluster, Options, Ports};
 use tempfile::TempDir;
 
 /// Longest time until the cluster serves.
@@ -31,7 +31,7 @@ pub(crate) async fn cluster(
     LocalCluster::start(options(program, nodes, tls, directory)?, READY_LIMIT).await
 }
 
-/// Starts the same with nodes that can be cut off, and whose settings can be changed.
+/// Starts the same with nodes that can be cut off, where [`CAN_CUT_OFF`], and whose settings can be changed.
 ///
 /// # Errors
 /// As [`cluster`].
@@ -42,7 +42,7 @@ pub(crate) async fn breakable(
     directory: &Path,
 ) -> Result<LocalCluster, ClusterError> {
     let options = Options {
-        relays: true,
+        relays: CAN_CUT_OFF,
         settings: Some(settings),
         ..options(program, nodes, false, directory)?
     };

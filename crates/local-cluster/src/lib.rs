@@ -71,6 +71,10 @@ use error::{file, process};
 pub use ports::{NODES_MAX, Ports};
 use relay::Relays;
 
+/// Whether this system tells which process has opened a connection, and has more than one address
+/// for itself: relays need both.
+pub const CAN_CUT_OFF: bool = cfg!(target_os = "linux");
+
 /// Longest time until a process listens: it reads its log first, which may be large.
 const LISTEN_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time that a node may take to stop; the node itself promises ten seconds.
@@ -100,7 +104,8 @@ pub struct Options {
     pub ports: Ports,
     /// Whether the nodes talk to clients in plain text.
     pub plain: bool,
-    /// Whether the connections between nodes pass relays, so that nodes can be cut off.
+    /// Whether the connections between nodes pass relays, so that nodes can be cut off; only where
+    /// [`CAN_CUT_OFF`].
     pub relays: bool,
     /// Settings of each node, in the form of its file, if they are to change while nodes run.
     pub settings: Option<String>,

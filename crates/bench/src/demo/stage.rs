@@ -16,7 +16,7 @@ use std::{
 };
 
 use conclave_client::Client;
-use conclave_local_cluster::{ClusterError, LocalCluster};
+use conclave_local_cluster::{CAN_CUT_OFF, ClusterError, LocalCluster};
 use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
@@ -416,6 +416,7 @@ fn check(node: u64, act: Act, state: State) -> Result<(), ActError> {
         Act::Pause | Act::Resume if is_dead => "does not run",
         Act::Pause if state.process == Process::Paused => "is paused already",
         Act::Resume if state.process != Process::Paused => "is not paused",
+        Act::CutOff if !CAN_CUT_OFF => "cannot be cut off on this system",
         Act::CutOff if state.cut_off => "is cut off already",
         Act::Join if !state.cut_off => "is not cut off",
         Act::Slow if state.slow => "has a slow disk already",
