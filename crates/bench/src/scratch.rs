@@ -31,7 +31,8 @@ pub(crate) async fn cluster(
     LocalCluster::start(options(program, nodes, tls, directory)?, READY_LIMIT).await
 }
 
-/// Starts the same with nodes that can be cut off, where [`CAN_CUT_OFF`], and whose settings can be changed.
+/// Starts the same with nodes whose settings can be changed and that can be cut off, where
+/// [`CAN_CUT_OFF`].
 ///
 /// # Errors
 /// As [`cluster`].

@@ -69,11 +69,8 @@ use child::{Node, Phase};
 pub use error::ClusterError;
 use error::{file, process};
 pub use ports::{NODES_MAX, Ports};
+pub use relay::CAN_CUT_OFF;
 use relay::Relays;
-
-/// Whether this system tells which process has opened a connection, and has more than one address
-/// for itself: relays need both.
-pub const CAN_CUT_OFF: bool = cfg!(target_os = "linux");
 
 /// Longest time until a process listens: it reads its log first, which may be large.
 const LISTEN_LIMIT: Duration = Duration::from_secs(30);

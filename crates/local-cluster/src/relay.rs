@@ -27,6 +27,10 @@ use tokio::{
 
 use crate::Ports;
 
+/// Whether this system tells which process has opened a connection, and has more than one address
+/// for itself: relays need both.
+pub const CAN_CUT_OFF: bool = cfg!(target_os = "linux");
+
 /// Maximum number of connections that one relay carries: a node has a few to each other one.
 const CONNECTIONS_MAX: usize = 128;
 /// How long bytes wait for a cut to end: longer than a node waits for another.
