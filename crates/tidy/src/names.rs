@@ -45,8 +45,8 @@ pub fn forbidden_names(path: &str, text: &str) -> Vec<Problem> {
 
 /// Finds clocks and randomness; comments may name them, code may not.
 ///
-/// Durations that go to a metric are measured with `Instant::now` where the log is synced: that
-/// is the one exception, `instants` being true.
+/// The log and the search index measure with `Instant::now` how long they work: that is the one
+/// exception, `instants` being true.
 pub fn clocks(path: &str, text: &str, instants: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (line, content) in numbered(text) {
