@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { browser, frames, fromDist, root, until as waitUntil, watch } from "./lib.mjs";
+import { browser, field, frames, fromDist, root, say, until as waitUntil, watch } from "./lib.mjs";
 
 const program = process.env.CONCLAVE ?? join(root, "../target/debug/conclave");
 const kills = Number(process.env.PAGE_KILLS ?? 20);
@@ -61,8 +61,6 @@ function until(what, condition, ms = 15_000) {
 }
 
 const url = (node) => `http://127.0.0.1:${basePort + (node - 1) * 10}`;
-const field = (page) => page.getByRole("textbox", { name: /^Message / });
-
 async function signUp(page, node, name, setupToken = "") {
   await page.goto(url(node) + (setupToken ? `/join#setup=${setupToken}` : ""));
   if (!setupToken) await page.getByRole("button", { name: "Create an account" }).click();
@@ -77,11 +75,6 @@ async function signUp(page, node, name, setupToken = "") {
 /** Returns the newest setup token: another leader has another one. */
 function setupToken() {
   return [...output.join("").matchAll(/--setup-token (\S+)/g)].at(-1)?.[1] ?? "";
-}
-
-async function say(page, text) {
-  await field(page).fill(text);
-  await field(page).press("Enter");
 }
 
 async function makeRoom(page, name, topic, isPrivate = false) {

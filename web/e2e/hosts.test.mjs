@@ -8,34 +8,19 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { browser, dist, fromDist, mock, root, signIn, until, watch } from "./lib.mjs";
+import { test } from "node:test";
+import { dist, field, fromDist, root, say, setUp, signIn, until, watch } from "./lib.mjs";
 
 const program = process.env.CONCLAVE ?? join(root, "../target/debug/conclave");
 const skip = existsSync(program) ? false : `there is no ${program}`;
 
-let chromium, make;
-
-before(async () => {
-  make = await mock();
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
-});
-
-const field = (page) => page.getByRole("textbox", { name: /^Message / });
-
-async function say(page, text) {
-  await field(page).fill(text);
-  await field(page).press("Enter");
-}
+const shared = setUp();
 
 test("a session comes to names below one domain by tickets, and fail-over needs no sign-in", async () => {
-  const cluster = await make.startMock(dist, 3, (id) => `n${id}.chat.localhost`);
-  make.tell(cluster.state);
+  const cluster = await shared.make.startMock(dist, 3, (id) => `n${id}.chat.localhost`);
+  shared.make.tell(cluster.state);
   const { nodes, state } = cluster;
-  const context = await chromium.newContext();
+  const context = await shared.chromium.newContext();
   const page = await context.newPage();
   const problems = watch(page);
   try {
@@ -80,7 +65,7 @@ test("a page on a bare address or on localhost, with real nodes", { skip, timeou
   await new Promise((resolve) => made.once("exit", resolve));
   writeFileSync(secret, text, { mode: 0o600 });
   const answers = (id) => fetch(`http://${client(id)}/page/config.json`).then(({ ok }) => ok, () => false);
-  const one = await chromium.newContext(process.env.PAGE_DIST ? { serviceWorkers: "block" } : {});
+  const one = await shared.chromium.newContext(process.env.PAGE_DIST ? { serviceWorkers: "block" } : {});
   if (process.env.PAGE_DIST) await fromDist(one);
   const page = await one.newPage();
   const problems = watch(page);

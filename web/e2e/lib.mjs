@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, existsSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, before } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 import { build } from "vite";
@@ -43,6 +44,42 @@ export function browser() {
       "--disable-sync",
     ],
   });
+}
+
+/** Has the tests of a file share what makes clusters of mock nodes, and a browser. */
+export function setUp() {
+  const shared = {};
+  before(async () => {
+    shared.make = await mock();
+    shared.chromium = await browser();
+  });
+  after(() => shared.chromium?.close());
+  return shared;
+}
+
+/** Runs a test with a mock cluster and a signed-in page of its own; the page must have no problems. */
+export async function withPage(shared, run, { name = "alice", nodes, pages = dist, options = {} } = {}) {
+  const cluster = await shared.make.startMock(pages, nodes);
+  shared.make.tell(cluster.state);
+  const context = await shared.chromium.newContext(options);
+  const page = await context.newPage();
+  const problems = watch(page);
+  try {
+    await signIn(page, cluster.nodes[0].url, name);
+    await run(page, cluster, context);
+    assert.deepEqual(problems, []);
+  } finally {
+    await context.close();
+    cluster.stop();
+  }
+}
+
+/** Where a person writes. */
+export const field = (page) => page.getByRole("textbox", { name: /^Message / });
+
+export async function say(page, text) {
+  await field(page).fill(text);
+  await field(page).press("Enter");
 }
 
 export async function signIn(page, url, name, password = "password") {

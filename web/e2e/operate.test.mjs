@@ -1,23 +1,15 @@
 // The page of the cluster: what an operator does there, and where the credential is not.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { browser, dist, mock, signIn, until, watch } from "./lib.mjs";
+import { test } from "node:test";
+import { dist, setUp, signIn, until, watch } from "./lib.mjs";
 
-let chromium, make;
-
-before(async () => {
-  make = await mock();
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
-});
+const shared = setUp();
 
 test("an operator acts on the page, and the credential stays in its memory", async () => {
-  const cluster = await make.startMock(dist);
-  make.tell(cluster.state);
-  const context = await chromium.newContext();
+  const cluster = await shared.make.startMock(dist);
+  shared.make.tell(cluster.state);
+  const context = await shared.chromium.newContext();
   const page = await context.newPage();
   const problems = watch(page);
   const shown = [];
@@ -42,7 +34,7 @@ test("an operator acts on the page, and the credential stays in its memory", asy
     await dialog.getByRole("button", { name: "Use it here" }).click();
     await page.getByText("The request shows no credential of an operator.").waitFor();
     assert.equal(await dialog.getByLabel("Operator's credential").inputValue(), "", "nothing stays in the field");
-    await dialog.getByLabel("Operator's credential").fill(` ${make.OPERATOR} `);
+    await dialog.getByLabel("Operator's credential").fill(` ${shared.make.OPERATOR} `);
     await dialog.getByRole("button", { name: "Use it here" }).click();
     await dialog.getByRole("button", { name: "Do it" }).click();
     await page.getByText("Node 3 leads now.").waitFor();
@@ -71,8 +63,8 @@ test("an operator acts on the page, and the credential stays in its memory", asy
       const databases = await indexedDB.databases();
       return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state, location.href, databases]);
     });
-    assert.ok(!kept.includes(make.OPERATOR.slice(20)));
-    assert.ok(!(await page.content()).includes(make.OPERATOR.slice(20)));
+    assert.ok(!kept.includes(shared.make.OPERATOR.slice(20)));
+    assert.ok(!(await page.content()).includes(shared.make.OPERATOR.slice(20)));
     // It goes with the page: to leave it is enough.
     await page.getByText("You act as an operator").waitFor();
     await page.getByRole("link", { name: /^lobby/ }).click();
@@ -81,7 +73,7 @@ test("an operator acts on the page, and the credential stays in its memory", asy
     await page.getByRole("heading", { name: "All nodes work" }).waitFor();
     await page.getByLabel("Operator's credential").waitFor();
     // A file does as well; and a click forgets it.
-    const buffer = Buffer.from(`${make.OPERATOR}\n`);
+    const buffer = Buffer.from(`${shared.make.OPERATOR}\n`);
     await page.locator("input[type=file]").setInputFiles({ name: "operator.token", mimeType: "text/plain", buffer });
     await page.getByRole("button", { name: "Forget it now" }).click();
     await page.getByLabel("Operator's credential").waitFor();
@@ -93,9 +85,9 @@ test("an operator acts on the page, and the credential stays in its memory", asy
 });
 
 test("a person who is no administrator sees nothing of the machines", async () => {
-  const cluster = await make.startMock(dist, 1);
-  make.tell(cluster.state);
-  const page = await (await chromium.newContext()).newPage();
+  const cluster = await shared.make.startMock(dist, 1);
+  shared.make.tell(cluster.state);
+  const page = await (await shared.chromium.newContext()).newPage();
   const asked = [];
   page.on("request", (request) => asked.push(request.url()));
   try {

@@ -1,49 +1,27 @@
 // The page in a browser, against a mock cluster: what a person does, and what breaks meanwhile.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { browser, dist, frames, mock, placeOfList, signIn, still, until, watch } from "./lib.mjs";
+import { test } from "node:test";
+import { field, frames, placeOfList, say, setUp, signIn, still, until, withPage as withMockPage } from "./lib.mjs";
 
-let cluster, chromium, make;
+const shared = setUp();
+let cluster;
 
-before(async () => {
-  make = await mock();
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
-});
-
-/** Runs a test with a cluster and a signed-in page of its own. */
-async function withPage(run, { name = "alice", viewport = { width: 1280, height: 800 } } = {}) {
-  cluster = await make.startMock(dist);
-  make.tell(cluster.state);
-  const context = await chromium.newContext({ viewport });
-  const page = await context.newPage();
-  const problems = watch(page);
-  try {
-    await signIn(page, cluster.nodes[0].url, name);
-    await run(page, context);
-    assert.deepEqual(problems, []);
-  } finally {
-    await context.close();
-    cluster.stop();
-  }
+function withPage(run, { name = "alice", viewport = { width: 1280, height: 800 } } = {}) {
+  const body = (page, made, context) => {
+    cluster = made;
+    return run(page, context);
+  };
+  return withMockPage(shared, body, { name, options: { viewport } });
 }
 
-const field = (page) => page.getByRole("textbox", { name: /^Message / });
 const room = (page, name) => page.getByRole("link", { name: new RegExp(`^${name}`) });
-
-async function say(page, text) {
-  await field(page).fill(text);
-  await field(page).press("Enter");
-}
 
 const place = (name) => cluster.state.places.find((each) => each.room === name);
 
 test("two browsers talk, with typing, edits, reactions and deletions", () =>
   withPage(async (page, context) => {
-    const other = await (await chromium.newContext()).newPage();
+    const other = await (await shared.chromium.newContext()).newPage();
     await signIn(other, cluster.nodes[3].url, "bruno");
     await room(page, "lobby").click();
     await room(other, "lobby").click();
@@ -230,7 +208,7 @@ test("a full outbox survives a reload", () =>
 
 test("twenty deaths of the node behind the page lose and double nothing", () =>
   withPage(async (page) => {
-    const other = await (await chromium.newContext()).newPage();
+    const other = await (await shared.chromium.newContext()).newPage();
     await signIn(other, cluster.nodes[4].url, "bruno");
     await room(page, "lobby").click();
     await room(other, "lobby").click();

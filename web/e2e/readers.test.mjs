@@ -1,34 +1,12 @@
 // The page for readers of all kinds: right-to-left text, 200 % zoom, large text, reduced motion.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { browser, calm, dist, mock, signIn, still, watch } from "./lib.mjs";
+import { test } from "node:test";
+import { calm, setUp, still, withPage as withMockPage } from "./lib.mjs";
 
-let chromium, make;
+const shared = setUp();
 
-before(async () => {
-  make = await mock();
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
-});
-
-async function withPage(options, run) {
-  const cluster = await make.startMock(dist, 3);
-  make.tell(cluster.state);
-  const context = await chromium.newContext(options);
-  const page = await context.newPage();
-  const problems = watch(page);
-  try {
-    await signIn(page, cluster.nodes[0].url, "alice");
-    await run(page, cluster);
-    assert.deepEqual(problems, []);
-  } finally {
-    await context.close();
-    cluster.stop();
-  }
-}
+const withPage = (options, run) => withMockPage(shared, run, { nodes: 3, options });
 
 const HEBREW = "שלום לכולם, המכונות ב-rack 7 עובדות";
 const ARABIC = "مرحبا، هل **الخادم** رقم 3 يعمل؟";

@@ -3,30 +3,26 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, before, test } from "node:test";
-import { browser, calm, dist, frames, load, mock, signIn, still, watch } from "./lib.mjs";
+import { before, test } from "node:test";
+import { calm, dist, frames, load, setUp, signIn, still, watch } from "./lib.mjs";
 
-let chromium, make, payloads;
+const shared = setUp();
+let payloads;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 before(async () => {
-  make = await mock();
   ({ PAYLOADS: payloads } = await load("tests/payloads.ts"));
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
 });
 
 test("hostile texts are text in every place", async () => {
-  const cluster = await make.startMock(dist, 1);
-  make.tell(cluster.state);
+  const cluster = await shared.make.startMock(dist, 1);
+  shared.make.tell(cluster.state);
   const { state } = cluster;
   const [alice, bruno] = state.people;
   const nasty = state.addPlace("nasty", [alice, bruno], payloads[2]);
   for (const payload of payloads) if (payload.trim()) state.post(nasty, bruno, payload);
   bruno.displayName = '<img src=x onerror=alert(1)>"';
-  const page = await (await chromium.newContext()).newPage();
+  const page = await (await shared.chromium.newContext()).newPage();
   const problems = watch(page);
   page.on("dialog", (dialog) => {
     problems.push(`dialog: ${dialog.message()}`);
@@ -95,9 +91,9 @@ const SCREENS = [
 for (const theme of ["light", "dark"]) {
   for (const [width, kind] of [[1280, "wide"], [360, "narrow"]]) {
     test(`no finding of axe on any ${kind} screen, ${theme}`, async () => {
-      const cluster = await make.startMock(dist, 3);
-      make.tell(cluster.state);
-      const context = await chromium.newContext({ colorScheme: theme, viewport: { width, height: 740 }, bypassCSP: true });
+      const cluster = await shared.make.startMock(dist, 3);
+      shared.make.tell(cluster.state);
+      const context = await shared.chromium.newContext({ colorScheme: theme, viewport: { width, height: 740 }, bypassCSP: true });
       const page = await context.newPage();
       const check = async (name) => {
         await calm(page);
@@ -156,9 +152,9 @@ for (const theme of ["light", "dark"]) {
 }
 
 test("every function is reached by keyboard alone", async () => {
-  const cluster = await make.startMock(dist, 1);
-  make.tell(cluster.state);
-  const page = await (await chromium.newContext()).newPage();
+  const cluster = await shared.make.startMock(dist, 1);
+  shared.make.tell(cluster.state);
+  const page = await (await shared.chromium.newContext()).newPage();
   const press = async (...keys) => {
     for (const key of keys) await page.keyboard.press(key);
   };

@@ -4,38 +4,22 @@ import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { browser, dist, mock, signIn, until, watch } from "./lib.mjs";
+import { test } from "node:test";
+import { dist, setUp, until, withPage as withMockPage } from "./lib.mjs";
 
-let chromium, make;
+const shared = setUp();
 
-before(async () => {
-  make = await mock();
-  chromium = await browser();
-});
-after(async () => {
-  await chromium?.close();
-});
-
-async function withPage(nodes, pages, run) {
-  const cluster = await make.startMock(pages, nodes);
-  make.tell(cluster.state);
-  const context = await chromium.newContext();
-  const page = await context.newPage();
-  const problems = watch(page);
-  try {
-    await signIn(page, cluster.nodes[0].url, "alice");
+/** Runs a test with a page that its worker serves. */
+function withPage(nodes, pages, run) {
+  const body = async (page, cluster, context) => {
     await page.evaluate(async () => {
       await navigator.serviceWorker.ready;
       if (navigator.serviceWorker.controller) return;
       await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
     });
     await run(page, cluster, context);
-    assert.deepEqual(problems, []);
-  } finally {
-    await context.close();
-    cluster.stop();
-  }
+  };
+  return withMockPage(shared, body, { nodes, pages });
 }
 
 test("without any node the page is there, and says so; it goes on by itself", () =>

@@ -288,10 +288,8 @@ fn set_load(desk: &Desk, body: &[u8]) -> Answer {
         }
     };
     if load.rate == 0 || load.rate > RATE_MAX {
-        return refusal(
-            StatusCode::BAD_REQUEST,
-            "the rate is 1 to 400 messages per second",
-        );
+        let sentence = format!("the rate is 1 to {RATE_MAX} messages per second");
+        return refusal(StatusCode::BAD_REQUEST, &sentence);
     }
     let before = (desk.pulse.is_on(), desk.pulse.rate());
     desk.pulse.set_load(load.on, load.rate);

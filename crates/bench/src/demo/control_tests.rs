@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use conclave_local_cluster::{Bootstrap, LocalCluster, Options, Ports};
+use conclave_local_cluster::{Bootstrap, CAN_CUT_OFF, LocalCluster, Options, Ports};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -33,7 +33,7 @@ impl Scene {
             bootstrap: Bootstrap::Numbered,
             ports: Ports::free(3).unwrap(),
             plain: true,
-            relays: true,
+            relays: CAN_CUT_OFF,
             settings: Some(settings(&origin, Default::default())),
             environment: Default::default(),
         });
