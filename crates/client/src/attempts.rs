@@ -14,6 +14,11 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
 /// The longest wait between two attempts: about as long as an election.
 const BACK_OFF_MAX: Duration = Duration::from_millis(200);
 
+/// The first wait after a refusal for too much work, and the longest one; each further one is twice
+/// as long. They are longer than those after a failure: each question is part of the work.
+const BUSY_WAIT_FIRST: Duration = Duration::from_millis(50);
+const BUSY_WAIT_MAX: Duration = Duration::from_millis(800);
+
 /// Longest time for the first attempt of a call; each further one has twice as long, up to the
 /// attempt's own limit. After this time the client leaves a node that is cut off silently; a node
 /// that is only slow gets more time once the others were asked.
@@ -28,9 +33,11 @@ const SPREAD_MS: u64 = 50;
 
 /// Returns how long to wait after `pauses` waits in a row.
 pub(crate) fn back_off(pauses: u32) -> Duration {
-    let longest = BACK_OFF_FIRST
-        .saturating_mul(1 << pauses.min(8))
-        .min(BACK_OFF_MAX);
+    back_off_from(BACK_OFF_FIRST, BACK_OFF_MAX, pauses)
+}
+
+fn back_off_from(first: Duration, max: Duration, pauses: u32) -> Duration {
+    let longest = first.saturating_mul(1 << pauses.min(8)).min(max);
     // Half of it is random, so that clients that failed together do not come back together.
     let percent = 50 + u32::try_from(random::number() % 51).expect("at most 50");
     longest * percent / 100
@@ -42,6 +49,7 @@ pub(crate) struct Attempts {
     pub(crate) deadline: Instant,
     count: u32,
     pauses: u32,
+    busy: u32,
     nodes: Vec<String>,
     pub(crate) maybe_done: bool,
     pub(crate) last: String,
@@ -56,6 +64,7 @@ impl Attempts {
             deadline: started + total,
             count: 0,
             pauses: 0,
+            busy: 0,
             nodes: Vec::new(),
             maybe_done: false,
             last: "there was no time to try".to_owned(),
@@ -105,6 +114,13 @@ impl Attempts {
         self.pauses += 1;
         let is_too_late = until + ATTEMPT_MIN > self.deadline;
         sleep_until(if is_too_late { self.deadline } else { until }).await;
+    }
+
+    /// Waits after a refusal for too much work, longer each time, at most until the deadline.
+    pub(crate) async fn back_off_while_busy(&mut self) {
+        let wait = back_off_from(BUSY_WAIT_FIRST, BUSY_WAIT_MAX, self.busy);
+        self.busy += 1;
+        sleep_until((Instant::now() + wait).min(self.deadline)).await;
     }
 
     /// Waits as long as a node has said, and a little longer, so that clients that were refused

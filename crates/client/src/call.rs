@@ -275,6 +275,7 @@ impl Client {
                         return Err(attempts.give_up(R::KIND, number));
                     }
                 }
+                RetryDecision::BackOff => attempts.back_off_while_busy().await,
                 RetryDecision::Elsewhere { maybe_done, wait } => {
                     attempts.maybe_done |= maybe_done && R::KIND != Kind::Read;
                     self.shared.nodes.failed(&node);

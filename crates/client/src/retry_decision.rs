@@ -42,6 +42,10 @@ pub(crate) enum RetryDecision {
     NewNumber { last: u64, restart: bool },
     /// The request was not executed: make it again, with the same number, after the wait.
     Wait(Duration),
+    /// The request was not executed, because the cluster has too much to do: make it again here,
+    /// with the same number, after a wait that grows. Another node would pass it on to the same
+    /// leader, which makes more work of it.
+    BackOff,
     /// Tell the caller that the outcome cannot be known any more.
     Unknown,
     /// Ask another node, with the same number.
@@ -141,6 +145,8 @@ impl Failure {
                 }
             }
             Problem::SessionExpired { sentence } => RetryDecision::LogIn { sentence },
+            Problem::Busy if kind == Kind::Numbered => RetryDecision::BackOff,
+            // What is neither forwarded nor proposed another node may have room for.
             Problem::Busy => elsewhere(false, true),
             Problem::RateLimited { wait_ms, .. } => {
                 RetryDecision::Wait(Duration::from_millis(wait_ms))
@@ -237,7 +243,7 @@ mod tests {
             wait_ms: 70,
         };
         let pause = |ms| RetryDecision::Wait(Duration::from_millis(ms));
-        let cases: [(Failure, Kind, bool, RetryDecision); 22] = [
+        let cases: [(Failure, Kind, bool, RetryDecision); 24] = [
             (problem(limited()), Kind::Numbered, true, pause(70)),
             (problem(Problem::NoSpace), Kind::Once, false, pause(1000)),
             (problem(Problem::Behind), Kind::Read, false, at_once()),
@@ -280,7 +286,14 @@ mod tests {
             ),
             (rule(out_of_range()), Kind::Numbered, false, RESTART),
             (rule(out_of_range()), Kind::Numbered, true, DOUBT),
-            (problem(Problem::Busy), Kind::Numbered, false, DOOR),
+            (
+                problem(Problem::Busy),
+                Kind::Numbered,
+                false,
+                RetryDecision::BackOff,
+            ),
+            (problem(Problem::Busy), Kind::Read, false, DOOR),
+            (problem(Problem::Busy), Kind::Once, false, DOOR),
             (problem(no_leader()), Kind::Numbered, false, DOUBT),
             (problem(broken()), Kind::Numbered, false, DOUBT),
             (

@@ -39,6 +39,7 @@
 //! Rows, positions and faults are of `conclave-storage`, and callers name them there.
 
 mod apply;
+mod backlog;
 mod clocks;
 mod config;
 mod convert;
@@ -48,6 +49,7 @@ mod health;
 mod log;
 mod membership;
 mod opening;
+mod packing;
 mod peer_calls;
 mod proposer;
 mod reads;

@@ -9,10 +9,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_core::{
-    AccessOperation, AccountOperation, AdminOperation, Batch, Command, MessageOperation, Operation,
-    limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
-};
+use conclave_core::{Batch, Command, limits::BATCH_COMMANDS_MAX};
 use openraft::{
     errors::ClientWriteError,
     raft::{ClientWriteResponse, ClientWriteResult},
@@ -25,14 +22,12 @@ use tokio::{
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
     apply::Raft,
+    backlog::{BACKLOG_MAX, Backlog, Place},
     clocks::Clocks,
     convert::{Commands, Completion, TypeConfig},
     health::meter::Meter,
+    packing::{bytes_of, cut},
 };
-
-/// Commands, or groups of them, waiting to be packed. At the bound further ones are refused:
-/// [`ProposeError::Busy`]. The callers bound the number of commands under way.
-pub(crate) const QUEUE_MAX: usize = 8192;
 
 /// Entries (or forwarded batches) under way. More would make batches smaller; fewer would leave
 /// the disk idle while the network works.
@@ -49,11 +44,6 @@ const GATHER_LIMIT: Duration = Duration::from_millis(1);
 /// How long a leader may take over a forwarded batch before another way is tried.
 const FORWARD_LIMIT: Duration = Duration::from_secs(2);
 
-/// Bytes of a command besides its texts: an upper estimate that needs no encoding.
-const COMMAND_BYTES: usize = 128;
-/// Bytes of the names and lines of a command that has no long text: two names, a hash, a topic.
-const SHORT_BYTES_MAX: usize = 512;
-
 /// Outcome of one attempt to get a command through.
 pub(crate) type Attempt = Result<Outcome, Failure>;
 
@@ -64,6 +54,8 @@ pub(crate) struct Failure {
     pub(crate) maybe_proposed: bool,
     /// The leader, if the attempt failed because another node leads.
     pub(crate) leader: Option<u64>,
+    /// Whether it failed because the node that it reached has too much under way.
+    pub(crate) busy: bool,
 }
 
 impl Failure {
@@ -71,12 +63,20 @@ impl Failure {
         Self {
             maybe_proposed: false,
             leader,
+            busy: false,
         }
     }
+
+    const BUSY: Self = Self {
+        maybe_proposed: false,
+        leader: None,
+        busy: true,
+    };
 
     const UNKNOWN: Self = Self {
         maybe_proposed: true,
         leader: None,
+        busy: false,
     };
 }
 
@@ -93,13 +93,21 @@ pub(crate) enum Reach {
 struct Waiting {
     commands: Vec<Command>,
     reach: Reach,
+    caller: Caller,
+}
+
+/// Where the results of some commands go.
+struct Caller {
+    count: usize,
     reply: oneshot::Sender<Vec<Attempt>>,
+    place: Place,
 }
 
 /// The way in.
 #[derive(Clone)]
 pub(crate) struct Handle {
     queue: mpsc::Sender<Waiting>,
+    backlog: Backlog,
 }
 
 impl Handle {
@@ -115,28 +123,35 @@ impl Handle {
         let mut attempts = Vec::with_capacity(count);
         let mut waiting = Vec::with_capacity(1);
         for commands in entries(commands) {
+            let count = commands.len();
+            // The commands behind those that are refused would overtake them.
+            let Some(place) = self.backlog.enter(count) else {
+                break;
+            };
             let (reply, outcomes) = oneshot::channel();
-            let part = (commands.len(), outcomes);
             let sent = self.queue.try_send(Waiting {
                 commands,
                 reach,
-                reply,
+                caller: Caller {
+                    count,
+                    reply,
+                    place,
+                },
             });
             match sent {
-                Ok(()) => waiting.push(part),
-                Err(mpsc::error::TrySendError::Full(_)) if waiting.is_empty() => {
-                    return Err(ProposeError::Busy);
-                }
-                // The commands behind these would overtake them.
+                Ok(()) => waiting.push((count, outcomes)),
                 Err(mpsc::error::TrySendError::Full(_)) => break,
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(ProposeError::Stopping),
             }
+        }
+        if waiting.is_empty() && count > 0 {
+            return Err(ProposeError::Busy);
         }
         for (count, outcomes) in waiting {
             let unknown = |_| vec![Err(Failure::UNKNOWN); count];
             attempts.extend(outcomes.await.unwrap_or_else(unknown));
         }
-        attempts.resize(count, Err(Failure::before_proposing(None)));
+        attempts.resize(count, Err(Failure::BUSY));
         Ok(attempts)
     }
 }
@@ -156,9 +171,12 @@ pub(crate) struct Proposer {
 impl Proposer {
     /// Starts the proposer; it ends when the last handle is dropped.
     pub(crate) fn start(self) -> Handle {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (queue, waiting) = mpsc::channel(BACKLOG_MAX);
         tokio::spawn(self.run(waiting));
-        Handle { queue }
+        Handle {
+            queue,
+            backlog: Backlog::new(),
+        }
     }
 
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
@@ -180,7 +198,7 @@ impl Proposer {
             }
             before = commands_in(&taken);
             // A caller that has stopped waiting will ask again, with the same number.
-            taken.retain(|waiting| !waiting.reply.is_closed());
+            taken.retain(|waiting| !waiting.caller.reply.is_closed());
             let leader = *self.leader.borrow();
             let mut flight = Some(flight);
             for pack in packs(&mut taken) {
@@ -308,7 +326,7 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
     replies.send(outcomes.into_iter().map(|outcome| {
         outcome.map_err(|error| match error {
             ProposeError::NotLeader { leader } => Failure::before_proposing(leader),
-            ProposeError::Busy => Failure::before_proposing(None),
+            ProposeError::Busy => Failure::BUSY,
             ProposeError::NoLeader { .. }
             | ProposeError::OutcomeUnknown { .. }
             | ProposeError::Stopping => Failure::UNKNOWN,
@@ -317,7 +335,7 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
 }
 
 /// The callers that wait for the commands of one entry, in the order of their commands.
-struct Replies(Vec<(usize, oneshot::Sender<Vec<Attempt>>)>);
+struct Replies(Vec<Caller>);
 
 impl Replies {
     /// Returns the commands of a pack, and where their results go.
@@ -325,7 +343,7 @@ impl Replies {
         let mut commands = Vec::with_capacity(pack.iter().map(|w| w.commands.len()).sum());
         let mut replies = Vec::with_capacity(pack.len());
         for waiting in pack {
-            replies.push((waiting.commands.len(), waiting.reply));
+            replies.push(waiting.caller);
             commands.extend(waiting.commands);
         }
         (commands, Self(replies))
@@ -335,14 +353,16 @@ impl Replies {
     /// same number.
     fn send(self, attempts: impl IntoIterator<Item = Attempt>) {
         let mut attempts = attempts.into_iter();
-        for (count, reply) in self.0 {
-            let _ = reply.send(attempts.by_ref().take(count).collect());
+        for caller in self.0 {
+            let own = attempts.by_ref().take(caller.count).collect();
+            let _ = caller.reply.send(own);
+            caller.place.done();
         }
     }
 
     fn fail(self, failure: Failure) {
-        for (count, reply) in self.0 {
-            let _ = reply.send(vec![Err(failure); count]);
+        for caller in self.0 {
+            let _ = caller.reply.send(vec![Err(failure); caller.count]);
         }
     }
 
@@ -350,7 +370,7 @@ impl Replies {
     fn conclude(self, result: ClientWriteResult<TypeConfig>) {
         match result {
             Ok(ClientWriteResponse { data, .. }) => {
-                let count: usize = self.0.iter().map(|(count, _)| count).sum();
+                let count: usize = self.0.iter().map(|caller| caller.count).sum();
                 assert_eq!(
                     data.0.len(),
                     count,
@@ -383,57 +403,6 @@ fn packs(taken: &mut Vec<Waiting>) -> Vec<Vec<Waiting>> {
     })
 }
 
-/// Cuts a list into parts of at most [`BATCH_COMMANDS_MAX`] and [`BATCH_BYTES_MAX`], by the number
-/// of commands and of bytes of each item.
-fn cut<T>(items: impl IntoIterator<Item = T>, size: impl Fn(&T) -> (usize, usize)) -> Vec<Vec<T>> {
-    let items = items.into_iter();
-    let mut parts = Vec::with_capacity(1);
-    let mut part = Vec::with_capacity(items.size_hint().0);
-    let (mut commands, mut bytes) = (0, 0);
-    for item in items {
-        let (count, more) = size(&item);
-        let is_full = commands + count > BATCH_COMMANDS_MAX || bytes + more > BATCH_BYTES_MAX;
-        if is_full && !part.is_empty() {
-            parts.push(std::mem::take(&mut part));
-            (commands, bytes) = (0, 0);
-        }
-        commands += count;
-        bytes += more;
-        part.push(item);
-    }
-    if !part.is_empty() {
-        parts.push(part);
-    }
-    parts
-}
-
-fn bytes_of(command: &Command) -> usize {
-    COMMAND_BYTES
-        + match &command.operation {
-            Operation::Message(MessageOperation::SendMessage { text, .. })
-            | Operation::Message(MessageOperation::EditMessage { text, .. })
-            | Operation::Access(AccessOperation::PostByWebhook { text, .. }) => text.as_str().len(),
-            Operation::Access(AccessOperation::CreateAccount { password_hash, .. })
-            | Operation::Admin(AdminOperation::ResetPassword { password_hash, .. })
-            | Operation::Access(AccessOperation::OpenSession {
-                renewed_hash: Some(password_hash),
-                ..
-            })
-            | Operation::Account(AccountOperation::ChangePassword { password_hash, .. }) => {
-                SHORT_BYTES_MAX + password_hash.len()
-            }
-            // Numbers of at most ten bytes each.
-            Operation::Message(MessageOperation::DeleteMessages { messages, .. }) => {
-                20 * messages.len()
-            }
-            Operation::Message(MessageOperation::AdvancePositions { positions }) => {
-                30 * positions.len()
-            }
-            // Names, hashes and lines, which all have small bounds.
-            _ => SHORT_BYTES_MAX,
-        }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,7 +428,11 @@ mod tests {
             let one = Waiting {
                 commands: Vec::new(),
                 reach: Reach::Here,
-                reply: oneshot::channel().0,
+                caller: Caller {
+                    count: 0,
+                    reply: oneshot::channel().0,
+                    place: Backlog::new().enter(0).unwrap(),
+                },
             };
             queue.try_send(one).unwrap();
             gather(&mut waiting, &mut taken, &flights, BATCH_COMMANDS_MAX).await;
@@ -469,29 +442,5 @@ mod tests {
         taken.clear();
         gather(&mut waiting, &mut taken, &flights, 0).await;
         assert!(taken.is_empty(), "the queue has ended");
-    }
-
-    #[test]
-    fn groups_stay_whole_and_entries_within_their_bounds() {
-        let group = |commands, bytes| (commands, bytes);
-        let size = |group: &(usize, usize)| *group;
-        let max = BATCH_COMMANDS_MAX;
-        let groups = [
-            group(max - 10, 100),
-            group(10, 100),
-            // One command too many.
-            group(1, 100),
-            group(1, BATCH_BYTES_MAX - 100),
-            // One byte too many.
-            group(1, 1),
-            // Longer than an entry by itself: it has one for itself.
-            group(1, 2 * BATCH_BYTES_MAX),
-            group(1, 1),
-        ];
-        let entries = cut(groups, size);
-        let lengths: Vec<usize> = entries.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [2, 2, 1, 1, 1]);
-        assert_eq!(entries.concat(), groups);
-        assert!(cut([], size).is_empty());
     }
 }

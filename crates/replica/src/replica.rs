@@ -37,7 +37,7 @@ use crate::{
     log::retention::Retention,
     membership::finisher::Finisher,
     opening::Opened,
-    proposer::{self, Attempt, Proposer, Reach},
+    proposer::{self, Attempt, Failure, Proposer, Reach},
     reads::{self, Reads},
     replication::network::Network,
 };
@@ -227,6 +227,9 @@ impl Replica {
             match timeout_at(deadline, attempt).await {
                 Ok(Ok(attempts)) => {
                     maybe_proposed |= attempts.iter().any(is_maybe_proposed);
+                    if !maybe_proposed && attempts.iter().any(is_busy) {
+                        return Err(ProposeError::Busy);
+                    }
                     if let Ok(outcomes) = attempts.into_iter().collect() {
                         return Ok(outcomes);
                     }
@@ -263,11 +266,13 @@ impl Replica {
             Err(_) => return vec![Err(unknown()); count],
         };
         let results = attempts.into_iter().map(|attempt| {
-            attempt.map_err(|failure| match failure.maybe_proposed {
-                true => unknown(),
-                false => ProposeError::NotLeader {
-                    leader: failure.leader,
-                },
+            attempt.map_err(|failure| match failure {
+                Failure {
+                    maybe_proposed: true,
+                    ..
+                } => unknown(),
+                Failure { busy: true, .. } => ProposeError::Busy,
+                Failure { leader, .. } => ProposeError::NotLeader { leader },
             })
         });
         results.collect()
@@ -414,6 +419,11 @@ fn is_maybe_proposed(attempt: &Attempt) -> bool {
         Ok(_) => true,
         Err(failure) => failure.maybe_proposed,
     }
+}
+
+/// Returns whether the node that was reached has too much under way.
+fn is_busy(attempt: &Attempt) -> bool {
+    matches!(attempt, Err(failure) if failure.busy)
 }
 
 /// Waits until another attempt makes sense: a little, or until another node leads; never beyond

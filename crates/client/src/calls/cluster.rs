@@ -110,6 +110,7 @@ impl Client {
                     RetryDecision::NewNumber { .. }
                     | RetryDecision::Unknown
                     | RetryDecision::Wait(_)
+                    | RetryDecision::BackOff
                     | RetryDecision::Elsewhere { .. } => attempts.give_up(Kind::Read, None),
                 })
             }

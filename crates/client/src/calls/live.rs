@@ -68,6 +68,7 @@ impl Client {
             RetryDecision::NewNumber { .. }
             | RetryDecision::Unknown
             | RetryDecision::Wait(_)
+            | RetryDecision::BackOff
             | RetryDecision::Elsewhere { .. } => attempts.give_up(R::KIND, None),
         })
     }

@@ -106,6 +106,7 @@ fn end(failure: Failure) -> Option<CallError> {
         RetryDecision::NewNumber { .. }
         | RetryDecision::Unknown
         | RetryDecision::Wait(_)
+        | RetryDecision::BackOff
         | RetryDecision::Elsewhere { .. } => None,
     }
 }

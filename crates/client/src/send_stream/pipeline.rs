@@ -332,14 +332,21 @@ impl<T> Pipeline<T> {
                 if let Some(first) = self.pending.front_mut() {
                     first.maybe_done |= maybe_done && sent > 0;
                 }
-                let nodes = &self.client.shared.nodes;
-                nodes.failed(node);
-                if wait || self.trouble.attempts as usize > nodes.len() {
-                    let pause = back_off(self.trouble.pauses);
-                    self.trouble.pauses += 1;
-                    self.state = State::Pausing(sleep(pause).boxed());
-                }
+                self.leave(node, wait);
             }
+            // The node has held the messages for as long as it may, or has no place for a stream.
+            RetryDecision::BackOff => self.leave(node, true),
+        }
+    }
+
+    /// Goes on at another node, after a pause if asked to or if all nodes have failed.
+    fn leave(&mut self, node: &Node, wait: bool) {
+        let nodes = &self.client.shared.nodes;
+        nodes.failed(node);
+        if wait || self.trouble.attempts as usize > nodes.len() {
+            let pause = back_off(self.trouble.pauses);
+            self.trouble.pauses += 1;
+            self.state = State::Pausing(sleep(pause).boxed());
         }
     }
 
