@@ -11,7 +11,7 @@ use crate::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
         bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, operator, serve, up,
+        cluster, completions, demo, doctor, operator, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -78,6 +78,8 @@ enum Command {
     Trust(trust::Args),
     /// Show the cluster, and change its members
     Cluster(cluster::Args),
+    /// Examine the cluster and this machine, and say what to do
+    Doctor(doctor::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
 }
@@ -119,6 +121,7 @@ impl Cli {
             Command::Operator(args) => until_interrupted(operator::run(args)).await,
             Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
+            Command::Doctor(args) => until_interrupted(doctor::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
         }
     }
@@ -193,6 +196,7 @@ mod tests {
             "conclave account role bob admin",
             "conclave account block eve",
             "conclave cluster status -o json",
+            "conclave doctor --format nagios --data /var/lib/conclave",
             "conclave cluster replace 3 6 --dry-run",
             "conclave cluster recover --data d --dry-run -o json",
             "conclave cluster preferred-leader 2",

@@ -87,7 +87,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(error) = untrusted(&answers) {
         return Err(error.into());
     }
-    let status = best(answers).ok_or_else(|| {
+    let status = best_status(answers).ok_or_else(|| {
         CommandError::new(
             EXIT_UNAVAILABLE,
             format!("none of {asked} nodes answered"),
@@ -124,7 +124,7 @@ fn untrusted(
 }
 
 /// Chooses the best answer: a node that sees a majority knows better than one that is cut off.
-fn best(
+pub(crate) fn best_status(
     answers: Vec<(String, Result<v1::GetClusterStatusResponse, CallError>)>,
 ) -> Option<v1::GetClusterStatusResponse> {
     let answers = answers.into_iter().filter_map(|(_, answer)| answer.ok());
@@ -353,8 +353,8 @@ mod tests {
             ("c:1".to_owned(), Err(unreachable)),
             ("d:1".to_owned(), Ok(status(3, true, 0))),
         ];
-        assert_eq!(best(answers).unwrap().voters_reachable, 4);
-        assert!(best(Vec::new()).is_none());
+        assert_eq!(best_status(answers).unwrap().voters_reachable, 4);
+        assert!(best_status(Vec::new()).is_none());
     }
 
     #[test]

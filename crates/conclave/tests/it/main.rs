@@ -19,6 +19,7 @@ mod damage;
 mod damage_edges;
 mod demo_panel;
 mod desk;
+mod doctor;
 mod edges;
 mod events;
 mod failed_disk;

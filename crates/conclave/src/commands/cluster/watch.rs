@@ -13,7 +13,7 @@ use conclave_client::{Client, v1};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    best,
+    best_status,
     catching_up::{Pace, transfers},
     commit_max, json, summary, warnings,
 };
@@ -44,7 +44,7 @@ pub(super) async fn run(client: &Client, output: Format) -> anyhow::Result<ExitC
         looks.tick().await;
         let answers = client.cluster_statuses().await;
         let silent = format!("none of {} nodes answered", answers.len());
-        let status = best(answers);
+        let status = best_status(answers);
         match (output, &status) {
             (Format::Json, Some(status)) => output::json_line(&json(status))?,
             (Format::Json, None) => note(&silent),
