@@ -43,8 +43,11 @@ async fn a_healthy_cluster_is_well_and_a_dead_node_is_not() {
         (ran.code == Some(0)).then_some(found)
     })
     .await;
+    let mut well = checks(&found, "ok");
+    // Only if the leader has proposed an entry lately.
+    well.retain(|check| *check != "speed");
     assert_eq!(
-        checks(&found, "ok"),
+        well,
         [
             "clock",
             "connections",

@@ -65,11 +65,12 @@ fn subject(node: &v1::NodeStatus) -> String {
 }
 
 fn quorum(status: &v1::GetClusterStatusResponse, findings: &mut Findings) {
-    let (up, all, spare) = (
-        status.voters_reachable,
-        status.voters,
-        status.tolerates_failures,
-    );
+    let (up, all) = (status.voters_reachable, status.voters);
+    let spare = match status.partial {
+        // A partial status has only the counts.
+        true => up.saturating_sub(all / 2 + 1),
+        false => status.tolerates_failures,
+    };
     let designed = all.saturating_sub(1) / 2;
     let (level, sentence, hint) = match (status.quorum, spare) {
         (false, _) => (
@@ -460,6 +461,7 @@ mod tests {
         assert_eq!(bad(&healthy(1)), [("quorum", Warning)]);
         let mut partial = healthy(5);
         partial.partial = true;
+        partial.tolerates_failures = 0;
         assert_eq!(bad(&partial), [("details", Unknown)]);
     }
 }

@@ -216,6 +216,7 @@ mod tests {
     #[test]
     fn a_directory_of_the_node_alone_is_well_and_stays_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(directory.path().join("log")).unwrap();
         let mut findings = Findings::default();
         examine(directory.path(), &mut findings);
