@@ -49,7 +49,7 @@ mod health;
 mod log;
 mod membership;
 mod opening;
-mod packing;
+mod packs;
 mod peer_calls;
 mod proposer;
 mod reads;

@@ -26,7 +26,7 @@ use crate::{
     clocks::Clocks,
     convert::{Commands, Completion, TypeConfig},
     health::meter::Meter,
-    packing::{bytes_of, cut},
+    packs::{bytes_of, cut},
 };
 
 /// Entries (or forwarded batches) under way. More would make batches smaller; fewer would leave

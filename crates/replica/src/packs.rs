@@ -1,7 +1,4 @@
-//! Cuts commands into entries of the log.
-//!
-//! Always true: nothing is lost or reordered; a part is greater than an entry may be only if it is
-//! one item.
+//! Cuts what waits into entries of bounded size.
 
 use conclave_core::{
     AccessOperation, AccountOperation, AdminOperation, Command, MessageOperation, Operation,
@@ -40,7 +37,7 @@ pub(crate) fn cut<T>(
     parts
 }
 
-/// Returns an upper estimate of the bytes of a command, without encoding it.
+/// Returns an upper estimate of the bytes of a command in an entry.
 pub(crate) fn bytes_of(command: &Command) -> usize {
     COMMAND_BYTES
         + match &command.operation {
