@@ -48,6 +48,7 @@ mod health;
 mod log;
 mod membership;
 mod opening;
+mod packs;
 mod peer_calls;
 mod proposer;
 mod reads;

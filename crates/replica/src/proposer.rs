@@ -5,14 +5,12 @@
 //!
 //! Always true: every command that was taken gets exactly one reply, at the latest when the
 //! proposer is dropped; at most [`FLIGHTS_MAX`] entries are under way; commands that one caller
-//! proposes together stay together, in their order.
+//! proposes together stay together, in their order; and no entry is written above the cluster
+//! version.
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_core::{
-    AccessOperation, AccountOperation, AdminOperation, Batch, Command, MessageOperation, Operation,
-    limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
-};
+use conclave_core::{Batch, Command, VersionRange, limits::BATCH_COMMANDS_MAX};
 use openraft::{
     errors::ClientWriteError,
     raft::{ClientWriteResponse, ClientWriteResult},
@@ -24,10 +22,11 @@ use tokio::{
 
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
-    apply::Raft,
+    apply::{Raft, VersionNow},
     clocks::Clocks,
     convert::{Commands, Completion, TypeConfig},
     health::meter::Meter,
+    packs::{bytes_of, cut},
 };
 
 /// Commands, or groups of them, waiting to be packed. At the bound further ones are refused:
@@ -48,11 +47,6 @@ const GATHER_LIMIT: Duration = Duration::from_millis(1);
 
 /// How long a leader may take over a forwarded batch before another way is tried.
 const FORWARD_LIMIT: Duration = Duration::from_secs(2);
-
-/// Bytes of a command besides its texts: an upper estimate that needs no encoding.
-const COMMAND_BYTES: usize = 128;
-/// Bytes of the names and lines of a command that has no long text: two names, a hash, a topic.
-const SHORT_BYTES_MAX: usize = 512;
 
 /// Outcome of one attempt to get a command through.
 pub(crate) type Attempt = Result<Outcome, Failure>;
@@ -151,6 +145,9 @@ pub(crate) struct Proposer {
     pub(crate) member_of: Arc<dyn Fn(u64) -> Option<Member> + Send + Sync>,
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
+    /// Cluster versions that this node applies.
+    pub(crate) versions: VersionRange,
+    pub(crate) version: VersionNow,
 }
 
 impl Proposer {
@@ -202,6 +199,14 @@ impl Proposer {
 
     /// Proposes one entry. The replies are given where the outcome becomes known.
     async fn propose(&self, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
+        let (pack, too_new): (Vec<_>, Vec<_>) = pack
+            .into_iter()
+            .partition(|waiting| waiting.commands.iter().all(|one| self.may_write(one)));
+        // A caller that knows a higher version than this node asks again in a moment.
+        Replies::of(too_new).1.fail(Failure::before_proposing(None));
+        if pack.is_empty() {
+            return;
+        }
         let (commands, replies) = Replies::of(pack);
         let now = self.clocks.stamp().await;
         let batch = Batch {
@@ -222,6 +227,13 @@ impl Proposer {
         if let Err(error) = self.raft.write(entry).responder(completion).await {
             tracing::debug!(%error, "the core has stopped");
         }
+    }
+
+    /// Returns whether every member can apply this command: an entry above the cluster version
+    /// would stop those that cannot. The version never falls, so this node may only be behind it.
+    fn may_write(&self, command: &Command) -> bool {
+        let operation = &command.operation;
+        operation.needs() <= self.versions.newest && operation.is_introduced(self.version.get())
     }
 
     /// Forwards commands to the leader. Those that were forwarded once go no further.
@@ -311,6 +323,7 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
             ProposeError::Busy => Failure::before_proposing(None),
             ProposeError::NoLeader { .. }
             | ProposeError::OutcomeUnknown { .. }
+            | ProposeError::VersionTooLow { .. }
             | ProposeError::Stopping => Failure::UNKNOWN,
         })
     }));
@@ -383,57 +396,6 @@ fn packs(taken: &mut Vec<Waiting>) -> Vec<Vec<Waiting>> {
     })
 }
 
-/// Cuts a list into parts of at most [`BATCH_COMMANDS_MAX`] and [`BATCH_BYTES_MAX`], by the number
-/// of commands and of bytes of each item.
-fn cut<T>(items: impl IntoIterator<Item = T>, size: impl Fn(&T) -> (usize, usize)) -> Vec<Vec<T>> {
-    let items = items.into_iter();
-    let mut parts = Vec::with_capacity(1);
-    let mut part = Vec::with_capacity(items.size_hint().0);
-    let (mut commands, mut bytes) = (0, 0);
-    for item in items {
-        let (count, more) = size(&item);
-        let is_full = commands + count > BATCH_COMMANDS_MAX || bytes + more > BATCH_BYTES_MAX;
-        if is_full && !part.is_empty() {
-            parts.push(std::mem::take(&mut part));
-            (commands, bytes) = (0, 0);
-        }
-        commands += count;
-        bytes += more;
-        part.push(item);
-    }
-    if !part.is_empty() {
-        parts.push(part);
-    }
-    parts
-}
-
-fn bytes_of(command: &Command) -> usize {
-    COMMAND_BYTES
-        + match &command.operation {
-            Operation::Message(MessageOperation::SendMessage { text, .. })
-            | Operation::Message(MessageOperation::EditMessage { text, .. })
-            | Operation::Access(AccessOperation::PostByWebhook { text, .. }) => text.as_str().len(),
-            Operation::Access(AccessOperation::CreateAccount { password_hash, .. })
-            | Operation::Admin(AdminOperation::ResetPassword { password_hash, .. })
-            | Operation::Access(AccessOperation::OpenSession {
-                renewed_hash: Some(password_hash),
-                ..
-            })
-            | Operation::Account(AccountOperation::ChangePassword { password_hash, .. }) => {
-                SHORT_BYTES_MAX + password_hash.len()
-            }
-            // Numbers of at most ten bytes each.
-            Operation::Message(MessageOperation::DeleteMessages { messages, .. }) => {
-                20 * messages.len()
-            }
-            Operation::Message(MessageOperation::AdvancePositions { positions }) => {
-                30 * positions.len()
-            }
-            // Names, hashes and lines, which all have small bounds.
-            _ => SHORT_BYTES_MAX,
-        }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,29 +431,5 @@ mod tests {
         taken.clear();
         gather(&mut waiting, &mut taken, &flights, 0).await;
         assert!(taken.is_empty(), "the queue has ended");
-    }
-
-    #[test]
-    fn groups_stay_whole_and_entries_within_their_bounds() {
-        let group = |commands, bytes| (commands, bytes);
-        let size = |group: &(usize, usize)| *group;
-        let max = BATCH_COMMANDS_MAX;
-        let groups = [
-            group(max - 10, 100),
-            group(10, 100),
-            // One command too many.
-            group(1, 100),
-            group(1, BATCH_BYTES_MAX - 100),
-            // One byte too many.
-            group(1, 1),
-            // Longer than an entry by itself: it has one for itself.
-            group(1, 2 * BATCH_BYTES_MAX),
-            group(1, 1),
-        ];
-        let entries = cut(groups, size);
-        let lengths: Vec<usize> = entries.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [2, 2, 1, 1, 1]);
-        assert_eq!(entries.concat(), groups);
-        assert!(cut([], size).is_empty());
     }
 }
