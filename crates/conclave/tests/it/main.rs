@@ -56,5 +56,6 @@ mod survival;
 mod survival_restart;
 mod tls;
 mod tokens;
+mod upgrade;
 mod witness;
 mod words;
