@@ -25,6 +25,7 @@ mod failed_disk;
 mod foreign;
 mod forger;
 mod full_disk;
+mod golden;
 mod grpcurl;
 mod hostile_users;
 mod live;
