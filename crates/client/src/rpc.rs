@@ -163,6 +163,10 @@ rpc!(Operator Once AdminServiceClient::revoke_operator,
 rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
 rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
 rpc!(Operator Read AdminServiceClient::rotate_secret, RotateSecretRequest => RotateSecretResponse);
+rpc!(Operator Read AdminServiceClient::check_upgrade,
+    CheckUpgradeRequest => CheckUpgradeResponse);
+rpc!(Operator Read AdminServiceClient::finalize_upgrade,
+    FinalizeUpgradeRequest => FinalizeUpgradeResponse);
 rpc!(Operator Read AdminServiceClient::transfer_leader,
     TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Read AdminServiceClient::get_account_limits,

@@ -1,7 +1,8 @@
 //! The answer that a client gets to a command that went through the log.
 //!
 //! Always true: every retry of the same request gets the same answer, from whichever node. It is
-//! remembered, and passed between nodes, in one binary form.
+//! remembered, and passed between nodes, in one binary form. An answer of a kind that this version
+//! does not know is passed on as its bytes.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,15 @@ pub type Answer = Result<Accepted, Rejection>;
 
 /// First byte of the binary form. Another form gets another number.
 const FORM: u8 = 1;
+/// First bytes of forms that later versions may have.
+const LATER_FORMS_FIRST: u8 = 2;
+const LATER_FORMS_LAST: u8 = 15;
+/// Number of the kinds of [`Accepted`] and [`Rejection`] that have a binary form.
+const ACCEPTED_KINDS: u16 = 15;
+const REJECTION_KINDS: u16 = 51;
+/// Number of kinds that later versions may add before a build must understand them: what is beyond
+/// is damage.
+const LATER_KINDS: u16 = 256;
 
 /// The bytes are not an answer in a form that this version knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,23 +33,39 @@ pub struct UnknownAnswer;
 
 /// Appends the binary form of an answer: the number of the form, then numbers of variable length.
 pub fn encode(answer: &Answer, into: &mut Vec<u8>) {
+    if let Ok(Accepted::Later(bytes)) = answer {
+        return into.extend_from_slice(bytes);
+    }
     into.push(FORM);
     let bytes = std::mem::take(into);
     *into = postcard::to_extend(answer, bytes).expect("an answer has numbers and texts alone");
 }
 
-/// Returns the answer with this binary form.
+/// Returns the answer with this binary form; [`Accepted::Later`] if a later version made it.
 ///
 /// # Errors
-/// [`UnknownAnswer`], whatever the bytes are.
+/// [`UnknownAnswer`] if no version makes such bytes.
 pub fn decode(bytes: &[u8]) -> Result<Answer, UnknownAnswer> {
     match bytes {
         [FORM, answer @ ..] => match postcard::take_from_bytes(answer) {
             Ok((answer, [])) => Ok(answer),
+            _ if is_later_kind(answer) => Ok(Ok(Accepted::Later(bytes.into()))),
             _ => Err(UnknownAnswer),
         },
+        [LATER_FORMS_FIRST..=LATER_FORMS_LAST, ..] => Ok(Ok(Accepted::Later(bytes.into()))),
         _ => Err(UnknownAnswer),
     }
+}
+
+/// Returns whether the binary form names a kind that comes after those of this version.
+fn is_later_kind(answer: &[u8]) -> bool {
+    let kinds = match answer {
+        [0, ..] => ACCEPTED_KINDS,
+        [1, ..] => REJECTION_KINDS,
+        _ => return false,
+    };
+    let kind = postcard::take_from_bytes::<u16>(&answer[1..]);
+    kind.is_ok_and(|(kind, _)| (kinds..kinds + LATER_KINDS).contains(&kind))
 }
 
 /// The result of an accepted command. In the binary form a variant is its place here, and so it is
@@ -124,6 +150,10 @@ pub enum Accepted {
         /// Number of the named messages that were not deleted before.
         count: u64,
     },
+    /// An answer that a later version has made, in its binary form: this version passes it on and
+    /// does not understand it.
+    #[serde(skip)]
+    Later(Vec<u8>),
 }
 
 #[cfg(test)]
@@ -174,7 +204,36 @@ mod tests {
             bytes.push(0);
             assert_eq!(decode(&bytes), Err(UnknownAnswer));
         }
-        assert_eq!(decode(&[2, 0, 6]), Err(UnknownAnswer));
+        assert_eq!(decode(&[16, 0, 6]), Err(UnknownAnswer));
+    }
+
+    #[test]
+    fn an_answer_of_a_later_version_is_passed_on_as_its_bytes() {
+        let (accepted, rejected) = (ACCEPTED_KINDS as u8, REJECTION_KINDS as u8);
+        let later: [&[u8]; 4] = [
+            &[FORM, 0, accepted],
+            &[FORM, 1, rejected, 200, 1],
+            &[FORM, 1, 255, 1, 7],
+            &[LATER_FORMS_FIRST, 9, 9],
+        ];
+        for bytes in later {
+            let answer = decode(bytes).unwrap();
+            assert_eq!(answer, Ok(Accepted::Later(bytes.into())));
+            let mut again = Vec::new();
+            encode(&answer, &mut again);
+            assert_eq!(again, bytes);
+        }
+        // The last kinds of this version are known, so neither number is too small.
+        assert_eq!(
+            decode(&[FORM, 0, accepted - 1, 5]),
+            Ok(Ok(Accepted::MessagesDeleted { count: 5 }))
+        );
+        let known = decode(&[FORM, 1, rejected - 1, 5]);
+        assert_eq!(known, Ok(Err(Rejection::MemberNotAsked { node: 5 })));
+        // Damage is not taken for a later version.
+        for damaged in [&[FORM, 2, 0][..], &[FORM, 0, 255, 255, 3], &[FORM, 1, 2]] {
+            assert_eq!(decode(damaged), Err(UnknownAnswer), "{damaged:?}");
+        }
     }
 
     proptest! {

@@ -5,9 +5,10 @@
 //! refused.
 
 use crate::{
-    AccountId, AccountLimits, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
-    InviteId, MemberRole, MessageText, NodeId, OperatorName, Progress, Reaction, RoomName,
-    Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimits, AccountName, AccountRole, AuthorityId, ClusterVersion,
+    ConversationId, DisplayName, InviteId, MemberRole, MessageText, NodeId, OperatorName, Progress,
+    Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Topic, WebhookId,
 };
 
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
@@ -461,6 +462,11 @@ pub enum ClusterEvent {
         authority: AuthorityId,
         /// Whether the one before is not trusted any more; otherwise this one is announced.
         is_final: bool,
+    },
+    /// The cluster version was raised: it applies from the next command on.
+    VersionRaised {
+        /// The version.
+        to: ClusterVersion,
     },
     /// The preferred leader has changed: that node leads while it is healthy.
     LeaderPreferred {

@@ -1,7 +1,8 @@
 //! Every bound that shapes replicated results, with its unit, its reason and what happens at it.
 //!
 //! Changing one of these changes what a log means: it needs a note in `docs/protocol.md` and a
-//! feature level. Bounds of one process (queues, time-outs, pools) live beside that process.
+//! cluster version (`version.rs`). Bounds of one process (queues, time-outs, pools) live beside
+//! that process.
 
 /// Longest account name in bytes (names are ASCII, so also in characters). Longer: refused.
 pub const NAME_BYTES_MAX: usize = 32;
@@ -182,6 +183,9 @@ pub const OPERATORS_MAX: usize = 32;
 /// Nodes that a cluster can have in its life, because each retired number is remembered. At the
 /// bound no machine can join.
 pub const NODES_EVER_MAX: u64 = 1_000_000;
+
+/// Members that one raise of the cluster version names: far above what a membership may have.
+pub const MEMBERS_ASKED_MAX: usize = 256;
 
 /// Keys whose failed log-ins are remembered. At the bound the one with the fewest failures is
 /// forgotten, of those the one that failed first: an attacker that fills the memory with new keys

@@ -3,10 +3,10 @@
 //! Every value is small and copied. Storage answers from memory in the steady state.
 
 use crate::{
-    AccountId, AccountLimits, AccountRole, Allowance, Answer, AuthorityId, ConversationId, Digest,
-    InviteId, JoinTokenId, MemberRole, MessageRef, NodeId, OnceId, OncePool, OperatorName,
-    Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash,
-    WebhookId, limits::THROTTLE_MAX_MS,
+    AccountId, AccountLimits, AccountRole, Allowance, Answer, AuthorityId, ClusterVersion,
+    ConversationId, Digest, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId, OnceId,
+    OncePool, OperatorName, Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey,
+    Timestamp, TokenHash, WebhookId, limits::THROTTLE_MAX_MS,
 };
 
 /// The state cannot be read. Not an answer to a client: the node has to stop.
@@ -324,6 +324,11 @@ pub trait Lookup {
     fn node_last(&self) -> Result<NodeId, Broken>;
     /// Returns whether this node number is retired.
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken>;
+    /// Returns the cluster version, or `None` if the log has said none: then it is
+    /// [`ClusterVersion::FIRST`].
+    fn cluster_version(&self) -> Result<Option<ClusterVersion>, Broken>;
+    /// Returns the numbers of all members, learners included, in order.
+    fn cluster_members(&self) -> Result<Vec<NodeId>, Broken>;
     /// Returns the node that leads while it is healthy.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
     /// Returns the authority that peers trust, and the one that takes its place next.

@@ -1,12 +1,12 @@
 //! What a command can ask for, and what it says to ask for it.
 //!
-//! A new operation does not build until it has a rule, a price and an encoding: they match without
-//! a wildcard.
+//! A new operation does not build until it has a rule, a price, an encoding and the cluster version
+//! that introduces it: they match without a wildcard.
 
 use crate::{
-    AccountId, AccountLimit, AccountName, AuthorityId, ConversationId, DisplayName, InviteId,
-    JoinTokenId, MessageText, NodeId, OperatorName, Reaction, RoomName, Sequence, SessionId,
-    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AuthorityId, ClusterVersion, ConversationId, DisplayName,
+    InviteId, JoinTokenId, MessageText, NodeId, OperatorName, Reaction, RoomName, Sequence,
+    SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 /// An operation that a client can request.
@@ -85,6 +85,16 @@ pub enum ClusterOperation {
         credential: JoinCredential,
         /// The greatest node number that the leader knows of: initial members are not admitted.
         known_last: NodeId,
+        /// The newest cluster version that the machine can apply; `None` before the log can say it.
+        newest: Option<ClusterVersion>,
+    },
+    /// Raise the cluster version. Only the leader proposes it.
+    RaiseVersion {
+        /// The version from this entry on.
+        to: ClusterVersion,
+        /// The members that have said that they can apply it: at most
+        /// [`crate::limits::MEMBERS_ASKED_MAX`].
+        asked: Vec<NodeId>,
     },
     /// Retire the number of a removed node: no node with it can join again.
     RetireNode {

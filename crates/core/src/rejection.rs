@@ -225,6 +225,26 @@ pub enum Rejection {
     /// The list has too many items.
     #[error("at most {DELETE_MESSAGES_MAX} items may be named at once")]
     ListTooLong,
+    /// The operation belongs to a later cluster version than the cluster has.
+    #[error("this needs cluster version {needed}, which the cluster does not have yet")]
+    VersionTooLow {
+        /// The version that has the operation.
+        needed: u32,
+    },
+    /// The machine cannot apply what the cluster writes.
+    #[error("the machine applies cluster versions up to {newest}; this cluster has {needed}")]
+    VersionUnsupported {
+        /// The newest version that the machine can apply.
+        newest: u32,
+        /// The cluster's.
+        needed: u32,
+    },
+    /// A member has not said whether it can apply the version: it has just joined.
+    #[error("node {node} was not asked whether it can apply the version")]
+    MemberNotAsked {
+        /// Number of the node.
+        node: u64,
+    },
 }
 
 fn limit_name(number: u64) -> &'static str {

@@ -110,13 +110,15 @@ fn assert_copies_change_nothing(
     assert_eq!(state, history.state);
 }
 
-/// Returns whether a request was refused for a while: that is not remembered, and a retry is
-/// decided anew.
+/// Returns whether a request was refused for a while, or until the cluster version is raised: that
+/// is not remembered, and a retry is decided anew.
 fn passes(decision: &Decision) -> bool {
     use conclave_core::Bound::WebhookKeys;
     matches!(
         decision.answer,
-        Err(Rejection::LoginThrottled { .. } | Rejection::TooMany { what: WebhookKeys })
+        Err(Rejection::LoginThrottled { .. }
+            | Rejection::VersionTooLow { .. }
+            | Rejection::TooMany { what: WebhookKeys })
     )
 }
 

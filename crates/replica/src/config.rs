@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use conclave_core::Timestamp;
+use conclave_core::{Timestamp, VersionRange};
 
 use crate::Member;
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub sync_delay: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
     /// How much of the log is kept.
     pub retention: LogRetention,
+    /// Cluster versions that this node applies: those of its build, or fewer in a test.
+    pub versions: VersionRange,
     /// This machine's clock. A leader stamps its proposals with what a majority of the voters'
     /// clocks say.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,

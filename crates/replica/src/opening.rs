@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     Codec, Config, Listener, StartError,
-    apply::{Observers, StateMachine},
+    apply::{Observers, StateMachine, VersionNow},
     clocks::Clocks,
     health::{
         damage::{disk_failure, found, log_has_all},
@@ -36,6 +36,7 @@ pub(crate) struct Opened {
     pub(crate) search: Search,
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
+    pub(crate) version: VersionNow,
     pub(crate) machine: StateMachine,
     /// The thread that applies entries.
     pub(crate) writer: thread::JoinHandle<()>,
@@ -52,6 +53,7 @@ impl Opened {
         let (log, state) = open_pair(config)?;
         let reader = state.reader();
         let last = state.applied().last.map_or(0, |last| last.index);
+        let cluster_version = state.cluster_version();
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = offer::directory(&config.data);
         offer::clean_directory(&snapshots)?;
@@ -59,12 +61,14 @@ impl Opened {
         let search = start_search(config, &log, &reader)?;
         let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
         let meter = Meter::default();
+        let version = VersionNow::new(cluster_version);
         let observers = Observers {
             applied: applied_tx,
             listener,
             search: search.clone(),
             clocks: clocks.clone(),
             meter: meter.clone(),
+            version: version.clone(),
         };
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
@@ -86,6 +90,7 @@ impl Opened {
             search,
             clocks,
             meter,
+            version,
             machine,
             writer,
         })
@@ -126,7 +131,11 @@ fn open_pair(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
         ..log::Options::default()
     };
     let log = SegmentLog::open(&config.data.join("log"), options)?;
-    let state = State::open(&config.data, state::Options::default());
+    let options = state::Options {
+        versions: config.versions,
+        ..state::Options::default()
+    };
+    let state = State::open(&config.data, options);
     let state = state.map_err(|source| StartError::State {
         source,
         log_has_all: log_has_all(&log),

@@ -1,7 +1,8 @@
 //! Cuts what waits into entries of bounded size.
 
 use conclave_core::{
-    AccessOperation, AccountOperation, AdminOperation, Command, MessageOperation, Operation,
+    AccessOperation, AccountOperation, AdminOperation, ClusterOperation, Command, MessageOperation,
+    Operation,
     limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
 };
 
@@ -60,6 +61,7 @@ pub(crate) fn bytes_of(command: &Command) -> usize {
             Operation::Message(MessageOperation::AdvancePositions { positions }) => {
                 30 * positions.len()
             }
+            Operation::Cluster(ClusterOperation::RaiseVersion { asked, .. }) => 10 * asked.len(),
             // Names, hashes and lines, which all have small bounds.
             _ => SHORT_BYTES_MAX,
         }

@@ -115,7 +115,8 @@ impl Replica {
     pub async fn on_snapshot(&self, offer: SnapshotOffer) -> Result<Vote, PeerError> {
         self.inner.participation.check()?;
         // Before the engine hears of it: to the engine a snapshot that fails is a broken disk.
-        let verifying = spawn_blocking(move || VerifiedSnapshot::new(offer.file));
+        let newest = self.inner.config.versions.newest;
+        let verifying = spawn_blocking(move || VerifiedSnapshot::new(offer.file, newest));
         let verified = verifying.await.map_err(failed)?;
         let verified = verified.map_err(|error| PeerError::BadSnapshot(error.to_string()))?;
         let membership = members_in(offer.members).map_err(failed)?;

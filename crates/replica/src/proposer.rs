@@ -5,11 +5,12 @@
 //!
 //! Always true: every command that was taken gets exactly one reply, at the latest when the
 //! proposer is dropped; at most [`FLIGHTS_MAX`] entries are under way; commands that one caller
-//! proposes together stay together, in their order.
+//! proposes together stay together, in their order; and no entry is written above the cluster
+//! version.
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_core::{Batch, Command, limits::BATCH_COMMANDS_MAX};
+use conclave_core::{Batch, Command, VersionRange, limits::BATCH_COMMANDS_MAX};
 use openraft::{
     errors::ClientWriteError,
     raft::{ClientWriteResponse, ClientWriteResult},
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
-    apply::Raft,
+    apply::{Raft, VersionNow},
     backlog::{BACKLOG_MAX, Backlog, Place},
     clocks::Clocks,
     convert::{Commands, Completion, TypeConfig},
@@ -166,6 +167,9 @@ pub(crate) struct Proposer {
     pub(crate) member_of: Arc<dyn Fn(u64) -> Option<Member> + Send + Sync>,
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
+    /// Cluster versions that this node applies.
+    pub(crate) versions: VersionRange,
+    pub(crate) version: VersionNow,
 }
 
 impl Proposer {
@@ -220,6 +224,14 @@ impl Proposer {
 
     /// Proposes one entry. The replies are given where the outcome becomes known.
     async fn propose(&self, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
+        let (pack, too_new): (Vec<_>, Vec<_>) = pack
+            .into_iter()
+            .partition(|waiting| waiting.commands.iter().all(|one| self.may_write(one)));
+        // A caller that knows a higher version than this node asks again in a moment.
+        Replies::of(too_new).1.fail(Failure::before_proposing(None));
+        if pack.is_empty() {
+            return;
+        }
         let (commands, replies) = Replies::of(pack);
         let now = self.clocks.stamp().await;
         let batch = Batch {
@@ -240,6 +252,13 @@ impl Proposer {
         if let Err(error) = self.raft.write(entry).responder(completion).await {
             tracing::debug!(%error, "the core has stopped");
         }
+    }
+
+    /// Returns whether every member can apply this command: an entry above the cluster version
+    /// would stop those that cannot. The version never falls, so this node may only be behind it.
+    fn may_write(&self, command: &Command) -> bool {
+        let operation = &command.operation;
+        operation.needs() <= self.versions.newest && operation.is_introduced(self.version.get())
     }
 
     /// Forwards commands to the leader. Those that were forwarded once go no further.
@@ -329,6 +348,7 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
             ProposeError::Busy => Failure::BUSY,
             ProposeError::NoLeader { .. }
             | ProposeError::OutcomeUnknown { .. }
+            | ProposeError::VersionTooLow { .. }
             | ProposeError::Stopping => Failure::UNKNOWN,
         })
     }));

@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, StartError, Transport,
     Written,
-    apply::{Raft, StateMachine},
+    apply::{Raft, StateMachine, VersionNow},
     clocks::{Clocks, rounds::Others},
     election::{
         campaign::{self, Campaigner},
@@ -66,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
+    pub(crate) version: VersionNow,
     pub(crate) contact: Contact,
     /// The reason why this replica's state is not that of a majority, if it is not.
     pub(crate) diverged: OnceLock<String>,
@@ -123,6 +124,7 @@ impl Replica {
             search,
             clocks,
             meter,
+            version,
             machine,
             writer,
         } = opened;
@@ -137,6 +139,8 @@ impl Replica {
             member_of: member_of.clone(),
             clocks: clocks.clone(),
             meter: meter.clone(),
+            versions: config.versions,
+            version: version.clone(),
         };
         let others = Others {
             raft: raft.clone(),
@@ -181,6 +185,7 @@ impl Replica {
             applied,
             clocks,
             meter,
+            version,
             contact,
             diverged: OnceLock::new(),
             tasks: Mutex::new(tasks),
@@ -195,7 +200,8 @@ impl Replica {
     /// has passed. Retries inside are safe, because the command carries its request number.
     ///
     /// # Errors
-    /// See [`ProposeError`]; only `Busy` and `NoLeader` say that nothing was proposed.
+    /// See [`ProposeError`]; only `Busy`, `NoLeader` and `VersionTooLow` say that nothing was
+    /// proposed.
     pub async fn propose(
         &self,
         command: Command,
@@ -215,6 +221,7 @@ impl Replica {
         commands: &[Command],
         limit: Duration,
     ) -> Result<Vec<Outcome>, ProposeError> {
+        self.is_introduced(commands)?;
         let deadline = Instant::now() + limit;
         let mut maybe_proposed = false;
         let mut leader = self.inner.leader.clone();
@@ -247,6 +254,19 @@ impl Replica {
                     false => ProposeError::NoLeader { waited: limit },
                 });
             }
+        }
+    }
+
+    /// Refuses commands that the cluster version does not have, as far as this node knows it. The
+    /// leader looks again: it may be ahead of this node, or behind it.
+    fn is_introduced(&self, commands: &[Command]) -> Result<(), ProposeError> {
+        let version = self.cluster_version();
+        let mut operations = commands.iter().map(|command| &command.operation);
+        match operations.find(|operation| !operation.is_introduced(version)) {
+            Some(operation) => Err(ProposeError::VersionTooLow {
+                needed: operation.needs(),
+            }),
+            None => Ok(()),
         }
     }
 

@@ -79,6 +79,29 @@ impl StartError {
         }
     }
 
+    /// Returns what an operator can do about a directory that another build has written and this
+    /// one does not open; `None` if that is not the reason.
+    #[must_use]
+    pub fn version_hint(&self) -> Option<&'static str> {
+        const LATER: &str = "nothing was changed: start the later build again; going back is \
+            possible until its upgrade is finalized";
+        const EARLIER: &str = "nothing was changed: start a release in between first, and finalize \
+            the upgrade to it: conclave cluster upgrade finalize";
+        let is_later = match self {
+            Self::Log(log::OpenError::UnknownFormat {
+                version, newest, ..
+            }) => version > newest,
+            Self::State { source, .. } => match source {
+                state::OpenError::TooNew { .. } => true,
+                state::OpenError::TooOld { .. } => false,
+                state::OpenError::ClusterVersion { found, known } => *found > known.newest,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(if is_later { LATER } else { EARLIER })
+    }
+
     /// Returns what the disk refuses, if that is what keeps the replica from starting.
     #[must_use]
     pub fn disk_failure(&self) -> Option<DiskFailure> {

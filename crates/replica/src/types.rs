@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
-use conclave_core::Answer;
+use conclave_core::{Answer, ClusterVersion};
 
 /// Addresses of a member of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,12 @@ pub enum ProposeError {
     OutcomeUnknown {
         /// How long was waited.
         waited: Duration,
+    },
+    /// The cluster version does not have such a command. Nothing was proposed.
+    #[error("this needs cluster version {needed}, which the cluster does not have yet")]
+    VersionTooLow {
+        /// The version that has it.
+        needed: ClusterVersion,
     },
     /// The node is stopping or has stopped. The entry may still commit.
     #[error("the node is stopping")]

@@ -28,13 +28,13 @@ async fn a_recovered_survivor_keeps_sessions_and_answers() {
         cluster.stop_node(node).await;
     }
     let data = cluster.directory(1);
-    let survivor = Survivor::open(&data, Arc::new(TestCodec)).unwrap();
+    let survivor = Survivor::open(&data, Arc::new(TestCodec::default())).unwrap();
     let standing = survivor.standing().clone();
     assert!(standing.last.unwrap().index >= first.index);
     assert_eq!(standing.members.all_voters(), BTreeSet::from([1, 2, 3]));
     survivor.close();
     // The first look has changed nothing.
-    let survivor = Survivor::open(&data, Arc::new(TestCodec)).unwrap();
+    let survivor = Survivor::open(&data, Arc::new(TestCodec::default())).unwrap();
     assert_eq!(*survivor.standing(), standing);
     let members = Members {
         voters: vec![BTreeSet::from([1])],

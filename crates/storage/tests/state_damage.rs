@@ -68,7 +68,10 @@ fn outcome(directory: &Path, entries: &[Entry], truth: &Digest) -> Outcome {
     let mut state = match State::open(directory, Options::default()) {
         Ok(state) => state,
         Err(error) => {
-            let known = matches!(error, OpenError::NotOurs { .. } | OpenError::Version { .. });
+            let known = matches!(
+                error,
+                OpenError::NotOurs { .. } | OpenError::TooOld { .. } | OpenError::TooNew { .. }
+            );
             assert!(error.is_damage() || known, "{error:?}");
             return Outcome::Noticed;
         }

@@ -178,6 +178,7 @@ fn outside(operation: &Operation) -> bool {
             | Operation::Cluster(ClusterOperation::AdmitNode { .. })
             | Operation::Cluster(ClusterOperation::RetireNode { .. })
             | Operation::Cluster(ClusterOperation::RotateAuthority { .. })
+            | Operation::Cluster(ClusterOperation::RaiseVersion { .. })
             | Operation::Cluster(ClusterOperation::ByOperator { .. })
             | Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
             | Operation::Cluster(ClusterOperation::ResetOperators { .. })

@@ -66,10 +66,11 @@ fn kind(event: &Event) -> u8 {
         Event::Account(AccountEvent::Suspended { .. }) => 41,
         Event::Account(AccountEvent::LimitsChanged { .. }) => 42,
         Event::Cluster(ClusterEvent::AuthorityRotated { .. }) => 43,
+        Event::Cluster(ClusterEvent::VersionRaised { .. }) => 44,
     }
 }
 
-const KINDS: u8 = 44;
+const KINDS: u8 = 45;
 
 /// Returns all rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {

@@ -44,6 +44,7 @@ fn a_removal_uses_up_the_node_number_in_its_transaction() {
     let admit = Operation::Cluster(ClusterOperation::AdmitNode {
         credential: JoinCredential::Secret { voter: true },
         known_last: NodeId(0),
+        newest: None,
     });
     let admitted = apply(&mut state, vec![once(1, admit)]);
     let node = NodeId(8);

@@ -20,7 +20,8 @@
 //! let command = request.into_command(SessionId(3))?;
 //! let time = Timestamp(1_000);
 //! let entry = Batch { proposed_at: time, date: time, commands: vec![command] };
-//! assert_eq!(batch::decode(batch::encode(&entry))?, entry);
+//! let newest = conclave_core::VersionRange::BUILD.newest;
+//! assert_eq!(batch::decode(batch::encode(&entry), newest)?, entry);
 //!
 //! // A request that breaks a bound is refused before it reaches the log.
 //! assert!(v1::SendMessageRequest::default().into_command(SessionId(3)).is_err());

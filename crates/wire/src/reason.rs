@@ -146,6 +146,7 @@ reasons! {
     LastOperator = "LAST_OPERATOR", FailedPrecondition;
     LastVoter = "LAST_VOTER", FailedPrecondition;
     LearnerBehind = "LEARNER_BEHIND", FailedPrecondition;
+    MemberNotAsked = "MEMBER_NOT_ASKED", FailedPrecondition;
     MessageGone = "MESSAGE_GONE", FailedPrecondition;
     NodeRetired = "NODE_RETIRED", FailedPrecondition;
     NodeSuperseded = "NODE_SUPERSEDED", FailedPrecondition;
@@ -155,6 +156,8 @@ reasons! {
     NoAuthorityKey = "NO_AUTHORITY_KEY", FailedPrecondition;
     NoStream = "NO_STREAM", FailedPrecondition;
     RecipientGone = "RECIPIENT_GONE", FailedPrecondition;
+    VersionTooLow = "VERSION_TOO_LOW", FailedPrecondition;
+    VersionUnsupported = "VERSION_UNSUPPORTED", FailedPrecondition;
     WouldLoseAuthority = "WOULD_LOSE_AUTHORITY", FailedPrecondition;
     WouldLoseQuorum = "WOULD_LOSE_QUORUM", FailedPrecondition;
     WrongCluster = "WRONG_CLUSTER", FailedPrecondition;
@@ -236,6 +239,9 @@ impl From<&Rejection> for Reason {
             Rejection::NoSuchNode { .. } => Self::NoSuchNode,
             Rejection::ListEmpty => Self::ListEmpty,
             Rejection::ListTooLong => Self::ListTooLong,
+            Rejection::VersionTooLow { .. } => Self::VersionTooLow,
+            Rejection::VersionUnsupported { .. } => Self::VersionUnsupported,
+            Rejection::MemberNotAsked { .. } => Self::MemberNotAsked,
         }
     }
 }

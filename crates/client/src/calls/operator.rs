@@ -140,6 +140,26 @@ impl Client {
         self.ask(request).await
     }
 
+    /// Returns whether a node can be stopped to be upgraded now, and whether the upgrade can be
+    /// finalized.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`.
+    pub async fn check_upgrade(&self) -> Result<v1::CheckUpgradeResponse, CallError> {
+        self.ask(v1::CheckUpgradeRequest {}).await
+    }
+
+    /// Raises the cluster version, 0 for the newest one that every member can apply; returns it.
+    /// Repeating the request is safe: the version never falls.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `MEMBERS_UNREACHABLE`, `VERSION_UNSUPPORTED`,
+    /// `MEMBER_NOT_ASKED`.
+    pub async fn finalize_upgrade(&self, cluster_version: u32) -> Result<u32, CallError> {
+        let request = v1::FinalizeUpgradeRequest { cluster_version };
+        Ok(self.ask(request).await?.cluster_version)
+    }
+
     /// Transfers leadership to a voter; 0 for the voter that has most of the log. Returns the node
     /// that leads then.
     ///

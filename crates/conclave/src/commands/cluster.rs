@@ -7,6 +7,7 @@ mod members;
 mod recover;
 mod rotate_secret;
 mod status_json;
+mod upgrade;
 mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -60,6 +61,15 @@ enum Command {
     /// Replace the secret of the cluster while it runs: removed machines and copies of directories
     /// lose their access. All members must answer; for operators
     RotateSecret(rotate_secret::Args),
+    /// Show whether a node can be stopped to be upgraded now, whether the upgrade can be finalized,
+    /// and why not. Exit code 0: safe; 5: not safe; for operators
+    UpgradeCheck {
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Finalize an upgrade; for operators
+    Upgrade(upgrade::Args),
     #[command(flatten)]
     Change(members::Command),
 }
@@ -75,6 +85,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Limits(limits) => return limits::run(limits, &args.connection).await,
         Command::Recover(args) => return recover::run(&args),
         Command::RotateSecret(how) => return rotate_secret::run(how, &args.connection).await,
+        Command::UpgradeCheck { output } => return upgrade::check(output, &args.connection).await,
+        Command::Upgrade(how) => return upgrade::run(how, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let connected = args.connection.connect_as_operator_if_any().await?;
@@ -139,6 +151,7 @@ fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
 fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
     table(status).iter().try_for_each(|row| output::line(row))?;
     warnings(status).iter().for_each(|warning| note(warning));
+    to_finalize(status).iter().for_each(|told| note(told));
     if status.partial {
         note("operators and administrators see more: --operator-file, or conclave login");
     }
@@ -226,6 +239,21 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Returns what is to be done to end an upgrade whose release all nodes run; `None` if nothing is.
+fn to_finalize(status: &v1::GetClusterStatusResponse) -> Option<String> {
+    let newest = status.nodes.iter().map(|node| match node.reachable {
+        true => node.newest_version,
+        false => 0,
+    });
+    let (now, to) = (status.cluster_version, newest.min()?);
+    (!status.partial && now < to).then(|| {
+        format!(
+            "cluster version {now}: all nodes can apply version {to}: conclave cluster upgrade \
+             finalize"
+        )
+    })
 }
 
 fn clock_warning(node: &v1::NodeStatus) -> Option<String> {
@@ -393,6 +421,25 @@ mod tests {
             ..whole
         };
         assert_eq!(warnings(&partial), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_status_says_when_an_upgrade_can_be_finalized() {
+        let node = |newest_version, reachable| v1::NodeStatus {
+            reachable,
+            newest_version,
+            ..Default::default()
+        };
+        let told = |nodes| {
+            to_finalize(&v1::GetClusterStatusResponse {
+                cluster_version: 1,
+                nodes,
+                ..status(2, true, 0)
+            })
+        };
+        assert!(told(vec![node(2, true), node(2, true)]).is_some());
+        assert_eq!(told(vec![node(2, true), node(1, true)]), None);
+        assert_eq!(told(vec![node(2, true), node(2, false)]), None);
     }
 
     #[test]

@@ -111,6 +111,15 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
             EXIT_CONFLICT,
             "start the nodes that are down first (conclave cluster status), or use --force",
         ),
+        Reason::VersionTooLow => (
+            EXIT_CONFLICT,
+            "finish the upgrade first: conclave cluster upgrade-check, then upgrade finalize",
+        ),
+        Reason::VersionUnsupported => (
+            EXIT_CONFLICT,
+            "install the version that the cluster runs (conclave cluster status) on that machine",
+        ),
+        Reason::MemberNotAsked => (EXIT_TEMPORARY, "a node has just joined: repeat the command"),
         Reason::LearnerBehind => (EXIT_CONFLICT, "check that it runs, and repeat the command"),
         Reason::TooManyVoters | Reason::TooManyMembers => (EXIT_CONFLICT, "remove a node first"),
         Reason::TooMany => (EXIT_CONFLICT, "remove some that are no longer needed"),

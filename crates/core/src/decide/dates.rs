@@ -75,6 +75,7 @@ fn shown(event: &mut Event) -> Option<&mut Timestamp> {
             | ClusterEvent::NodeAdmitted { .. }
             | ClusterEvent::NodeRetired { .. }
             | ClusterEvent::AuthorityRotated { .. }
+            | ClusterEvent::VersionRaised { .. }
             | ClusterEvent::LeaderPreferred { .. },
         ) => None,
     }

@@ -17,8 +17,8 @@ mod sessions;
 mod spending;
 
 use crate::{
-    Account, Bound, Broken, Command, Event, Lookup, Now, OncePool, Operation, Origin, Position,
-    Rejection, Session, SessionEvent, SessionId, Timestamp,
+    Account, Bound, Broken, ClusterVersion, Command, Event, Lookup, Now, OncePool, Operation,
+    Origin, Position, Rejection, Session, SessionEvent, SessionId, Timestamp,
     limits::{SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS},
     lookup::Remembered,
     requests::Admission,
@@ -66,6 +66,9 @@ fn asked_once(
     position_of: impl Fn(u64) -> Position,
     command: &Command,
 ) -> Result<Decision, Broken> {
+    if let Some(refused) = before_its_version(lookup, &command.operation)? {
+        return Ok(refused);
+    }
     let pool = OncePool::of(lookup, &command.operation)?;
     if matches!(pool, OncePool::Webhook(_)) && lookup.once_answers(pool)? >= pool.answers_max() {
         let what = Bound::WebhookKeys;
@@ -121,6 +124,9 @@ fn in_session(
     if session.closed || session.expires_at <= now || suspended {
         return refuse(Rejection::SessionExpired);
     }
+    if let Some(refused) = before_its_version(lookup, &command.operation)? {
+        return Ok(refused);
+    }
     let paid = match pay(lookup, now, session.account, &command.operation)? {
         Ok(paid) => paid,
         Err(rejection) => return refuse(rejection),
@@ -136,6 +142,20 @@ fn in_session(
 
 fn within_quotas(paid: Option<Paid>, operation: &Operation) -> Result<(), Stop> {
     Ok(paid.map_or(Ok(()), |paid| paid.check_quotas(operation))?)
+}
+
+/// Returns the refusal of an operation that the cluster version does not have. No leader proposes
+/// one; if one did, all nodes would decide alike.
+fn before_its_version(
+    lookup: &impl Lookup,
+    operation: &Operation,
+) -> Result<Option<Decision>, Broken> {
+    let version = lookup.cluster_version()?.unwrap_or(ClusterVersion::FIRST);
+    if operation.is_introduced(version) {
+        return Ok(None);
+    }
+    let needed = operation.needs().0;
+    Ok(Some(refused(Rejection::VersionTooLow { needed })))
 }
 
 /// Returns the decision on a request that never reached its rule.

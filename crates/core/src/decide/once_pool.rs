@@ -26,9 +26,9 @@ impl OncePool {
                 }
             },
             Operation::Cluster(operation) => match operation {
-                ClusterOperation::RetireNode { .. } | ClusterOperation::RotateAuthority { .. } => {
-                    Self::Brief
-                }
+                ClusterOperation::RetireNode { .. }
+                | ClusterOperation::RotateAuthority { .. }
+                | ClusterOperation::RaiseVersion { .. } => Self::Brief,
                 ClusterOperation::AdmitNode { .. }
                 | ClusterOperation::ByOperator { .. }
                 | ClusterOperation::MakeFirstOperator { .. }

@@ -10,8 +10,8 @@ use super::{
     },
     messages::{advance_positions, delete_messages, edit_message, send_message, set_reaction},
     nodes::{
-        admit_node, create_join_token, operators, prefer_leader, retire_node, revoke_join_token,
-        rotate_authority,
+        admit_node, create_join_token, operators, prefer_leader, raise_version, retire_node,
+        revoke_join_token, rotate_authority,
     },
     rooms::{
         create_room, create_webhook, delete_webhook, invite_to_room, join_room, kick_from_room,
@@ -257,7 +257,11 @@ fn rule_of_the_cluster(
         ClusterOperation::AdmitNode {
             credential,
             known_last,
-        } => admit_node::admit_node(lookup, now, *credential, *known_last),
+            newest,
+        } => admit_node::admit_node(lookup, now, *credential, *known_last, *newest),
+        ClusterOperation::RaiseVersion { to, asked } => {
+            raise_version::raise_version(lookup, *to, asked)
+        }
         ClusterOperation::RetireNode { node } => retire_node::retire_node(lookup, *node),
         ClusterOperation::RotateAuthority {
             generation,

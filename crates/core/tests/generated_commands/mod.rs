@@ -3,11 +3,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, Command, ConversationId, Digest, DisplayName,
-    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
-    MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin,
-    Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel,
-    ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, ConversationId, Digest,
+    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName,
+    OperatorRequest, Origin, Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence,
+    SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -144,7 +144,12 @@ fn of_cluster() -> impl Strategy<Value = Operation> {
                 true => JoinCredential::Secret { voter: true },
                 false => JoinCredential::Token(token),
             };
-            ClusterOperation::AdmitNode { credential, known_last: NodeId(known) }
+            let newest = secret.then_some(ClusterVersion(u32::try_from(known % 4).unwrap_or(0)));
+            ClusterOperation::AdmitNode { credential, known_last: NodeId(known), newest }
+        }),
+        1 => (0..4u32, edge()).prop_map(|(to, node)| ClusterOperation::RaiseVersion {
+            to: ClusterVersion(to),
+            asked: vec![NodeId(node)],
         }),
         1 => edge().prop_map(|node| ClusterOperation::RetireNode { node: NodeId(node) }),
         1 => (edge(), token(), any::<bool>()).prop_map(|(generation, token, is_final)| {

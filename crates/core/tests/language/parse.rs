@@ -2,11 +2,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, Command, ConversationId, Digest, DisplayName,
-    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, NodeId,
-    OnceId, Operation, OperatorName, OperatorRequest, Origin, Progress, Reaction, Recipient,
-    RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic,
-    WebhookId,
+    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, ConversationId, Digest,
+    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Progress,
+    Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
+    TokenHash, Topic, WebhookId,
 };
 
 use super::{
@@ -46,9 +46,8 @@ pub(super) fn request(world: &mut World, line: &str) -> Result<Request, Fault> {
 
 fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     match line.word(0)? {
-        "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" | "rotate" => {
-            outside(world, line)
-        }
+        "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" | "rotate"
+        | "raise" => outside(world, line),
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
         "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
         | "webhook-delete" => about_rooms(line),
@@ -88,6 +87,11 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
                 },
             },
             known_last: NodeId(line.number("known", "0")?),
+            newest: line.option("newest").map(version).transpose()?,
+        }),
+        "raise" => Operation::Cluster(ClusterOperation::RaiseVersion {
+            to: version(line.word(1)?)?,
+            asked: (1..=line.number("asked", "0")?).map(NodeId).collect(),
         }),
         "retire" => Operation::Cluster(ClusterOperation::RetireNode {
             node: NodeId(number(line.word(1)?)?),
@@ -103,6 +107,10 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
             keyed: true,
         }),
     })
+}
+
+fn version(word: &str) -> Result<ClusterVersion, Fault> {
+    Ok(ClusterVersion(number(word)?))
 }
 
 fn grant(world: &World, word: &str) -> Result<Grant, Fault> {

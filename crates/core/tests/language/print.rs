@@ -69,6 +69,7 @@ pub(super) fn answer(world: &World, answer: &Answer) -> String {
             format!("NodeAdmitted node={node} voter={voter}")
         }
         Accepted::MessagesDeleted { count } => format!("MessagesDeleted count={count}"),
+        Accepted::Later(bytes) => format!("Later {bytes:?}"),
     };
     format!("= {told}")
 }
@@ -118,6 +119,7 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
         | Event::Cluster(ClusterEvent::NodeRetired { .. })
         | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
+        | Event::Cluster(ClusterEvent::VersionRaised { .. })
         | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
         | Event::Account(AccountEvent::LimitsChanged { .. }) => of_nodes(event),
         Event::Message(MessageEvent::Sent(_))
@@ -164,6 +166,7 @@ fn of_nodes(event: &Event) -> String {
             is_final,
             ..
         }) => format!("AuthorityRotated generation={generation} final={is_final}"),
+        Event::Cluster(ClusterEvent::VersionRaised { to }) => format!("VersionRaised to={to}"),
         Event::Cluster(ClusterEvent::LeaderPreferred { node }) => match node {
             Some(node) => format!("LeaderPreferred node={node}"),
             None => "LeaderPreferred none".to_owned(),

@@ -101,6 +101,10 @@ impl Observer {
                 let was_announced = std::mem::replace(&mut self.rotating, !is_final);
                 assert!(was_announced || !is_final, "nothing was announced");
             }
+            Event::Cluster(ClusterEvent::VersionRaised { to }) => {
+                assert!(Some(*to) > self.version, "the version falls");
+                self.version = Some(*to);
+            }
             Event::Cluster(ClusterEvent::LeaderPreferred { .. })
             | Event::Account(AccountEvent::LimitsChanged { .. }) => {}
             other => panic!("{other:?} is not about access"),

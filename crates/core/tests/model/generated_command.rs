@@ -1,6 +1,6 @@
 //! The requests of a client as small numbers. `operations.rs` makes operations of them.
 
-use conclave_core::{AccountRole, MemberRole};
+use conclave_core::{AccountRole, MemberRole, VersionRange};
 use proptest::prelude::*;
 
 use super::plan::Weather;
@@ -24,6 +24,7 @@ pub(crate) enum What {
     Admit(u8),
     Retire(u64),
     Rotate(u64, u8, bool),
+    Raise(u32),
     /// Posts through the webhook whose secret is this many requests old.
     Post(u64),
     Logout,
@@ -110,6 +111,7 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
         1 => (1u64..9).prop_map(What::Retire),
         2 => (1u64..3, 0u8..2, any::<bool>())
             .prop_map(|(generation, which, last)| What::Rotate(generation, which, last)),
+        1 => (0..=VersionRange::BUILD.newest.0).prop_map(What::Raise),
         2 => (0u64..4).prop_map(What::Post),
     ];
     let own = prop_oneof![
@@ -218,6 +220,7 @@ impl What {
             | Self::Admit(_)
             | Self::Retire(_)
             | Self::Rotate(..)
+            | Self::Raise(_)
             | Self::Operate(..)
             | Self::Post(_) => false,
             Self::Misplaced(inside) => *inside,

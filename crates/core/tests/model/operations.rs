@@ -2,9 +2,10 @@
 
 use conclave_core::{
     AccessOperation, AccountName, AccountOperation, AdminOperation, AuthorityId, ClusterOperation,
-    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MessageOperation,
-    MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction, Recipient,
-    RoomName, RoomOperation, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    ClusterVersion, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MessageOperation, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress,
+    Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionLabel, ThrottleKey, TokenHash,
+    Topic, WebhookId,
 };
 
 use super::{
@@ -38,6 +39,11 @@ impl What {
                     which => JoinCredential::Token(TokenHash([150 + which; 32])),
                 },
                 known_last: NodeId(u64::from(*which)),
+                newest: (*which % 2 == 1).then_some(ClusterVersion(u32::from(*which))),
+            }),
+            Self::Raise(to) => Operation::Cluster(ClusterOperation::RaiseVersion {
+                to: ClusterVersion(*to),
+                asked: (1..=9).map(NodeId).collect(),
             }),
             Self::Retire(node) => Operation::Cluster(ClusterOperation::RetireNode {
                 node: NodeId(*node),

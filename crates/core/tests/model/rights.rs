@@ -101,6 +101,7 @@ impl Observer {
             },
             Event::Cluster(ClusterEvent::NodeAdmitted { .. })
             | Event::Cluster(ClusterEvent::NodeRetired { .. })
+            | Event::Cluster(ClusterEvent::VersionRaised { .. })
             | Event::Cluster(ClusterEvent::AuthorityRotated { .. }) => asker.is_none(),
             Event::Access(AccessEvent::LoginFailed { .. })
             | Event::Access(AccessEvent::LoginForgiven { .. })

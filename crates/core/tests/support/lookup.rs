@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, Allowance, Broken, Conversation, ConversationId, Invite,
-    InviteId, JoinTokenId, Kind, Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId,
-    OnceId, OncePool, OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey,
-    Timestamp, TokenHash, Webhook, WebhookId,
+    Account, AccountId, AccountLimits, Allowance, Broken, ClusterVersion, Conversation,
+    ConversationId, Invite, InviteId, JoinTokenId, Kind, Lookup, MemberRole, Membership,
+    MessageHead, MessageRef, NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session,
+    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
     lookup::{JoinToken, PeerAuthority, Remembered},
 };
 
@@ -252,6 +252,12 @@ impl Lookup for Memory {
     }
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken> {
         Ok(self.nodes.retired.contains(&node))
+    }
+    fn cluster_version(&self) -> Result<Option<ClusterVersion>, Broken> {
+        Ok(self.nodes.version)
+    }
+    fn cluster_members(&self) -> Result<Vec<NodeId>, Broken> {
+        Ok((1..=self.pretended("members")).map(NodeId).collect())
     }
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.nodes.preferred)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    ClusterEvent, Event, NodeId, OperatorName, Timestamp, TokenHash,
+    ClusterEvent, ClusterVersion, Event, NodeId, OperatorName, Timestamp, TokenHash,
     lookup::{JoinToken, PeerAuthority},
 };
 
@@ -14,6 +14,7 @@ pub(super) struct Nodes {
     pub(super) retired: BTreeSet<NodeId>,
     pub(super) preferred: Option<NodeId>,
     pub(super) authority: PeerAuthority,
+    pub(super) version: Option<ClusterVersion>,
     pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
     /// Operators by the keys of their names.
     pub(super) operators: BTreeMap<String, (OperatorName, TokenHash)>,
@@ -66,6 +67,10 @@ impl Nodes {
                     }
                     false => self.authority.next = Some(*authority),
                 }
+            }
+            Event::Cluster(ClusterEvent::VersionRaised { to }) => {
+                assert!(Some(*to) > self.version, "the version falls");
+                self.version = Some(*to);
             }
             Event::Cluster(ClusterEvent::LeaderPreferred { node }) => {
                 assert_ne!(self.preferred, *node, "nothing is preferred anew");

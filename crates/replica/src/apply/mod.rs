@@ -34,7 +34,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-pub(crate) use self::writer::Observers;
+pub(crate) use self::writer::{Observers, VersionNow};
 use self::{
     jobs::{Done, Job, Undecided, bytes_of},
     writer::{Here, Shared, Writer},

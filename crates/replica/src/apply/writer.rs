@@ -13,14 +13,14 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
-use conclave_core::Now;
+use conclave_core::{ClusterVersion, Now};
 use conclave_storage::{
     search::Search,
     state::{self, ApplyError, State, VerifiedSnapshot},
@@ -64,6 +64,37 @@ pub(crate) struct Observers {
     pub(crate) clocks: Clocks,
     /// Counts what was decided.
     pub(crate) meter: Meter,
+    /// Knows the cluster version.
+    pub(crate) version: VersionNow,
+}
+
+/// The cluster version after the last entry that is decided on this node; all clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct VersionNow(Arc<AtomicU32>);
+
+impl VersionNow {
+    pub(crate) fn new(version: Option<ClusterVersion>) -> Self {
+        Self(Arc::new(AtomicU32::new(version.map_or(0, |said| said.0))))
+    }
+
+    /// Returns the version; [`ClusterVersion::FIRST`] if the log has said none.
+    pub(crate) fn get(&self) -> ClusterVersion {
+        ClusterVersion(self.0.load(Ordering::Acquire)).max(ClusterVersion::FIRST)
+    }
+
+    /// Returns whether the log has said a version.
+    pub(crate) fn is_said(&self) -> bool {
+        self.0.load(Ordering::Acquire) != 0
+    }
+
+    /// Notes what was decided or installed; returns whether that is another version.
+    fn set(&self, version: Option<ClusterVersion>) -> bool {
+        let version = version.map_or(0, |said| said.0);
+        self.0.load(Ordering::Relaxed) != version && {
+            self.0.store(version, Ordering::Release);
+            true
+        }
+    }
 }
 
 /// What is decided and not written.
@@ -215,6 +246,7 @@ impl Writer {
     /// Answers and publishes what was decided.
     fn decided(&mut self, entries: Undecided, results: Vec<state::EntryResult>) {
         self.unwritten.bytes += entries.bytes;
+        self.note_version();
         self.decided.store(self.last_index(), Ordering::Release);
         let mut events = Vec::new();
         for (responder, result) in entries.responders.into_iter().zip(results) {
@@ -331,11 +363,20 @@ impl Writer {
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.state);
         tracing::info!(log_index, "snapshot installed");
+        self.note_version();
         self.observers.clocks.applied(self.now());
         self.observers.listener.installed(log_index);
         self.decided.store(log_index, Ordering::Release);
         self.notify_written(log_index);
         Ok(())
+    }
+
+    /// Notes the cluster version, before any answer or the listener tells of it.
+    fn note_version(&self) {
+        if self.observers.version.set(self.state.cluster_version()) {
+            let version = self.observers.version.get();
+            tracing::info!(%version, "the cluster version was raised");
+        }
     }
 
     fn now(&self) -> Now {

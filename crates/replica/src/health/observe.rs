@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use conclave_core::{Now, Timestamp};
+use conclave_core::{ClusterVersion, Now, Timestamp, VersionRange};
 use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver as _};
 
 use crate::{
@@ -15,6 +15,24 @@ use crate::{
 };
 
 impl Replica {
+    /// Returns the cluster version after the last entry that this node has decided.
+    #[must_use]
+    pub fn cluster_version(&self) -> ClusterVersion {
+        self.inner.version.get()
+    }
+
+    /// Returns whether the log has said a cluster version, as far as this node has decided it.
+    #[must_use]
+    pub fn has_cluster_version(&self) -> bool {
+        self.inner.version.is_said()
+    }
+
+    /// Returns the cluster versions that this node applies.
+    #[must_use]
+    pub fn versions(&self) -> VersionRange {
+        self.inner.config.versions
+    }
+
     /// Returns where a member is reached: by this node's configuration, else by the log.
     #[must_use]
     pub fn member(&self, node: u64) -> Option<Member> {

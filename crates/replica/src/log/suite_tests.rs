@@ -29,7 +29,9 @@ impl Codec for TextCodec {
     }
 
     fn decode_batch(&self, bytes: &bytes::Bytes) -> Result<conclave_core::Batch, CodecError> {
-        conclave_wire::batch::decode(bytes.clone()).map_err(|error| CodecError(error.into()))
+        let newest = conclave_core::VersionRange::BUILD.newest;
+        let decoded = conclave_wire::batch::decode(bytes.clone(), newest);
+        decoded.map_err(|error| CodecError(error.into()))
     }
 
     fn encode_members(&self, members: &Members) -> bytes::Bytes {

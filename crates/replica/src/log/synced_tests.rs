@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     Listener,
-    apply::{Observers, StateMachine},
+    apply::{Observers, StateMachine, VersionNow},
     clocks::Clocks,
     convert::entry_in,
     health::meter::Meter,
@@ -108,6 +108,7 @@ async fn only_entries_that_are_durable_in_the_log_are_applied() {
         search: Search::start(directory.path(), state.reader()).unwrap(),
         clocks: Clocks::new(1, Arc::new(Timestamp::default), state.now()),
         meter: Meter::default(),
+        version: VersionNow::new(None),
     };
     let codec = Arc::new(TextCodec);
     let mut log = Log::new(slow.clone(), codec.clone());

@@ -14,8 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use conclave_core::{
-    Accepted, AccessOperation, AccountName, Answer, Batch, Command, Digest, MessageOperation,
-    MessageText, OnceId, Operation, Origin, Recipient, SessionId, Timestamp, TokenHash,
+    Accepted, AccessOperation, AccountName, Answer, Batch, ClusterVersion, Command, Digest,
+    MessageOperation, MessageText, OnceId, Operation, Origin, Recipient, SessionId, Timestamp,
+    TokenHash, VersionRange,
 };
 use conclave_replica::{
     Codec, CodecError, Config, LogRetention, Member, Members, Replica, StartError, Timers,
@@ -69,7 +70,16 @@ impl Clocks {
 
 /// A codec for batches as on the wire, and for members as lists of numbers, from which their
 /// addresses follow.
-pub(crate) struct TestCodec;
+pub(crate) struct TestCodec {
+    newest: ClusterVersion,
+}
+
+impl Default for TestCodec {
+    fn default() -> Self {
+        let newest = VersionRange::BUILD.newest;
+        Self { newest }
+    }
+}
 
 impl Codec for TestCodec {
     fn encode_batch(&self, batch: &Batch) -> Bytes {
@@ -77,7 +87,8 @@ impl Codec for TestCodec {
     }
 
     fn decode_batch(&self, bytes: &Bytes) -> Result<Batch, CodecError> {
-        conclave_wire::batch::decode(bytes.clone()).map_err(|error| CodecError(error.into()))
+        let decoded = conclave_wire::batch::decode(bytes.clone(), self.newest);
+        decoded.map_err(|error| CodecError(error.into()))
     }
 
     fn encode_members(&self, members: &Members) -> Bytes {
@@ -123,6 +134,8 @@ pub(crate) struct Cluster {
     pub(crate) timers: Timers,
     /// Nodes that are started without taking part.
     pub(crate) waiting: Mutex<BTreeSet<u64>>,
+    /// Nodes of a build that applies no version after this one.
+    pub(crate) newest: Mutex<BTreeMap<u64, ClusterVersion>>,
     directory: TempDir,
 }
 
@@ -147,6 +160,7 @@ impl Cluster {
             clocks: Clocks::default(),
             timers,
             waiting: Mutex::default(),
+            newest: Mutex::default(),
             directory: TempDir::new().unwrap(),
         };
         for node in 1..=size {
@@ -172,7 +186,10 @@ impl Cluster {
         let members = members.collect();
         let data = self.directory(node);
         std::fs::create_dir_all(&data).unwrap();
+        let newest = self.newest.lock().unwrap().get(&node).copied();
+        let newest = newest.unwrap_or(VersionRange::BUILD.newest);
         let config = Config {
+            versions: VersionRange::BUILD.up_to(newest),
             node,
             members,
             data,
@@ -189,7 +206,8 @@ impl Cluster {
             network: self.network.clone(),
         });
         let listener = Arc::new(SilentListener);
-        let replica = Replica::start(config, Arc::new(TestCodec), transport, listener).await?;
+        let codec = Arc::new(TestCodec { newest });
+        let replica = Replica::start(config, codec, transport, listener).await?;
         self.network.0.lock().unwrap().nodes.insert(node, replica);
         Ok(())
     }
@@ -272,7 +290,8 @@ fn name(name: &str) -> AccountName {
     AccountName::new(name).unwrap()
 }
 
-fn once(id: u8, operation: Operation) -> Command {
+/// Returns a request outside of sessions.
+pub(crate) fn once(id: u8, operation: Operation) -> Command {
     Command {
         origin: Origin::Once(OnceId([id; 16])),
         digest: Digest(id.into()),

@@ -84,6 +84,7 @@ impl Admin {
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
             partial: false,
+            cluster_version: self.shared.replica.cluster_version().0,
             client_port: Some(port_status(&self.shared.client_slots)),
             peer_port: Some(port_status(&self.shared.peer_slots)),
         }
@@ -113,6 +114,7 @@ impl Admin {
         }
         let mut status = self.status().await;
         status.partial = true;
+        status.cluster_version = 0;
         for node in &mut status.nodes {
             *node = v1::NodeStatus {
                 node_id: node.node_id,
@@ -242,6 +244,8 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         commands_decided: status.commands_decided,
         commit_latency: status.commit_latency,
         events: status.events,
+        oldest_version: status.oldest_version,
+        newest_version: status.newest_version,
         ..known
     }
 }
@@ -424,6 +428,26 @@ impl AdminService for Admin {
     ) -> Answer<v1::RotateSecretResponse> {
         edge::answer(request, |call, request| {
             self.shared.rotate_secret(call, request)
+        })
+        .await
+    }
+
+    async fn check_upgrade(
+        &self,
+        request: Request<v1::CheckUpgradeRequest>,
+    ) -> Answer<v1::CheckUpgradeResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.check_upgrade(call, request)
+        })
+        .await
+    }
+
+    async fn finalize_upgrade(
+        &self,
+        request: Request<v1::FinalizeUpgradeRequest>,
+    ) -> Answer<v1::FinalizeUpgradeResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.finalize_upgrade(call, request)
         })
         .await
     }

@@ -240,6 +240,7 @@ impl NodeContext {
     pub(crate) fn may_forward(&self, source: u64, command: &Command) -> bool {
         match &command.operation {
             Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
+            | Operation::Cluster(ClusterOperation::RaiseVersion { .. })
             | Operation::Access(AccessOperation::OfferSetup { .. }) => false,
             // Any node may forward the request for a rotation; only the leader, which makes the
             // authority, names it.

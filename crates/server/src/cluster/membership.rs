@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_core::{Accepted, JoinTokenId};
+use conclave_core::{Accepted, ClusterVersion, JoinTokenId, VersionRange};
 use conclave_replica::{Change, Lane, Member, Members, NodeMembership};
 use conclave_wire::{
     Problem, Reason, peer,
@@ -176,6 +176,10 @@ impl NodeContext {
             Change::Add { .. } => Some(self.rotation.adding.lock().await),
             _ => None,
         };
+        if let (Change::Add { .. }, Some(newest)) = (change, request.newest) {
+            let oldest = ClusterVersion::FIRST;
+            self.fits_the_cluster(VersionRange { oldest, newest })?;
+        }
         let of_change = |error| problems::of_change(&error);
         let preview = self.replica.preview_change(change, limit).await;
         let (before, after) = preview.map_err(of_change)?;

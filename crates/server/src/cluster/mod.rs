@@ -18,3 +18,4 @@ pub(crate) mod rotation;
 pub(crate) mod setup;
 pub(crate) mod space_watch;
 pub(crate) mod start_error;
+pub(crate) mod upgrade;

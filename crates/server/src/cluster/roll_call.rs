@@ -198,6 +198,13 @@ impl Round {
                            create",
                 });
             }
+            AnnounceVerdict::Version => {
+                self.ended = Some(Ended {
+                    why,
+                    hint: "nothing was changed: install the release that the other nodes run \
+                           (conclave cluster status), and start this node again",
+                });
+            }
             AnnounceVerdict::Later | AnnounceVerdict::Unspecified => {
                 self.waits = Some(format!("node {other}: {why}"));
             }
@@ -291,6 +298,8 @@ impl NodeContext {
             peer_address: self.own.peer_address.clone(),
             client_address: self.own.client_address.clone(),
             takes_part: self.replica.is_admitted(),
+            oldest_version: self.replica.versions().oldest.0,
+            newest_version: self.replica.versions().newest.0,
         }
     }
 

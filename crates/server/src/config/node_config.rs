@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::http::HeaderValue;
+use conclave_core::{ClusterVersion, VersionRange};
 use conclave_replica::{Member, VOTERS_MAX};
 use conclave_wire::address;
 use serde::Deserialize;
@@ -83,6 +84,8 @@ pub struct NodeConfig {
     pub stale_seconds: u64,
     /// Offset of the clock in milliseconds, for tests. Read again at SIGHUP.
     pub clock_offset_ms: i64,
+    /// Newest cluster version that the node applies, as an earlier build has it: for tests.
+    pub newest_version: Option<u32>,
     /// Number of log entries kept behind the database, for tests.
     pub log_keep_entries: Option<u64>,
     /// Maximum number of bytes of snapshots that the node sends in a second, to all receivers
@@ -122,6 +125,7 @@ impl Default for NodeConfig {
             repair_wait_seconds: 600,
             stale_seconds: STALE_SECONDS,
             clock_offset_ms: 0,
+            newest_version: None,
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
             limits: Limits::default(),
@@ -246,6 +250,14 @@ impl NodeConfig {
             return Err(ConfigError::Members(sentence));
         }
         Ok(members)
+    }
+
+    /// Returns the cluster versions that the node applies.
+    pub(crate) fn versions(&self) -> VersionRange {
+        match self.newest_version {
+            Some(newest) => VersionRange::BUILD.up_to(ClusterVersion(newest)),
+            None => VersionRange::BUILD,
+        }
     }
 
     /// Returns the origins of the pages that browsers load from [`Self::public_addresses`].

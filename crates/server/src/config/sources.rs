@@ -89,13 +89,14 @@ const TEXTS: [&str; 9] = [
     "log",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 9] = [
+const NUMBERS: [&str; 10] = [
     "node",
     "bootstrap_expect",
     "replaces",
     "repair_wait_seconds",
     "stale_seconds",
     "clock_offset_ms",
+    "newest_version",
     "log_keep_entries",
     "snapshot_bytes_per_second",
     "min_free_bytes",

@@ -291,6 +291,9 @@ pub(crate) fn accepted<T>(
     tell: impl FnOnce(&Accepted) -> Option<T>,
 ) -> Result<T, Problem> {
     match &outcome.answer {
+        // Decided for good, by rules that this build does not know: a node of the later build
+        // gives the same answer to the same request.
+        Ok(Accepted::Later(_)) => Err(Problem::Behind),
         Ok(accepted) => tell(accepted).ok_or_else(|| unexpected(outcome)),
         Err(rejection) => Err(rejection.clone().into()),
     }

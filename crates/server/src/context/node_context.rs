@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct NodeContext {
     pub(crate) secret_is_given: bool,
     /// State of the rotation of the secret while the cluster runs.
     pub(crate) rotation: Rotation,
+    /// Cluster version that this node has tried to raise to as the leader; 0: none.
+    pub(crate) raising: AtomicU32,
     /// Permits for machines that are joining.
     pub(crate) joins: Semaphore,
     /// Rows of the nodes as they were last read.
@@ -231,6 +233,8 @@ impl NodeContext {
             commands_decided: pace.commands,
             commit_latency: pace.commit.map(commit_latency),
             events: self.recent_events.to_wire(),
+            oldest_version: self.replica.versions().oldest.0,
+            newest_version: self.replica.versions().newest.0,
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

@@ -364,6 +364,8 @@ async fn ask(
         peer_address: around.own.peer_address.clone(),
         client_address: around.own.client_address.clone(),
         replaces_node_id: old.node,
+        oldest_version: around.config.versions().oldest.0,
+        newest_version: around.config.versions().newest.0,
     };
     tracing::warn!(node = old.node, "asking to join under a new number");
     let waited = Duration::from_secs(around.config.repair_wait_seconds);

@@ -8,14 +8,14 @@ use crate::{
     api::operator_file,
     cluster::{
         event_watch, full_leader, join, keys, peers_file_writer, preferred_leader, rotation,
-        space_watch,
+        space_watch, upgrade,
     },
     context::node_context::NodeContext,
     integrity::{check, digests},
 };
 
 /// Starts all background tasks; the caller aborts them when it stops the node.
-pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 13] {
+pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 14] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -25,6 +25,7 @@ pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 13] {
         tokio::spawn(join::take_place(shared.clone())),
         tokio::spawn(keys::keep(shared.clone())),
         tokio::spawn(rotation::keep(shared.clone())),
+        tokio::spawn(upgrade::keep(shared.clone())),
         tokio::spawn(preferred_leader::keep(shared.clone())),
         tokio::spawn(full_leader::keep(shared.clone())),
         tokio::spawn(peers_file_writer::keep(shared.clone())),

@@ -9,7 +9,7 @@ use std::{
     path::Path,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -137,9 +137,10 @@ impl Opened {
                 .panel
                 .as_ref()
                 .map(|_| faults.clone().sync_delay()),
+            versions: config.versions(),
             clock: faults.clone().clock(),
         };
-        let codec = Arc::new(WireCodec);
+        let codec = Arc::new(WireCodec::of(config.versions()));
         let (listener, blocks) = live::listener();
         let started = Replica::start(replica_config, codec, transport.clone(), listener).await;
         let replica = match started.map_err(|error| (error.damage(), error)) {
@@ -225,6 +226,7 @@ impl Node {
             security,
             secret_is_given: config.secret_file.is_some(),
             rotation: Rotation::default(),
+            raising: AtomicU32::new(0),
             joins: Semaphore::new(JOINS_MAX),
             nodes: RwLock::default(),
             replica: opened.replica,

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use conclave_core::{Batch, NodeId, OnceId, Timestamp};
+use conclave_core::{Batch, NodeId, OnceId, Timestamp, VersionRange};
 use conclave_replica::{Members, Survivor, SurvivorState};
 use conclave_wire::request;
 
@@ -119,7 +119,7 @@ impl Recovery {
                 return Err(RecoverError::Damaged { directory, why });
             }
         };
-        let survivor = Survivor::open(data, Arc::new(WireCodec));
+        let survivor = Survivor::open(data, Arc::new(WireCodec::of(VersionRange::BUILD)));
         let survivor = survivor.map_err(|error| match error.damage() {
             Some(damage) => RecoverError::Damaged {
                 directory,
@@ -216,7 +216,7 @@ impl Recovery {
             date: Timestamp(0),
             commands: commands.collect::<Result<_, RecoverError>>()?,
         };
-        let survivor = Survivor::open(data, Arc::new(WireCodec))?;
+        let survivor = Survivor::open(data, Arc::new(WireCodec::of(VersionRange::BUILD)))?;
         let last = survivor.rule_alone(node, &members, &batch);
         let last = last.map_err(failed("writing the new membership"))?;
         Ok(Recovered {

@@ -214,6 +214,8 @@ impl StartupResolver<'_> {
             peer_address: self.own.peer_address.clone(),
             client_address: self.own.client_address.clone(),
             replaces_node_id: self.config.replaces.unwrap_or(0),
+            oldest_version: self.config.versions().oldest.0,
+            newest_version: self.config.versions().newest.0,
         };
         let asked = join::ask(&self.config.join, trust, &request).await;
         let admitted = asked.map_err(|problem| StartError::Refused(Box::new(problem)))?;

@@ -78,6 +78,7 @@ impl GrpcPeer {
         let request = peer::ChangeMembersRequest {
             envelope: Some(self.envelope()),
             request: Some(request.to_wire()),
+            newest_version: request.newest.map_or(0, |newest| newest.0),
         };
         let request = on_behalf(request, credential, limit);
         let call = |mut service: Service| async move { service.change_members(request).await };
@@ -99,6 +100,22 @@ impl GrpcPeer {
         let request = on_behalf(request, credential, limit);
         let call = |mut service: Service| async move { service.transfer_leader(request).await };
         Ok(self.ask(limit, call).await?.leader_node_id)
+    }
+
+    /// Asks the peer, as the leader, to raise the cluster version; returns it.
+    pub(crate) async fn finalize_upgrade(
+        &self,
+        cluster_version: u32,
+        credential: &Credential,
+        limit: Duration,
+    ) -> Result<u32, Problem> {
+        let request = peer::FinalizeUpgradeRequest {
+            envelope: Some(self.envelope()),
+            cluster_version,
+        };
+        let request = on_behalf(request, credential, limit);
+        let call = |mut service: Service| async move { service.finalize_upgrade(request).await };
+        Ok(self.ask(limit, call).await?.cluster_version)
     }
 
     /// Sends commands of one session to the peer, as the leader, with the client's credential;

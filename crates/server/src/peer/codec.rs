@@ -3,13 +3,24 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use conclave_core::Batch;
+use conclave_core::{Batch, ClusterVersion, VersionRange};
 use conclave_replica::{Codec, CodecError, Member, Members};
 use conclave_wire::{batch, peer};
 use prost::Message as _;
 
 /// Codec of entries; see the head of this file.
-pub(crate) struct WireCodec;
+pub(crate) struct WireCodec {
+    /// Newest cluster version that this node applies.
+    newest: ClusterVersion,
+}
+
+impl WireCodec {
+    /// Creates the codec of a node that applies these versions.
+    pub(crate) fn of(versions: VersionRange) -> Self {
+        let newest = versions.newest;
+        Self { newest }
+    }
+}
 
 impl Codec for WireCodec {
     fn encode_batch(&self, batch: &Batch) -> Bytes {
@@ -17,7 +28,8 @@ impl Codec for WireCodec {
     }
 
     fn decode_batch(&self, bytes: &Bytes) -> Result<Batch, CodecError> {
-        batch::decode(bytes.clone()).map_err(|error| CodecError(error.into()))
+        let decoded = batch::decode(bytes.clone(), self.newest);
+        decoded.map_err(|error| CodecError(error.into()))
     }
 
     fn encode_members(&self, members: &Members) -> Bytes {
@@ -26,9 +38,10 @@ impl Codec for WireCodec {
 
     fn decode_members(&self, bytes: &Bytes) -> Result<Members, CodecError> {
         let decoded = peer::Membership::decode(bytes.clone());
-        decoded
-            .map(members_in)
-            .map_err(|error| CodecError(error.into()))
+        let membership = decoded.map_err(|error| CodecError(error.into()))?;
+        let is_known = batch::check_version(membership.needs_version, self.newest);
+        is_known.map_err(|error| CodecError(error.into()))?;
+        Ok(members_in(membership))
     }
 }
 
@@ -44,6 +57,9 @@ pub(crate) fn members_out(members: &Members) -> peer::Membership {
     peer::Membership {
         configs: members.voters.iter().map(set).collect(),
         members: members.nodes.iter().map(member).collect(),
+        // Every build can apply what is above. Bytes that are stored already must not change: the
+        // chain has them.
+        needs_version: 0,
     }
 }
 
@@ -73,5 +89,26 @@ pub(crate) fn members_in(membership: peer::Membership) -> Members {
             .into_iter()
             .map(node)
             .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_membership_of_a_later_build_is_refused_not_misread() {
+        let codec = WireCodec::of(VersionRange::BUILD);
+        let newest = VersionRange::BUILD.newest.0;
+        let encoded = |needs_version| {
+            let later = peer::Membership {
+                needs_version,
+                ..peer::Membership::default()
+            };
+            Bytes::from(later.encode_to_vec())
+        };
+        assert!(codec.decode_members(&encoded(newest)).is_ok());
+        let refused = codec.decode_members(&encoded(newest + 1)).unwrap_err();
+        assert!(refused.to_string().contains("cluster version"), "{refused}");
     }
 }

@@ -209,6 +209,8 @@ pub(crate) fn outcome_out(outcome: Result<Outcome, ProposeError>) -> peer::Forwa
                 ProposeError::NotLeader { leader } => failure(Reason::NotLeader, leader),
                 ProposeError::NoLeader { .. } => failure(Reason::NotLeader, None),
                 ProposeError::OutcomeUnknown { .. } => failure(Reason::Unknown, None),
+                // The sender is behind, or this node is: it asks again.
+                ProposeError::VersionTooLow { .. } => failure(Reason::NotLeader, None),
                 ProposeError::Stopping => failure(Reason::Stopping, None),
             };
             (Sent::Failure(failure), 0)

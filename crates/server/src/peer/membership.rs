@@ -1,6 +1,7 @@
 //! Translates requests to change the membership: what clients and nodes send, and what the replica
 //! changes.
 
+use conclave_core::ClusterVersion;
 use conclave_replica::{Change, Member};
 use conclave_wire::{
     Problem, Reason, address,
@@ -15,6 +16,8 @@ pub(crate) struct ChangeRequest {
     pub(crate) dry_run: bool,
     /// Whether the change is made even if it leaves no majority.
     pub(crate) force: bool,
+    /// The newest cluster version that a node to be added can apply, if it was asked.
+    pub(crate) newest: Option<ClusterVersion>,
 }
 
 impl ChangeRequest {
@@ -24,6 +27,7 @@ impl ChangeRequest {
             change,
             dry_run: false,
             force: false,
+            newest: None,
         }
     }
 
@@ -33,6 +37,7 @@ impl ChangeRequest {
             change: change_in(request.change)?,
             dry_run: request.dry_run,
             force: request.force,
+            newest: None,
         })
     }
 
@@ -127,6 +132,7 @@ mod tests {
                     change: change.clone(),
                     dry_run,
                     force,
+                    newest: None,
                 };
                 let received = ChangeRequest::from_wire(sent.to_wire()).unwrap();
                 assert_eq!(format!("{received:?}"), format!("{sent:?}"));

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_core::{Accepted, JoinCredential, NodeId};
+use conclave_core::{Accepted, ClusterVersion, JoinCredential, NodeId};
 use conclave_replica::{Change, MEMBERS_MAX, Member, NodeMembership, Refusal};
 use conclave_wire::{
     Problem, Reason, address,
@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
-    cluster::{bootstrap::initial_member_out, keys::key_invalid},
+    cluster::{bootstrap::initial_member_out, keys::key_invalid, upgrade::range_in},
     context::{access::accepted, node_context::NodeContext},
     identity::{
         node_identity::InitialMember,
@@ -151,6 +151,8 @@ impl NodeContext {
             }
             address::check(address).map_err(invalid)?;
         }
+        let can = range_in(request.oldest_version, request.newest_version);
+        self.fits_the_cluster(can)?;
         let credential = match &request.credential {
             Some(join_request::Credential::TokenSecret(shown)) => {
                 JoinCredential::Token(token_hash(shown))
@@ -172,7 +174,10 @@ impl NodeContext {
         let named = request.replaces_node_id;
         let members = self.members_with_room(named, deadline).await?;
         let known_last = NodeId(members.keys().next_back().copied().unwrap_or(0));
-        let command = request::admit_node(id, credential, known_last, &request.public_key);
+        let says = ClusterVersion::ADMISSION_SAYS_VERSION;
+        let newest = (self.replica.cluster_version() >= says).then_some(can.newest);
+        let key = &request.public_key;
+        let command = request::admit_node(id, credential, known_last, newest, key);
         let outcome = self.propose(command, deadline).await?;
         let (node, voter) = accepted(&outcome, |accepted| match accepted {
             Accepted::NodeAdmitted { node, voter } => Some((node.0, *voter)),
@@ -188,14 +193,18 @@ impl NodeContext {
                 .map_or(0, |(other, _)| *other),
             named => named,
         };
-        let add = ChangeRequest::of(Change::Add {
+        let change = Change::Add {
             node,
             member: Member {
                 peer_address: request.peer_address,
                 client_address: request.client_address.clone(),
             },
             replaces: (replaces_node_id != 0).then_some(replaces_node_id),
-        });
+        };
+        let add = ChangeRequest {
+            newest: Some(can.newest),
+            ..ChangeRequest::of(change)
+        };
         let client_address = request.client_address;
         self.change_members(&add, &Credential::Nothing, deadline)
             .await?;

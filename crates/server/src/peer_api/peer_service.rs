@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
-    cluster::{gossip, roll_call::hear::HearError},
+    cluster::{gossip, roll_call::hear::HearError, upgrade::version_in},
     context::{call, node_context::NodeContext},
     identity::epoch,
     integrity::rows::{ranges_in, rows_out},
@@ -262,7 +262,8 @@ impl PeerService for Peers {
             self.shared
                 .check_request(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
-        let asked = ChangeRequest::from_wire(asked);
+        let newest = version_in(request.newest_version);
+        let asked = ChangeRequest::from_wire(asked).map(|asked| ChangeRequest { newest, ..asked });
         let is_own = |asked: &ChangeRequest| self.shared.is_own_place(names, &asked.change);
         if !asked.as_ref().is_ok_and(is_own) {
             self.shared
@@ -294,6 +295,25 @@ impl PeerService for Peers {
         let leader_node_id = done.await?;
         Ok(Response::new(peer::TransferLeaderResponse {
             leader_node_id,
+        }))
+    }
+
+    async fn finalize_upgrade(
+        &self,
+        request: Request<peer::FinalizeUpgradeRequest>,
+    ) -> Result<Response<peer::FinalizeUpgradeResponse>, Status> {
+        let call = call::Call::in_headers(request.metadata().as_ref(), None);
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let role = peer_roles::FINALIZE_UPGRADE;
+        let names = self.shared.check_request(&caller, role, request.envelope)?;
+        self.shared
+            .on_behalf(&caller, names, &call, "FinalizeUpgrade")
+            .await?;
+        let asked = version_in(request.cluster_version);
+        let version = self.shared.raise_here(asked, call.deadline.left()).await?;
+        Ok(Response::new(peer::FinalizeUpgradeResponse {
+            cluster_version: version.0,
         }))
     }
 

@@ -13,6 +13,9 @@ pub(crate) fn of_propose(error: &ProposeError) -> Problem {
         ProposeError::OutcomeUnknown { waited } => Problem::OutcomeUnknown {
             waited_ms: millis(*waited),
         },
+        ProposeError::VersionTooLow { .. } => {
+            Problem::refused(Reason::VersionTooLow, error.to_string())
+        }
         // The command may have been proposed, and only its outcome is lost.
         ProposeError::Stopping => Problem::OutcomeUnknown { waited_ms: 0 },
     }

@@ -9,8 +9,11 @@ use bytes::Bytes;
 
 use super::types::{Entry, EntryKind, LogId, LogState, Vote};
 
-/// The format that this version writes, and the only one it reads.
+/// The format that this build writes. A format is read by one release before another one writes it,
+/// so that a node can go back to the release before.
 pub(super) const FORMAT_VERSION: u32 = 2;
+/// The oldest format that this build reads.
+pub(super) const FORMAT_OLDEST: u32 = 2;
 /// The size of a segment's header; the first frame follows it.
 pub(super) const HEADER_BYTES: usize = 256;
 /// The size of a frame's header.
@@ -91,8 +94,9 @@ impl SegmentHeader {
         if crc32c::crc32c(body) != u32_at(checksum, 0) {
             return Err(HeaderError::Damaged);
         }
-        if u32_at(body, 8) != FORMAT_VERSION {
-            return Err(HeaderError::UnknownFormat(u32_at(body, 8)));
+        let format = u32_at(body, 8);
+        if !(FORMAT_OLDEST..=FORMAT_VERSION).contains(&format) {
+            return Err(HeaderError::UnknownFormat(format));
         }
         let vote = (u64_at(body, 128) != 0).then(|| vote_at(body, 136));
         let checkpoint = LogState {

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::files::{Directory, SegmentFile};
-use super::format::{FrameView, HEADER_BYTES, HeaderError, Record, SegmentHeader};
+use super::format::{
+    FORMAT_OLDEST, FORMAT_VERSION, FrameView, HEADER_BYTES, HeaderError, Record, SegmentHeader,
+};
 use super::memory::{Location, Memory};
 use super::torn::{is_blank, is_torn};
 use super::types::{LogState, OpenError, Recovery, TornTail};
@@ -283,6 +285,8 @@ pub(super) fn read_header(
         HeaderError::UnknownFormat(version) => OpenError::UnknownFormat {
             file: path.to_path_buf(),
             version,
+            oldest: FORMAT_OLDEST,
+            newest: FORMAT_VERSION,
         },
     })?;
     if header.frame_first != frame_first {

@@ -229,13 +229,20 @@ pub enum OpenError {
         /// The log's directory.
         dir: PathBuf,
     },
-    /// A later version wrote this file.
-    #[error("{} has log format {version}, which this version cannot read", file.display())]
+    /// A later build wrote this file, or a much earlier one.
+    #[error(
+        "{} has log format {version}; this build reads formats {oldest} to {newest}",
+        file.display()
+    )]
     UnknownFormat {
         /// The segment file.
         file: PathBuf,
         /// The format it names.
         version: u32,
+        /// The oldest format that this build reads.
+        oldest: u32,
+        /// The newest one.
+        newest: u32,
     },
     /// The options make no sense.
     #[error("segment_bytes must lie between {min} and {max}")]

@@ -6,14 +6,13 @@ use std::{fs::File, io, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Options, error::OpenError};
+use super::{
+    Options,
+    error::OpenError,
+    meta,
+    migrations::{self, APPLICATION_ID},
+};
 use crate::files::{remove_if_there, with_suffix};
-
-/// The version of the tables. Another one is refused.
-pub const SCHEMA_VERSION: i32 = 10;
-
-/// Marks the file as ours ("Conc").
-const APPLICATION_ID: i32 = 0x436f_6e63;
 
 /// Older ones can, rarely, lose a write-ahead log's frames to a race of two checkpoints.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -58,6 +57,7 @@ pub(super) fn open_writer(path: &Path, options: &Options) -> Result<Connection, 
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 {
         check_kind(&connection)?;
+        check_cluster_version(&connection, options)?;
     }
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
@@ -70,12 +70,8 @@ pub(super) fn open_writer(path: &Path, options: &Options) -> Result<Connection, 
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    migrations::run(&mut connection)?;
     if tables == 0 {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(include_str!("schema.sql"))?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        transaction.commit()?;
         let io = |source| OpenError::Io {
             path: path.to_owned(),
             source,
@@ -111,14 +107,16 @@ pub(super) fn check_kind(connection: &Connection) -> Result<(), OpenError> {
     if found != APPLICATION_ID {
         return Err(OpenError::NotOurs { found });
     }
-    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found != SCHEMA_VERSION {
-        return Err(OpenError::Version {
-            found,
-            known: SCHEMA_VERSION,
-        });
+    migrations::check_version(connection)
+}
+
+/// Refuses a state that goes on by rules which this build does not have.
+fn check_cluster_version(connection: &Connection, options: &Options) -> Result<(), OpenError> {
+    let (found, known) = (meta::cluster_version_of(connection)?, options.versions);
+    match known.contains(found) {
+        true => Ok(()),
+        false => Err(OpenError::ClusterVersion { found, known }),
     }
-    Ok(())
 }
 
 /// Makes new and renamed names in the directory of `path` survive a power loss.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use conclave_core::{Answer, Batch, Event, Position, Timestamp};
+use conclave_core::{Answer, Batch, Event, Position, Timestamp, VersionRange};
 
 use crate::log::LogId;
 
@@ -80,6 +80,8 @@ pub struct Options {
     /// Entries of each of the writer's caches of rows; half of them, those that were used last,
     /// are never forgotten. With all in use a cache takes about 25 MB.
     pub cached_rows_max: usize,
+    /// Cluster versions that are applied. A state of another one is refused.
+    pub versions: VersionRange,
 }
 
 impl Default for Options {
@@ -90,6 +92,7 @@ impl Default for Options {
             readers_max: 8,
             reader_wait: Duration::from_secs(2),
             cached_rows_max: 262_144,
+            versions: VersionRange::BUILD,
         }
     }
 }

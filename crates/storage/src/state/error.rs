@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use conclave_core::Broken;
+use conclave_core::{Broken, ClusterVersion, VersionRange};
 
 use crate::fault::{self, DiskFailure, Fault};
 
@@ -55,13 +55,50 @@ pub enum OpenError {
         /// Application id of the file.
         found: i32,
     },
-    /// Written by another version: use that version.
-    #[error("the database has version {found}; this program knows version {known}")]
-    Version {
-        /// Version of the file.
+    /// The header of the file and a table of it contradict each other.
+    #[error("the file says two versions of its tables: {found} and {version}")]
+    TwoVersions {
+        /// Version in the header.
         found: i32,
-        /// Ours.
-        known: i32,
+        /// Version in the table.
+        version: i32,
+    },
+    /// A later build has written it: start that one.
+    #[error(
+        "the tables have version {found}; this build opens versions {oldest} to {newest}: a later \
+         build has written them"
+    )]
+    TooNew {
+        /// Version of the tables.
+        found: i32,
+        /// The lowest version that this build opens.
+        oldest: i32,
+        /// The highest one.
+        newest: i32,
+    },
+    /// A much earlier build has written it: start the releases in between first.
+    #[error(
+        "the tables have version {found}; this build opens versions {oldest} to {newest}: start a \
+         release in between first"
+    )]
+    TooOld {
+        /// Version of the tables.
+        found: i32,
+        /// The lowest version that this build opens.
+        oldest: i32,
+        /// The highest one.
+        newest: i32,
+    },
+    /// The log goes on by rules that this build does not have.
+    #[error(
+        "the cluster has version {found}; this build applies versions {} to {}", known.oldest,
+        known.newest
+    )]
+    ClusterVersion {
+        /// The cluster's version.
+        found: ClusterVersion,
+        /// The versions of this build.
+        known: VersionRange,
     },
     /// The file system does not allow a write-ahead log.
     #[error("SQLite cannot keep a write-ahead log here; the journal mode is {found}")]
@@ -78,12 +115,14 @@ impl OpenError {
         match self {
             // What this program has made itself can be opened, unless something else is to blame.
             Self::Sqlite(error) => fault::of_sqlite(error) == Fault::Damage,
-            Self::Behind { .. } | Self::NotOursAnyMore { .. } => true,
+            Self::Behind { .. } | Self::NotOursAnyMore { .. } | Self::TwoVersions { .. } => true,
             Self::Io { .. }
             | Self::Disk(_)
             | Self::SqliteTooOld { .. }
             | Self::NotOurs { .. }
-            | Self::Version { .. }
+            | Self::TooNew { .. }
+            | Self::TooOld { .. }
+            | Self::ClusterVersion { .. }
             | Self::NotWal { .. } => false,
         }
     }

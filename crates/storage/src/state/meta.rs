@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, AuthorityId, ConversationId, InviteId, NodeId, Now, Position, SessionId, Timestamp,
-    TokenHash, WebhookId, lookup::PeerAuthority,
+    AccountId, AuthorityId, ClusterVersion, ConversationId, InviteId, NodeId, Now, Position,
+    SessionId, Timestamp, TokenHash, WebhookId, lookup::PeerAuthority,
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::{
     Applied,
     column::{bits, from_bits, number, number_or_none, stored},
+    migrations,
 };
 use crate::log::LogId;
 
@@ -38,6 +39,7 @@ pub(crate) struct Meta {
     pub(super) node_last: NodeId,
     pub(super) preferred_leader: Option<NodeId>,
     pub(super) authority: PeerAuthority,
+    pub(super) cluster_version: Option<ClusterVersion>,
     pub(super) chain: [u8; 32],
 }
 
@@ -47,7 +49,7 @@ impl Meta {
                 accounts, session_last, conversation_last, once_last, orphan_last,
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
                 changes, changes_after, setup_token, node_last, preferred_leader, date,
-                authority_generation, authority_next, messages
+                authority_generation, authority_next, messages, cluster_version
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -93,6 +95,7 @@ impl Meta {
                 generation: number(row, 24)?,
                 next: row.get::<_, Option<[u8; 32]>>(25)?.map(AuthorityId),
             },
+            cluster_version: row.get::<_, Option<u32>>(27)?.map(ClusterVersion),
         })
     }
 
@@ -104,7 +107,7 @@ impl Meta {
                 invites = ?16, webhook_last = ?17, throttles = ?18, changes = ?19,
                 changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23,
                 date = ?24, authority_generation = ?25, authority_next = ?26,
-                messages = ?27
+                messages = ?27, cluster_version = ?28
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -134,9 +137,26 @@ impl Meta {
             stored(self.authority.generation),
             self.authority.next.map(|next| next.0),
             stored(self.messages),
+            self.cluster_version.map(|version| version.0),
         ])?;
         Ok(())
     }
+}
+
+/// Returns the cluster version of a file whose tables may be of an earlier build.
+pub(super) fn cluster_version_of(connection: &Connection) -> Result<ClusterVersion> {
+    if !migrations::has_cluster_version(connection)? {
+        return Ok(ClusterVersion::FIRST);
+    }
+    let sql = "SELECT cluster_version FROM meta WHERE id = 1";
+    let said: Option<u32> = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(said.map_or(ClusterVersion::FIRST, ClusterVersion))
+}
+
+/// Returns whether a file has an entry. Its tables may be of an earlier build.
+pub(super) fn has_entries(connection: &Connection) -> Result<bool> {
+    let sql = "SELECT applied_index IS NOT NULL FROM meta WHERE id = 1";
+    connection.query_row(sql, [], |row| row.get(0))
 }
 
 /// The members of the cluster, and the entry that made them.

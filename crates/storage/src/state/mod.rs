@@ -14,13 +14,13 @@ mod error;
 mod integrity;
 mod mark;
 mod meta;
+mod migrations;
 mod read;
 mod rows;
 mod sent;
 mod snapshot;
 mod write;
 
-pub use database::SCHEMA_VERSION;
 pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub(crate) use error::is_outside;
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
@@ -30,6 +30,7 @@ pub use integrity::points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
 pub use integrity::ranges::{
     NextRange, PIECE_ROWS, RANGE_ROWS_MAX, RANGE_TABLES, RANGES_MAX, RangeDigests, RowRange,
 };
+pub use migrations::{SCHEMA_OLDEST, SCHEMA_VERSION};
 pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
 pub use rows::{

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use conclave_core::{
-    AccountId, AccountRole, ConversationId, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId,
-    Position, Progress, Sequence, SessionId, Timestamp, WebhookId, limits::MESSAGE_COST_BYTES,
-    lookup::PeerAuthority,
+    AccountId, AccountRole, ClusterVersion, ConversationId, InviteId, JoinTokenId, MemberRole,
+    MessageRef, NodeId, Position, Progress, Sequence, SessionId, Timestamp, WebhookId,
+    limits::MESSAGE_COST_BYTES, lookup::PeerAuthority,
 };
 
 /// An account.
@@ -425,6 +425,8 @@ pub struct NodesRow {
     pub preferred_leader: Option<NodeId>,
     /// The authority that peers trust, and the one that takes its place next.
     pub authority: PeerAuthority,
+    /// The cluster version; `None` if the log has said none.
+    pub version: Option<ClusterVersion>,
     /// Retired numbers: no node with one of them can join again.
     pub retired: BTreeSet<NodeId>,
 }

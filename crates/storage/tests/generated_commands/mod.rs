@@ -5,9 +5,10 @@
 
 use conclave_core::{
     AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, AuthorityId,
-    ClusterOperation, Command, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId,
-    LoginKeys, MemberRole, MessageOperation, NodeId, Operation, OperatorName, OperatorRequest,
-    Recipient, RoomOperation, SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    ClusterOperation, ClusterVersion, Command, DisplayName, Grant, InviteId, JoinCredential,
+    JoinTokenId, LoginKeys, MemberRole, MessageOperation, NodeId, Operation, OperatorName,
+    OperatorRequest, Recipient, RoomOperation, SessionId, ThrottleKey, WebhookId,
+    limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -102,22 +103,28 @@ impl GeneratedCommand {
                 keys: keys(self.who as u64, 200 + few),
             }),
             4 if self.yes => self.of_operators(),
-            4 => match self.sequence % 5 {
+            4 => match self.sequence % 6 {
                 0 => Operation::Cluster(ClusterOperation::RetireNode {
                     node: NodeId(self.place),
                 }),
                 1 => Operation::Cluster(ClusterOperation::AdmitNode {
                     credential: JoinCredential::Secret { voter: self.yes },
                     known_last: NodeId(self.place),
+                    newest: None,
                 }),
                 2 => Operation::Cluster(ClusterOperation::AdmitNode {
                     credential: JoinCredential::Token(token(150 + self.place as u8 % 4)),
                     known_last: NodeId(0),
+                    newest: Some(ClusterVersion(1 + self.place as u32 % 3)),
                 }),
                 3 => Operation::Cluster(ClusterOperation::RotateAuthority {
                     generation: 1 + self.place % 2,
                     authority: AuthorityId([7; 32]),
                     is_final: self.yes,
+                }),
+                4 => Operation::Cluster(ClusterOperation::RaiseVersion {
+                    to: ClusterVersion(1 + self.place as u32 % 2),
+                    asked: (1..=9).map(NodeId).collect(),
                 }),
                 _ => Operation::Access(AccessOperation::OfferSetup { token: token(100) }),
             },

@@ -7,11 +7,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
-    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
-    NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction, Recipient, RoomName,
-    RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
-    limits,
+    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
+    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
+    MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
+    Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash,
+    Topic, WebhookId, limits,
 };
 
 /// Edges of 64-bit numbers, of the numbers that a database stores, and of our own bounds.
@@ -30,7 +30,7 @@ pub(crate) const NUMBERS: [u64; 11] = [
 ];
 
 /// Operations that are tried with the edges.
-pub(crate) const NAMES: [&str; 43] = [
+pub(crate) const NAMES: [&str; 44] = [
     "create_account",
     "open_session",
     "try_password",
@@ -38,6 +38,7 @@ pub(crate) const NAMES: [&str; 43] = [
     "admit_node",
     "retire_node",
     "rotate_authority",
+    "raise_version",
     "post_by_webhook",
     "change_password",
     "set_display_name",
@@ -86,6 +87,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::Cluster(ClusterOperation::AdmitNode { .. }) => "admit_node",
         Operation::Cluster(ClusterOperation::RetireNode { .. }) => "retire_node",
         Operation::Cluster(ClusterOperation::RotateAuthority { .. }) => "rotate_authority",
+        Operation::Cluster(ClusterOperation::RaiseVersion { .. }) => "raise_version",
         Operation::Access(AccessOperation::PostByWebhook { .. }) => "post_by_webhook",
         Operation::Account(AccountOperation::DeleteAccount { .. }) => "delete_account",
         Operation::Admin(AdminOperation::SetSuspended { .. }) => "set_suspended",
@@ -186,10 +188,16 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         Operation::Cluster(ClusterOperation::AdmitNode {
             credential: JoinCredential::Secret { voter: true },
             known_last: NodeId(edge),
+            newest: None,
         }),
         Operation::Cluster(ClusterOperation::AdmitNode {
             credential: JoinCredential::Token(token),
             known_last: NodeId(edge),
+            newest: Some(ClusterVersion((edge % 3) as u32 | 1)),
+        }),
+        Operation::Cluster(ClusterOperation::RaiseVersion {
+            to: ClusterVersion((edge % 3) as u32),
+            asked: vec![NodeId(edge)],
         }),
         Operation::Cluster(ClusterOperation::RetireNode { node: NodeId(edge) }),
         Operation::Cluster(ClusterOperation::RotateAuthority {

@@ -8,9 +8,10 @@ use std::path::Path;
 use bytes::Bytes;
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountOperation, AccountRole, AdminOperation,
-    AuthorityId, ClusterOperation, Command, DisplayName, Event, Grant, JoinCredential, LoginKeys,
-    MemberRole, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Recipient,
-    RoomOperation, SessionId, SessionLabel, ThrottleKey, WebhookId,
+    AuthorityId, ClusterOperation, ClusterVersion, Command, DisplayName, Event, Grant,
+    JoinCredential, LoginKeys, MemberRole, NodeId, OnceId, Operation, OperatorName,
+    OperatorRequest, Origin, Recipient, RoomOperation, SessionId, SessionLabel, ThrottleKey,
+    WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
@@ -239,7 +240,14 @@ fn nodes_change(teller: &mut Teller<'_>) {
     teller.once(Operation::Cluster(ClusterOperation::AdmitNode {
         credential: JoinCredential::Token(token(96)),
         known_last: NodeId(3),
+        newest: None,
     }));
+    for to in 1..=2 {
+        teller.once(Operation::Cluster(ClusterOperation::RaiseVersion {
+            to: ClusterVersion(to),
+            asked: (1..=9).map(NodeId).collect(),
+        }));
+    }
     for node in [4, 9] {
         teller.once(Operation::Cluster(ClusterOperation::RetireNode {
             node: NodeId(node),
@@ -331,10 +339,11 @@ fn shown(value: Value) -> String {
     }
 }
 
-/// Returns the tables of the state, but for the checksum table.
+/// Returns the tables of the state, without those that belong to the file alone.
 pub(crate) fn tables(directory: &Path) -> Vec<String> {
     let sql = "SELECT name FROM sqlite_schema
-        WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'seal' ORDER BY name";
+        WHERE type = 'table' AND name NOT LIKE 'sqlite%'
+            AND name NOT IN ('format', 'seal') ORDER BY name";
     rows(directory, sql)
 }
 

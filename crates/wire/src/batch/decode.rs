@@ -5,11 +5,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
-    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
-    NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction, Recipient, Rejection,
-    RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic,
-    WebhookId,
+    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
+    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
+    MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
+    Recipient, Rejection, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
+    TokenHash, Topic, WebhookId,
 };
 
 use super::DecodeError;
@@ -223,8 +223,13 @@ fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
             Operation::Cluster(ClusterOperation::AdmitNode {
                 credential,
                 known_last: NodeId(admit.known_last_node_id),
+                newest: Some(ClusterVersion(admit.newest_version)).filter(|newest| newest.0 != 0),
             })
         }
+        Encoded::RaiseVersion(raise) => Operation::Cluster(ClusterOperation::RaiseVersion {
+            to: ClusterVersion(raise.version),
+            asked: raise.asked_node_ids.into_iter().map(NodeId).collect(),
+        }),
         Encoded::RotateAuthority(rotation) => {
             Operation::Cluster(ClusterOperation::RotateAuthority {
                 generation: rotation.generation,

@@ -300,6 +300,7 @@ fn of_cluster(operation: &ClusterOperation) -> Encoded {
         ClusterOperation::AdmitNode {
             credential,
             known_last,
+            newest,
         } => {
             use peer::admit_node::Credential as Encoding;
             let credential = match credential {
@@ -309,8 +310,13 @@ fn of_cluster(operation: &ClusterOperation) -> Encoded {
             Encoded::AdmitNode(peer::AdmitNode {
                 credential: Some(credential),
                 known_last_node_id: known_last.0,
+                newest_version: newest.map_or(0, |newest| newest.0),
             })
         }
+        ClusterOperation::RaiseVersion { to, asked } => Encoded::RaiseVersion(peer::RaiseVersion {
+            version: to.0,
+            asked_node_ids: asked.iter().map(|node| node.0).collect(),
+        }),
         ClusterOperation::RetireNode { node } => {
             Encoded::RetireNode(peer::RetireNode { node_id: node.0 })
         }

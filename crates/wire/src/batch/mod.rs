@@ -1,23 +1,22 @@
 //! Log entries: batches of commands as bytes.
 //!
-//! Always true: what is decoded equals what was encoded, also by an older version. What this
-//! version cannot understand is an error that stops the node; it is never skipped.
+//! Always true: what is decoded equals what was encoded, also by an older version. An entry says
+//! the lowest cluster version whose builds can apply it. What a build cannot understand is an error
+//! that stops the node; it is never skipped. No leader writes such an entry before every member has
+//! said that it can apply it.
 
 mod decode;
 mod encode;
 
 use bytes::Bytes;
 use conclave_core::{
-    Batch, Command, Digest, MessageOperation, OnceId, Operation, Origin, Rejection, SessionId,
-    Timestamp,
-    limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
+    Batch, ClusterOperation, ClusterVersion, Command, Digest, MessageOperation, OnceId, Operation,
+    Origin, Rejection, SessionId, Timestamp,
+    limits::{DELETE_MESSAGES_MAX, MEMBERS_ASKED_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 use prost::Message as _;
 
 use crate::peer;
-
-/// The feature level of this version: entries that need a higher one are refused.
-pub const FEATURE_LEVEL: u32 = 1;
 
 /// These bytes are not a batch that this version can apply.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +24,16 @@ pub enum DecodeError {
     /// Not the protobuf that it should be.
     #[error("the bytes are not a batch")]
     Protobuf(#[from] prost::DecodeError),
-    /// Made by a newer version.
-    #[error("the entry needs feature level {needed}; this version has {FEATURE_LEVEL}")]
-    FeatureLevel {
-        /// What it needs.
+    /// Made by a newer build.
+    #[error(
+        "the entry needs cluster version {needed}, and this build applies versions up to {newest}: \
+         start the newer build again"
+    )]
+    Version {
+        /// The lowest version whose builds can apply it.
         needed: u32,
+        /// The newest version of this build.
+        newest: ClusterVersion,
     },
     /// An operation that this version does not know, or none.
     #[error("the entry has an operation that this version does not know")]
@@ -42,11 +46,17 @@ pub enum DecodeError {
     Length(#[from] std::array::TryFromSliceError),
 }
 
+/// Returns the lowest cluster version whose builds can apply these commands.
+fn needs(commands: &[Command]) -> ClusterVersion {
+    let versions = commands.iter().map(|command| command.operation.needs());
+    versions.max().unwrap_or(ClusterVersion::FIRST)
+}
+
 /// Encodes a batch.
 #[must_use]
 pub fn encode(batch: &Batch) -> Bytes {
     let encoded = peer::Batch {
-        feature_level: FEATURE_LEVEL,
+        needs_version: needs(&batch.commands).0,
         proposed_at_ms: batch.proposed_at.0,
         date_ms: batch.date.0,
         commands: batch.commands.iter().map(encode_command).collect(),
@@ -54,17 +64,24 @@ pub fn encode(batch: &Batch) -> Bytes {
     encoded.encode_to_vec().into()
 }
 
-/// Decodes a batch.
+/// Checks that a build which applies versions up to `newest` can apply an entry.
+///
+/// # Errors
+/// [`DecodeError::Version`] if it cannot.
+pub fn check_version(needed: u32, newest: ClusterVersion) -> Result<(), DecodeError> {
+    match needed > newest.0 {
+        true => Err(DecodeError::Version { needed, newest }),
+        false => Ok(()),
+    }
+}
+
+/// Decodes a batch, in a build that applies versions up to `newest`.
 ///
 /// # Errors
 /// See [`DecodeError`]: the node that reads this from its log must stop.
-pub fn decode(bytes: Bytes) -> Result<Batch, DecodeError> {
+pub fn decode(bytes: Bytes, newest: ClusterVersion) -> Result<Batch, DecodeError> {
     let batch = peer::Batch::decode(bytes)?;
-    if batch.feature_level > FEATURE_LEVEL {
-        return Err(DecodeError::FeatureLevel {
-            needed: batch.feature_level,
-        });
-    }
+    check_version(batch.needs_version, newest)?;
     let commands = batch
         .commands
         .into_iter()
@@ -105,6 +122,9 @@ pub fn decode_command(command: peer::Command) -> Result<Command, DecodeError> {
         }
         Operation::Message(MessageOperation::DeleteMessages { messages, .. }) => {
             (messages.len(), DELETE_MESSAGES_MAX)
+        }
+        Operation::Cluster(ClusterOperation::RaiseVersion { asked, .. }) => {
+            (asked.len(), MEMBERS_ASKED_MAX)
         }
         _ => return Ok(command),
     };

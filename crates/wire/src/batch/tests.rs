@@ -10,6 +10,11 @@ mod operations;
 
 use operations::operation;
 
+/// Decodes as a build does that knows every version.
+fn decode(bytes: Bytes) -> Result<Batch, DecodeError> {
+    super::decode(bytes, ClusterVersion(u32::MAX))
+}
+
 fn origin() -> impl Strategy<Value = Origin> {
     prop_oneof![
         any::<[u64; 2]>().prop_map(|[session, number]| Origin::Session {
@@ -92,13 +97,23 @@ fn edge_values_of_every_operation_survive_the_log() {
 
 #[test]
 fn an_entry_of_a_newer_version_is_refused_not_skipped() {
-    let newer = peer::Batch {
-        feature_level: FEATURE_LEVEL + 1,
-        ..peer::Batch::default()
+    let raise = Command {
+        origin: Origin::Once(OnceId([0; 16])),
+        digest: Digest(0),
+        operation: Operation::Cluster(ClusterOperation::RaiseVersion {
+            to: ClusterVersion(7),
+            asked: Vec::new(),
+        }),
     };
-    let refused = decode(newer.encode_to_vec().into());
+    let newer = encode(&Batch {
+        proposed_at: Timestamp(0),
+        date: Timestamp(0),
+        commands: vec![raise],
+    });
+    assert!(super::decode(newer.clone(), ClusterVersion(7)).is_ok());
+    let refused = super::decode(newer, ClusterVersion(6));
     assert!(
-        matches!(refused, Err(DecodeError::FeatureLevel { needed: 2 })),
+        matches!(refused, Err(DecodeError::Version { needed: 7, .. })),
         "{refused:?}"
     );
 
@@ -108,7 +123,7 @@ fn an_entry_of_a_newer_version_is_refused_not_skipped() {
         ..peer::Command::default()
     };
     let unknown = peer::Batch {
-        feature_level: 1,
+        needs_version: 1,
         commands: vec![command],
         ..Default::default()
     };
@@ -117,6 +132,35 @@ fn an_entry_of_a_newer_version_is_refused_not_skipped() {
         matches!(refused, Err(DecodeError::UnknownOperation)),
         "{refused:?}"
     );
+}
+
+#[test]
+fn an_entry_needs_the_version_of_its_newest_operation() {
+    let command = |operation| Command {
+        origin: Origin::Once(OnceId([0; 16])),
+        digest: Digest(0),
+        operation,
+    };
+    let admit = |newest| {
+        command(Operation::Cluster(ClusterOperation::AdmitNode {
+            credential: conclave_core::JoinCredential::Secret { voter: true },
+            known_last: conclave_core::NodeId(0),
+            newest,
+        }))
+    };
+    let old = admit(None);
+    let new = admit(Some(ClusterVersion(9)));
+    let level = |commands: &[&Command]| {
+        let batch = Batch {
+            proposed_at: Timestamp(0),
+            date: Timestamp(0),
+            commands: commands.iter().map(|command| (*command).clone()).collect(),
+        };
+        peer::Batch::decode(encode(&batch)).unwrap().needs_version
+    };
+    assert_eq!(level(&[]), 1);
+    assert_eq!(level(&[&old, &old]), 1);
+    assert_eq!(level(&[&old, &new, &old]), 2);
 }
 
 fn decoded(operation: peer::command::Operation) -> Result<Command, DecodeError> {

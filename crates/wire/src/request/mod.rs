@@ -22,7 +22,7 @@ pub use admin::{create_bot, create_invite, reset_password};
 pub use messages::message_of;
 pub use once::{
     admit_node, create_account, offer_setup, once_of_webhook, open_session, post_by_webhook,
-    retire_node, rotate_authority, throttle_key_of_account, throttle_key_of_address,
+    raise_version, retire_node, rotate_authority, throttle_key_of_account, throttle_key_of_address,
     throttle_key_of_device, throttle_key_of_pair, throttle_key_of_session, try_password,
 };
 pub use operators::{

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use blake3::Hasher;
 use conclave_core::{
-    AccessOperation, AccountId, AccountName, AuthorityId, ClusterOperation, Command, Grant,
-    JoinCredential, LoginKeys, MessageText, NodeId, OnceId, Operation, Origin, SessionId,
-    SessionLabel, ThrottleKey, TokenHash,
+    AccessOperation, AccountId, AccountName, AuthorityId, ClusterOperation, ClusterVersion,
+    Command, Grant, JoinCredential, LoginKeys, MessageText, NodeId, OnceId, Operation, Origin,
+    SessionId, SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -88,12 +88,14 @@ pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
 }
 
 /// Returns a command that gives a machine its number. A retry may know of more nodes than the first
-/// attempt did: it is the same request all the same. With another key it is another request.
+/// attempt did, or say its `newest` version only then: it is the same request all the same. With
+/// another key it is another request.
 #[must_use]
 pub fn admit_node(
     id: OnceId,
     credential: JoinCredential,
     known_last: NodeId,
+    newest: Option<ClusterVersion>,
     public_key: &[u8],
 ) -> Command {
     let shown = match credential {
@@ -103,6 +105,7 @@ pub fn admit_node(
     let operation = Operation::Cluster(ClusterOperation::AdmitNode {
         credential,
         known_last,
+        newest,
     });
     once(id, "admit_node", &[&shown, public_key], operation)
 }
@@ -113,6 +116,14 @@ pub fn retire_node(id: OnceId, node: NodeId) -> Command {
     let number = node.0.to_le_bytes();
     let operation = Operation::Cluster(ClusterOperation::RetireNode { node });
     once(id, "retire_node", &[&number], operation)
+}
+
+/// Returns a command that raises the cluster version, naming the members that can apply it.
+#[must_use]
+pub fn raise_version(id: OnceId, to: ClusterVersion, asked: Vec<NodeId>) -> Command {
+    let number = to.0.to_le_bytes();
+    let operation = Operation::Cluster(ClusterOperation::RaiseVersion { to, asked });
+    once(id, "raise_version", &[&number], operation)
 }
 
 /// Returns a command that announces another authority of the peers, or puts it in the place of the

@@ -73,9 +73,11 @@ pub(super) fn no_start(data: &Path, error: StartError) -> anyhow::Error {
             let hint = damaged_hint(stuck);
             return CommandError::new(EXIT_DAMAGED, error.to_string(), hint).into();
         }
-        StartError::Replica(_) => (
+        StartError::Replica(cause) => (
             chain(&error),
-            "leave the files as they are and see docs/operations.md",
+            cause
+                .version_hint()
+                .unwrap_or("leave the files as they are and see docs/operations.md"),
         ),
         StartError::Listen { .. }
         | StartError::Identity(_)

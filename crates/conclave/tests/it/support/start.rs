@@ -3,7 +3,7 @@
 //! Always true: a cluster waits for its turn before its processes start, and ports and directory
 //! are its own.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use conclave_local_cluster::{Bootstrap, LocalCluster, Options, Ports};
 use futures::future::join_all;
@@ -59,6 +59,17 @@ impl Cluster {
             options.plain = plain;
             options
         };
+        let turn = TURNS.acquire_many(1).await.unwrap();
+        let cluster = Self::build_in(directory, turn, nodes, nodes, BTreeMap::new(), options);
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// Starts a cluster of nodes in plain text that run this program.
+    pub(crate) async fn start_program(nodes: u64, program: &Path) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let program = program.to_owned();
+        let options = |options: Options| Options { program, ..options };
         let turn = TURNS.acquire_many(1).await.unwrap();
         let cluster = Self::build_in(directory, turn, nodes, nodes, BTreeMap::new(), options);
         cluster.start_all().await;

@@ -1,8 +1,8 @@
 //! Gives a joining machine a number which no node has had.
 
 use crate::{
-    Accepted, Bound, ClusterEvent, Event, JoinCredential, Lookup, NodeId, Rejection, Timestamp,
-    decide::ruling::Ruling, limits::NODES_EVER_MAX,
+    Accepted, Bound, ClusterEvent, ClusterVersion, Event, JoinCredential, Lookup, NodeId,
+    Rejection, Timestamp, decide::ruling::Ruling, limits::NODES_EVER_MAX,
 };
 
 pub(crate) fn admit_node(
@@ -10,7 +10,13 @@ pub(crate) fn admit_node(
     now: Timestamp,
     credential: JoinCredential,
     known_last: NodeId,
+    newest: Option<ClusterVersion>,
 ) -> Ruling {
+    let needed = lookup.cluster_version()?.unwrap_or(ClusterVersion::FIRST);
+    if let Some(newest) = newest.filter(|newest| *newest < needed) {
+        let (newest, needed) = (newest.0, needed.0);
+        return Err(Rejection::VersionUnsupported { newest, needed }.into());
+    }
     let mut events = Vec::new();
     let voter = match credential {
         JoinCredential::Secret { voter } => voter,

@@ -4,6 +4,7 @@ pub(crate) mod admit_node;
 pub(crate) mod create_join_token;
 pub(crate) mod operators;
 pub(crate) mod prefer_leader;
+pub(crate) mod raise_version;
 pub(crate) mod retire_node;
 pub(crate) mod revoke_join_token;
 pub(crate) mod rotate_authority;

@@ -10,6 +10,7 @@ use conclave_wire::{
 use tokio::net::TcpStream;
 
 use crate::{
+    cluster::upgrade::range_in,
     context::{node_context::NodeContext, roll_call_state::lock},
     identity::{
         incarnations::{Announced, KnownNode, Lineage},
@@ -59,14 +60,19 @@ impl NodeContext {
         request: peer::AnnounceRequest,
     ) -> Result<peer::AnnounceResponse, HearError> {
         let said = announced_in(node, &request)?;
-        let (verdict, reason) = self.judge(&said, request.takes_part).await?;
+        let can = range_in(request.oldest_version, request.newest_version);
+        let (verdict, reason) = match self.fits_the_cluster(can) {
+            Ok(()) => self.judge(&said, request.takes_part).await?,
+            Err(problem) => (AnnounceVerdict::Version, problem.to_string()),
+        };
         let is_older = verdict == AnnounceVerdict::OlderData;
         match is_older {
             true => lock(&self.roll.refused).insert(node, reason.clone()),
             false if verdict == AnnounceVerdict::Accepted => lock(&self.roll.refused).remove(&node),
             false => None,
         };
-        if is_older || verdict == AnnounceVerdict::RunsElsewhere {
+        let is_refused = [AnnounceVerdict::RunsElsewhere, AnnounceVerdict::Version];
+        if is_older || is_refused.contains(&verdict) {
             self.roll.tell_refusal(node, &reason);
         }
         Ok(peer::AnnounceResponse {

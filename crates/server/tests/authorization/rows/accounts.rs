@@ -207,6 +207,12 @@ fn of_admins() -> Vec<Row> {
                 ..Default::default()
             }
         }),
+        Row::new("AdminService/CheckUpgrade", OPERATORS, |_| {
+            v1::CheckUpgradeRequest {}
+        }),
+        Row::new("AdminService/FinalizeUpgrade", OPERATORS, |_| {
+            v1::FinalizeUpgradeRequest::default()
+        }),
         Row::new("AdminService/PreferLeader", OPERATORS, |_| {
             v1::PreferLeaderRequest {
                 node_id: 1,

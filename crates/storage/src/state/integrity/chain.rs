@@ -1,7 +1,9 @@
 //! The chain: one digest over every answer and event since the first entry.
 //!
 //! Replicas compare it to notice at once that they differ. Always true: two different lists of
-//! facts are never fed as the same bytes; every value has a fixed or a stated length.
+//! facts are never fed as the same bytes; every value has a fixed or a stated length. How a fact is
+//! fed never changes: a new kind of event gets a new number, and an event that says more is a new
+//! kind. So nodes of two builds that decide alike have the same chain.
 
 use blake3::Hasher;
 use conclave_core::{
@@ -365,6 +367,7 @@ fn of_cluster(hasher: &mut Hasher, position: Position, event: &ClusterEvent) {
             put(64, &[*generation, u64::from(*is_final)]);
             bytes(hasher, &authority.0);
         }
+        ClusterEvent::VersionRaised { to } => put(66, &[u64::from(to.0)]),
         ClusterEvent::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
     }
 }

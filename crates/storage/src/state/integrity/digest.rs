@@ -1,51 +1,178 @@
 //! The digest of the whole state: every row of every table, in order of the primary keys.
 //!
-//! Two nodes that have applied the same entries give the same digest. It reads everything: asked
-//! for by operators and tests, and made once per snapshot. Nodes compare their rows in short steps
-//! instead (`ranges.rs`).
+//! Two nodes that have applied the same entries give the same digest, whatever their builds: what
+//! is in it follows from the cluster version of the state alone. It reads everything: asked for by
+//! operators and tests, and made once per snapshot. Nodes compare their rows in short steps instead
+//! (`ranges.rs`).
 
 use blake3::Hasher;
+use conclave_core::ClusterVersion;
 use rusqlite::{Connection, Result, types::ValueRef};
 
 use super::chain;
 use crate::{
     log::LogId,
-    state::{ReadError, Reader, meta::Meta},
+    state::{
+        ReadError, Reader,
+        meta::{self, Meta},
+    },
 };
 
-/// Every table but the seal, with its primary key.
-pub(crate) const TABLES: [(&str, &str); 30] = [
-    ("meta", "id"),
-    ("membership", "id"),
-    ("chain_points", "log_index"),
-    ("accounts", "id"),
-    ("allowances", "account"),
-    ("account_limits", "number"),
-    ("sessions", "id"),
-    ("answers", "session, slot"),
-    ("once_answers", "number"),
-    ("once_pools", "pool"),
-    ("conversations", "id"),
-    ("members", "conversation, account"),
-    ("invitations", "conversation, account"),
-    ("messages", "position"),
-    ("mentions", "conversation, sequence, account"),
-    ("reactions", "conversation, sequence, account, reaction"),
-    ("reaction_counts", "conversation, sequence, reaction"),
-    ("changes", "position"),
-    ("hidden", "account, conversation, sequence"),
-    ("blocks", "account, other"),
-    ("invites", "id"),
-    ("join_tokens", "token"),
-    ("date_steps", "log_index"),
-    ("operators", "key"),
-    ("cluster_nodes", "node"),
-    ("retired_nodes", "node"),
-    ("webhooks", "id"),
-    ("throttles", "key"),
-    ("login_places", "place"),
-    ("orphans", "number"),
+/// A table as digests read it.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    /// The columns of the primary key.
+    pub(crate) key: &'static str,
+    /// The columns of every digest, in this order for ever.
+    columns: &'static str,
+    /// Columns that digests have from a cluster version on.
+    added: &'static [(ClusterVersion, &'static str)],
+}
+
+/// Every table but the seal and what belongs to the file alone. Digests name their columns, so that
+/// a column that only some builds have changes no digest; how a value is fed never changes.
+pub(crate) const TABLES: [Table; 30] = [
+    Table {
+        name: "meta",
+        key: "id",
+        columns: "id, applied_term, applied_node, applied_index, log_time, date, account_last, \
+         accounts, session_last, conversation_last, once_last, orphan_last, orphans, \
+         admins, rooms, invite_last, invites, webhook_last, throttles, changes, \
+         changes_after, setup_token, node_last, preferred_leader, authority_generation, \
+         authority_next, messages, chain",
+        added: &[(ClusterVersion(2), "cluster_version")],
+    },
+    table("membership", "id", "id, term, node, log_index, bytes"),
+    table("chain_points", "log_index", "log_index, chain"),
+    table(
+        "accounts",
+        "id",
+        "id, name, key, skeleton, password_hash, password_version, created_at, role, \
+         display_name, suspended",
+    ),
+    table(
+        "allowances",
+        "account",
+        "account, messages, bytes, edits, reactions, deletions, positions, rooms, \
+         changes, conversations, stored_bytes",
+    ),
+    table("account_limits", "number", "number, value"),
+    table(
+        "sessions",
+        "id",
+        "id, account, token, opened_at, expires_at, closed, label, began_at, used_at",
+    ),
+    table(
+        "answers",
+        "session, slot",
+        "session, slot, number, digest, answer, log_index",
+    ),
+    table(
+        "once_answers",
+        "number",
+        "number, id, pool, digest, answer, log_index, forget_at",
+    ),
+    table("once_pools", "pool", "pool, answers"),
+    table(
+        "conversations",
+        "id",
+        "id, direct_low, direct_high, opened_at, name, key, topic, public, members, \
+         message_last",
+    ),
+    table(
+        "members",
+        "conversation, account",
+        "conversation, account, delivered, read, sent_read, advanced_at, role, joined_at",
+    ),
+    table(
+        "invitations",
+        "conversation, account",
+        "conversation, account, by_account",
+    ),
+    table(
+        "messages",
+        "position",
+        "position, conversation, sequence, by_account, sent_at, text, deleted_at, \
+         edited_at, reply_to, action, ordinal, in_room",
+    ),
+    table(
+        "mentions",
+        "conversation, sequence, account",
+        "conversation, sequence, account, late",
+    ),
+    table(
+        "reactions",
+        "conversation, sequence, account, reaction",
+        "conversation, sequence, account, reaction",
+    ),
+    table(
+        "reaction_counts",
+        "conversation, sequence, reaction",
+        "conversation, sequence, reaction, count",
+    ),
+    table(
+        "changes",
+        "position",
+        "position, kind, conversation, account, sequence, subject, by_account, value",
+    ),
+    table(
+        "hidden",
+        "account, conversation, sequence",
+        "account, conversation, sequence",
+    ),
+    table("blocks", "account, other", "account, other"),
+    table(
+        "invites",
+        "id",
+        "id, code, by_account, expires_at, uses_left",
+    ),
+    table(
+        "join_tokens",
+        "token",
+        "token, expires_at, voter, by_operator, created_at",
+    ),
+    table("date_steps", "log_index", "log_index"),
+    table(
+        "operators",
+        "key",
+        "key, name, token, by_operator, created_at",
+    ),
+    table("cluster_nodes", "node", "node"),
+    table("retired_nodes", "node", "node"),
+    table(
+        "webhooks",
+        "id",
+        "id, token, conversation, account, by_account, created_at",
+    ),
+    table("throttles", "key", "key, failures, not_before, failed_at"),
+    table("login_places", "place", "place, account, used_at"),
+    table(
+        "orphans",
+        "number",
+        "number, conversation, sequence, account",
+    ),
 ];
+
+const fn table(name: &'static str, key: &'static str, columns: &'static str) -> Table {
+    Table {
+        name,
+        key,
+        columns,
+        added: &[],
+    }
+}
+
+impl Table {
+    /// Returns the columns of a digest of a state that has this cluster version, in order.
+    pub(crate) fn columns(&self, version: ClusterVersion) -> String {
+        let later = self.added.iter().filter(|(since, _)| *since <= version);
+        let later = later.map(|(_, column)| *column);
+        std::iter::once(self.columns)
+            .chain(later)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
 
 /// The state in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,33 +241,49 @@ pub(crate) fn with_pauses(
     pause: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Digest>> {
     let meta = Meta::load(connection)?;
-    let mut hasher = Hasher::new();
-    let mut messages = 0;
-    for (table, key) in TABLES {
-        let Some(rows) = feed_table(connection, &mut hasher, (table, key), pause)? else {
-            return Ok(None);
-        };
-        if table == "messages" {
-            messages = rows;
-        }
-    }
+    let Some((digest, messages)) = of_rows(connection, pause)? else {
+        return Ok(None);
+    };
     Ok(Some(Digest {
         applied: meta.applied,
-        digest: hasher.finalize().into(),
+        digest,
         chain: meta.chain,
         messages,
         accounts: meta.accounts,
     }))
 }
 
+/// Returns the digest of the rows of a file whose tables may be of an earlier build, and how many
+/// messages it has. `None` if `pause` said to stop.
+pub(crate) fn of_rows(
+    connection: &Connection,
+    pause: &mut dyn FnMut() -> bool,
+) -> Result<Option<([u8; 32], u64)>> {
+    let version = meta::cluster_version_of(connection)?;
+    let mut hasher = Hasher::new();
+    let mut messages = 0;
+    for table in &TABLES {
+        let Some(rows) = feed_table(connection, &mut hasher, (table, version), pause)? else {
+            return Ok(None);
+        };
+        if table.name == "messages" {
+            messages = rows;
+        }
+    }
+    Ok(Some((hasher.finalize().into(), messages)))
+}
+
 fn feed_table(
     connection: &Connection,
     hasher: &mut Hasher,
-    (table, key): (&str, &str),
+    (table, version): (&Table, ClusterVersion),
     pause: &mut dyn FnMut() -> bool,
 ) -> Result<Option<u64>> {
-    chain::bytes(hasher, table.as_bytes());
-    let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {key}"))?;
+    let Table { name, key, .. } = table;
+    chain::bytes(hasher, name.as_bytes());
+    let columns = table.columns(version);
+    let sql = format!("SELECT {columns} FROM {name} ORDER BY {key}");
+    let mut statement = connection.prepare(&sql)?;
     let columns = statement.column_count();
     let mut rows = statement.query([])?;
     let mut seen = 0;

@@ -87,7 +87,7 @@ impl Reader {
         pause: &mut dyn FnMut() -> bool,
     ) -> Result<CheckedTables, CheckError> {
         let mut checked = CheckedTables::default();
-        for (table, _) in digest::TABLES {
+        for table in digest::TABLES.iter().map(|table| table.name) {
             if !pause() {
                 return Err(CheckError::Interrupted);
             }

@@ -16,7 +16,10 @@ use super::{
     chain,
     digest::{TABLES, feed_value},
 };
-use crate::state::{ReadError, Reader, meta::Meta};
+use crate::state::{
+    ReadError, Reader,
+    meta::{self, Meta},
+};
 
 /// Maximum number of rows of a range that a node chooses: some milliseconds of reading.
 pub const RANGE_ROWS_MAX: usize = 4096;
@@ -70,8 +73,7 @@ impl RowRange {
     #[must_use]
     pub fn decoded(table: u32, after: &[u8], until: &[u8]) -> Option<Self> {
         let table = usize::try_from(table).ok()?;
-        let (_, key) = TABLES.get(table)?;
-        let columns = key.split(", ").count();
+        let columns = TABLES.get(table)?.key.split(", ").count();
         let of = |bytes: &[u8]| match bytes.is_empty() {
             true => Some(None),
             false => decode_key(bytes, columns).map(Some),
@@ -95,7 +97,7 @@ impl RowRange {
     /// Returns the name of its table.
     #[must_use]
     pub fn table(&self) -> &'static str {
-        TABLES[self.table].0
+        TABLES[self.table].name
     }
 
     /// Returns whether the range reaches the end of its table.
@@ -236,7 +238,7 @@ struct Rows {
 impl Rows {
     fn new(table: usize) -> Self {
         let mut hasher = Hasher::new();
-        chain::bytes(&mut hasher, TABLES[table].0.as_bytes());
+        chain::bytes(&mut hasher, TABLES[table].name.as_bytes());
         Self {
             hasher,
             rows: 0,
@@ -267,7 +269,9 @@ fn scan(
     range: &RowRange,
     each: &mut dyn FnMut(usize, &Row<'_>) -> Result<bool>,
 ) -> Result<()> {
-    let (table, key) = TABLES[range.table];
+    let table = &TABLES[range.table];
+    let (name, key) = (table.name, table.key);
+    let columns = table.columns(meta::cluster_version_of(connection)?);
     let keys = key.split(", ").count();
     let marks = vec!["?"; keys].join(", ");
     let bound = |key_is: Option<&Key>, than: &str| match key_is {
@@ -276,7 +280,7 @@ fn scan(
     };
     let (after, until) = (range.after.as_ref(), range.until.as_ref());
     let sql = format!(
-        "SELECT {key}, * FROM {table} WHERE 1{}{} ORDER BY {key}",
+        "SELECT {key}, {columns} FROM {name} WHERE 1{}{} ORDER BY {key}",
         bound(after, ">"),
         bound(until, "<="),
     );

@@ -12,8 +12,8 @@ use crate::state::{
 };
 
 impl Reader {
-    /// Returns what the log says of nodes: the retired numbers, the preferred leader, and the
-    /// authority that peers trust.
+    /// Returns what the log says of nodes: the retired numbers, the preferred leader, the
+    /// authority that peers trust, and the cluster version.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -29,6 +29,7 @@ impl Reader {
                 last: meta.node_last,
                 preferred_leader: meta.preferred_leader,
                 authority: meta.authority,
+                version: meta.cluster_version,
                 retired: retired.collect::<rusqlite::Result<BTreeSet<_>>>()?,
             })
         })

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_core::ClusterVersion;
 use rusqlite::OptionalExtension as _;
 
 use crate::{
@@ -31,18 +32,20 @@ use crate::{
 /// How long running reads may take to end. Snapshots that are being made end by themselves.
 const READERS_WAIT: Duration = Duration::from_secs(10);
 
-/// A snapshot that was found to be whole, of this version, and what its maker has sealed.
+/// A snapshot that was found to be whole, of a version that this build can use, and what its maker
+/// has sealed.
 #[derive(Debug)]
 pub struct VerifiedSnapshot(PathBuf);
 
 impl VerifiedSnapshot {
-    /// Checks every page and every row of this file, which nothing may change any more.
+    /// Checks every page and every row of this file, which nothing may change any more. `newest` is
+    /// the newest cluster version that this build applies.
     ///
     /// # Errors
     /// [`InstallError::Unreadable`], [`InstallError::Refused`] and [`InstallError::Damaged`]: it
     /// cannot be used. Its maker must make another one.
-    pub fn new(snapshot: PathBuf) -> Result<Self, InstallError> {
-        verify(&snapshot)?;
+    pub fn new(snapshot: PathBuf, newest: ClusterVersion) -> Result<Self, InstallError> {
+        verify(&snapshot, newest)?;
         Ok(Self(snapshot))
     }
 }
@@ -54,7 +57,8 @@ impl State {
     /// # Errors
     /// See [`InstallError`].
     pub fn install(&mut self, snapshot: &Path) -> Result<Applied, InstallError> {
-        self.install_verified(&VerifiedSnapshot::new(snapshot.to_owned())?)
+        let newest = self.options.versions.newest;
+        self.install_verified(&VerifiedSnapshot::new(snapshot.to_owned(), newest)?)
     }
 
     /// Replaces the state by a snapshot that is verified already.
@@ -175,8 +179,8 @@ fn refused(why: impl Into<String>) -> InstallError {
     InstallError::Refused(why.into())
 }
 
-/// Refuses whatever is not a whole snapshot of our version.
-fn verify(snapshot: &Path) -> Result<(), InstallError> {
+/// Refuses whatever is not a whole snapshot that this build can bring to its own version.
+fn verify(snapshot: &Path, newest: ClusterVersion) -> Result<(), InstallError> {
     verify_header(snapshot)?;
     let connection = database::open_read_only(snapshot).map_err(InstallError::Damaged)?;
     database::check_kind(&connection).map_err(|error| refused(error.to_string()))?;
@@ -186,19 +190,21 @@ fn verify(snapshot: &Path) -> Result<(), InstallError> {
     if verdict != "ok" {
         return Err(refused(verdict));
     }
-    let applied = meta::load_applied(&connection).map_err(InstallError::Damaged)?;
-    if applied.last.is_none() {
+    if !meta::has_entries(&connection).map_err(InstallError::Damaged)? {
         return Err(refused("it holds no entry"));
+    }
+    let version = meta::cluster_version_of(&connection).map_err(InstallError::Damaged)?;
+    if version > newest {
+        let why = format!("it needs cluster version {version}; this build applies up to {newest}");
+        return Err(refused(why));
     }
     let sql = "SELECT digest FROM seal WHERE id = 1";
     let seal: Option<[u8; 32]> = connection
         .query_row(sql, [], |row| row.get(0))
         .optional()
         .map_err(InstallError::Damaged)?;
-    let found = digest::of(&connection)
-        .map_err(InstallError::Damaged)?
-        .digest;
-    if seal != Some(found) {
+    let found = digest::of_rows(&connection, &mut || true).map_err(InstallError::Damaged)?;
+    if found.is_none_or(|(found, _)| seal != Some(found)) {
         return Err(refused("its rows do not match its digest"));
     }
     Ok(())

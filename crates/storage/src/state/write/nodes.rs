@@ -15,18 +15,21 @@ use crate::state::{
 const NODES_MAX: usize = 1024;
 
 impl Writer {
+    /// Returns the numbers of all members, in order.
+    pub(super) fn member_numbers(&self) -> rusqlite::Result<BTreeSet<u64>> {
+        let sql = "SELECT node FROM cluster_nodes ORDER BY node LIMIT ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_map([count(NODES_MAX)], |row| number(row, 0))?;
+        found.collect()
+    }
+
     /// Writes the members of the cluster. A number that a member has or had is given to no other
     /// node: the numbers of removed members are retired in the transaction of their removal.
     pub(in crate::state) fn write_members(
         &mut self,
         nodes: &BTreeSet<u64>,
     ) -> Result<(), ApplyError> {
-        let sql = "SELECT node FROM cluster_nodes ORDER BY node LIMIT ?1";
-        let known: BTreeSet<u64> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_map([count(NODES_MAX)], |row| number(row, 0))?
-            .collect::<rusqlite::Result<_>>()?;
+        let known = self.member_numbers()?;
         for gone in known.difference(nodes) {
             // It may have got what is about to be trusted: another authority is wanted.
             if let Some(next) = &mut self.meta.authority.next {
@@ -105,6 +108,10 @@ impl Writer {
                         ..self.meta.authority
                     },
                 };
+                Ok(())
+            }
+            ClusterEvent::VersionRaised { to } => {
+                self.meta.cluster_version = Some(*to);
                 Ok(())
             }
             ClusterEvent::LeaderPreferred { node } => {

@@ -14,7 +14,9 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{AccountLimits, Batch, Now, Origin, Position, Remember, answer, decide};
+use conclave_core::{
+    AccountLimits, Batch, ClusterVersion, Now, Origin, Position, Remember, answer, decide,
+};
 use rusqlite::Connection;
 
 use super::{cache::Caches, checkpointer::Checkpointer};
@@ -200,6 +202,12 @@ impl State {
         }
         self.pool.remember(fault, why);
         error
+    }
+
+    /// Returns the cluster version after what is decided; `None` if the log has said none.
+    #[must_use]
+    pub fn cluster_version(&self) -> Option<ClusterVersion> {
+        self.writer.as_ref()?.meta.cluster_version
     }
 
     /// Returns the times of the last batch.

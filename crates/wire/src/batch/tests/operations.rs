@@ -2,10 +2,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
-    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
-    NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction, Recipient, RoomName,
-    RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
+    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
+    MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
+    Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash,
+    Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -208,12 +209,19 @@ fn of_nodes() -> impl Strategy<Value = Operation> {
     ];
     let node = || any::<u64>().prop_map(NodeId);
     prop_oneof![
-        (credential, node()).prop_map(|(credential, known_last)| Operation::Cluster(
-            ClusterOperation::AdmitNode {
+        (credential, node(), any::<u32>()).prop_map(|(credential, known_last, newest)| {
+            Operation::Cluster(ClusterOperation::AdmitNode {
                 credential,
-                known_last
-            }
-        )),
+                known_last,
+                newest: Some(ClusterVersion(newest)).filter(|newest| newest.0 != 0),
+            })
+        }),
+        (any::<u32>(), prop::collection::vec(node(), 0..5)).prop_map(|(to, asked)| {
+            Operation::Cluster(ClusterOperation::RaiseVersion {
+                to: ClusterVersion(to),
+                asked,
+            })
+        }),
         node().prop_map(|node| Operation::Cluster(ClusterOperation::RetireNode { node })),
         (any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
             |(generation, authority, is_final)| Operation::Cluster(

@@ -3,10 +3,10 @@
 mod query;
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, Allowance, Broken, Conversation, ConversationId, Invite,
-    InviteId, JoinToken, JoinTokenId, Lookup, MemberRole, Membership, MessageHead, MessageRef,
-    NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session, SessionId, Throttle,
-    ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
+    Account, AccountId, AccountLimits, Allowance, Broken, ClusterVersion, Conversation,
+    ConversationId, Invite, InviteId, JoinToken, JoinTokenId, Lookup, MemberRole, Membership,
+    MessageHead, MessageRef, NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session,
+    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
     limits::{
         JOIN_TOKENS_MAX, LOGIN_PLACES_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
         SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
@@ -318,6 +318,15 @@ impl Lookup for Writer {
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken> {
         let sql = "SELECT 1 FROM retired_nodes WHERE node = ?1";
         self.is_there(sql, [sought(node.0)])
+    }
+
+    fn cluster_version(&self) -> Result<Option<ClusterVersion>, Broken> {
+        Ok(self.meta.cluster_version)
+    }
+
+    fn cluster_members(&self) -> Result<Vec<NodeId>, Broken> {
+        let members = self.member_numbers().map_err(|error| broken(&error))?;
+        Ok(members.into_iter().map(NodeId).collect())
     }
 
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
