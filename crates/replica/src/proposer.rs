@@ -100,6 +100,7 @@ struct Waiting {
 #[derive(Clone)]
 pub(crate) struct Handle {
     queue: mpsc::Sender<Waiting>,
+    meter: Meter,
 }
 
 impl Handle {
@@ -125,6 +126,7 @@ impl Handle {
             match sent {
                 Ok(()) => waiting.push(part),
                 Err(mpsc::error::TrySendError::Full(_)) if waiting.is_empty() => {
+                    self.meter.busy();
                     return Err(ProposeError::Busy);
                 }
                 // The commands behind these would overtake them.
@@ -157,8 +159,9 @@ impl Proposer {
     /// Starts the proposer; it ends when the last handle is dropped.
     pub(crate) fn start(self) -> Handle {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let meter = self.meter.clone();
         tokio::spawn(self.run(waiting));
-        Handle { queue }
+        Handle { queue, meter }
     }
 
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
@@ -213,8 +216,10 @@ impl Proposer {
         let (meter, began) = (self.meter.clone(), Instant::now());
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
-            if result.is_ok() {
-                meter.committed(began);
+            match &result {
+                Ok(_) => meter.committed(began),
+                Err(ClientWriteError::ForwardToLeader(_)) => {}
+                Err(_) => meter.outcome_unknown(),
             }
             replies.conclude(result);
         }));
