@@ -99,6 +99,7 @@ impl LocalCluster {
             .arg(self.directory(node))
             .args(["--client-address", &self.endpoint(node)])
             .args(["--peer-address", &self.listens(node)])
+            .args(["--admin-address", &self.admin_address(node)])
             .args(self.relays.iter().flat_map(|_| ["--advertise", RELAYS]))
             .args(self.belonging(node))
             .args(options.plain.then_some("--plain"))
@@ -111,6 +112,7 @@ impl LocalCluster {
             "NODE",
             "CLIENT_ADDRESS",
             "PEER_ADDRESS",
+            "ADMIN_ADDRESS",
             "MEMBERS",
             "JOIN",
             "PLAIN",

@@ -237,12 +237,13 @@ async fn watch(cluster: &LocalCluster, no_restart: bool) -> anyhow::Result<()> {
 }
 
 fn show(cluster: &LocalCluster) -> io::Result<()> {
-    const HEADER: [&str; 5] = ["node", "clients", "peers", "pid", "data"];
+    const HEADER: [&str; 6] = ["node", "clients", "peers", "admin", "pid", "data"];
     let row = |node: u64| {
         vec![
             node.to_string(),
             cluster.endpoint(node),
             cluster.peer_address(node),
+            cluster.admin_address(node),
             cluster.pid(node).unwrap_or_default().to_string(),
             cluster.directory(node).display().to_string(),
         ]

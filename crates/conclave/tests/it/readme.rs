@@ -401,10 +401,10 @@ async fn from_a_file(desk: &Desk, file: &str) {
         .start("exec conclave serve --config conclave.toml")
         .await;
     let line = node.line().await;
-    let (client, peer) = (ports.client(1), ports.peer(1));
+    let (client, peer, admin) = (ports.client(1), ports.peer(1), ports.admin(1));
     assert_eq!(
         line,
-        format!("listening client={client} peer={peer} node=1")
+        format!("listening client={client} peer={peer} node=1 admin={admin}")
     );
     assert!(data.exists());
     node.child.kill().await.unwrap();
@@ -451,7 +451,7 @@ fn free_base_port() -> u16 {
     let first = 7500 + 50 * u16::try_from(std::process::id() % 40).unwrap();
     let mut bases = (0..40).map(|n| 7500 + (first - 7500 + 50 * n) % 2000);
     let is_free = |base: &u16| {
-        let ports = (0..NODES).flat_map(|node| [base + 10 * node, base + 10 * node + 1]);
+        let ports = (0..NODES).flat_map(|node| [0, 1, 2].map(|port| base + 10 * node + port));
         ports
             .into_iter()
             .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
