@@ -199,11 +199,6 @@ impl LocalCluster {
         self.options.ports.peer(node)
     }
 
-    /// Returns the address at which this node answers probes and serves its metrics.
-    pub fn admin_address(&self, node: u64) -> String {
-        self.options.ports.admin(node)
-    }
-
     /// Returns the data directory of this node.
     pub fn directory(&self, node: u64) -> PathBuf {
         self.options.directory.join(format!("node-{node}"))

@@ -90,6 +90,11 @@ impl LocalCluster {
         }
     }
 
+    /// Returns the address at which this node answers probes and serves its metrics.
+    pub fn admin_address(&self, node: u64) -> String {
+        self.options.ports.admin(node)
+    }
+
     fn command(&self, node: u64) -> Command {
         let options = &self.options;
         let mut command = Command::new(&options.program);

@@ -100,7 +100,6 @@ struct Waiting {
 #[derive(Clone)]
 pub(crate) struct Handle {
     queue: mpsc::Sender<Waiting>,
-    meter: Meter,
 }
 
 impl Handle {
@@ -126,7 +125,6 @@ impl Handle {
             match sent {
                 Ok(()) => waiting.push(part),
                 Err(mpsc::error::TrySendError::Full(_)) if waiting.is_empty() => {
-                    self.meter.busy();
                     return Err(ProposeError::Busy);
                 }
                 // The commands behind these would overtake them.
@@ -159,9 +157,8 @@ impl Proposer {
     /// Starts the proposer; it ends when the last handle is dropped.
     pub(crate) fn start(self) -> Handle {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let meter = self.meter.clone();
         tokio::spawn(self.run(waiting));
-        Handle { queue, meter }
+        Handle { queue }
     }
 
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {

@@ -236,7 +236,10 @@ impl Replica {
                         return Ok(outcomes);
                     }
                 }
-                Ok(Err(ProposeError::Busy)) if !maybe_proposed => return Err(ProposeError::Busy),
+                Ok(Err(ProposeError::Busy)) if !maybe_proposed => {
+                    self.inner.meter.busy();
+                    return Err(ProposeError::Busy);
+                }
                 Ok(Err(ProposeError::Stopping)) => return Err(ProposeError::Stopping),
                 Ok(Err(_)) => {}
                 Err(_) => return Err(ProposeError::OutcomeUnknown { waited: limit }),
@@ -264,7 +267,12 @@ impl Replica {
         let attempt = self.inner.proposer.attempt(commands, Reach::Here);
         let attempts = match timeout(limit, attempt).await {
             Ok(Ok(attempts)) => attempts,
-            Ok(Err(error)) => return vec![Err(error); count],
+            Ok(Err(error)) => {
+                if error == ProposeError::Busy {
+                    self.inner.meter.busy();
+                }
+                return vec![Err(error); count];
+            }
             Err(_) => return vec![Err(unknown()); count],
         };
         let results = attempts.into_iter().map(|attempt| {

@@ -69,8 +69,8 @@ pub struct NodeConfig {
     pub client_address: String,
     /// Address (host:port) on which the node serves peers.
     pub peer_address: String,
-    /// Address (host:port) on which the node answers probes and serves its metrics, over plain HTTP;
-    /// `off`: nowhere. If none is given, loopback, two ports after that for clients.
+    /// Address (host:port) on which the node answers probes and serves its metrics, over plain
+    /// HTTP; `off`: nowhere. If none is given, loopback, two ports after that for clients.
     pub admin_address: Option<String>,
     /// `number=peer address/client address` for every member; empty: this node alone.
     pub members: Vec<String>,

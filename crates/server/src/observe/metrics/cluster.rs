@@ -107,8 +107,8 @@ impl OfStarted<'_> {
         )?;
         page.gauge(
             "conclave_raft_contact_age_seconds",
-            "Time since a leader with a majority was heard, in seconds; 0 on a leader that reaches a \
-             majority.",
+            "Time since a leader with a majority was heard, in seconds; 0 on a leader that reaches \
+             a majority.",
             contact.as_secs_f64(),
         )?;
         for (name, help, value) in [
