@@ -266,11 +266,11 @@ fn read_again(settings: &Settings, log: &Log, node: &Node) {
 async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     let admin = node.admin_address();
     output::line(&format!(
-        "listening client={} peer={} node={} admin={}",
+        "listening client={} peer={} admin={} node={}",
         node.client_address(),
         node.peer_address(),
-        node.node(),
         admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+        node.node(),
     ))?;
     let mut told = false;
     let mut setup_tokens = node.setup_tokens();

@@ -44,7 +44,7 @@ async fn token_of_alice(client: &Client) -> String {
 }
 
 #[test]
-fn every_alert_has_a_row_in_the_manual_and_only_metrics_that_there_are() {
+fn the_manual_has_every_alert_and_every_metric_in_use() {
     let (rules, manual) = (rules(), document("docs/operations.md"));
     let metrics = document("docs/metrics.md");
     let alerts = alerts(&rules);
@@ -263,7 +263,7 @@ async fn an_alert_about_a_slow_disk() {
     .unwrap();
     let more = ["--config", settings.to_str().unwrap()];
     let node = home.try_alone("slow", &more, &[]).await.unwrap();
-    let admins = [admin_of(&node)];
+    let admins = [node.admin_address.clone()];
     let alice = alice(&node.client()).await;
     let mut watch = Watch::default();
     watch.look(&admins).await;
@@ -343,7 +343,7 @@ async fn an_alert_about_connections_that_find_no_place() {
     fs::write(&settings, "[limits]\nclient_connections = 16\n").unwrap();
     let more = ["--config", settings.to_str().unwrap()];
     let node = home.try_alone("narrow", &more, &[]).await.unwrap();
-    let admins = [admin_of(&node)];
+    let admins = [node.admin_address.clone()];
     let mut watch = Watch::default();
     watch.look(&admins).await;
     let mut held = Vec::new();
@@ -366,14 +366,8 @@ async fn an_alert_about_connections_that_find_no_place() {
 async fn serving(node: &Served) -> Watch {
     until("the node serves", async || {
         let mut watch = Watch::default();
-        watch.look(&[admin_of(node)]).await;
+        watch.look(&[node.admin_address.clone()]).await;
         (watch.last("conclave_serving", "") == Some(1.0)).then_some(watch)
     })
     .await
-}
-
-/// Returns the address of the admin port of a node.
-fn admin_of(node: &Served) -> String {
-    let (_, admin) = node.line.rsplit_once("admin=").unwrap();
-    admin.to_owned()
 }

@@ -404,7 +404,7 @@ async fn from_a_file(desk: &Desk, file: &str) {
     let (client, peer, admin) = (ports.client(1), ports.peer(1), ports.admin(1));
     assert_eq!(
         line,
-        format!("listening client={client} peer={peer} node=1 admin={admin}")
+        format!("listening client={client} peer={peer} admin={admin} node=1")
     );
     assert!(data.exists());
     node.child.kill().await.unwrap();

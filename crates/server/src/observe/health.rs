@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_one_word_unless_a_check_fails_or_the_caller_wants_more() {
+    fn an_answer_is_one_word_if_all_is_well_and_no_more_is_asked() {
         let answer = |failing: &[&str], query| written(Probe::Ready, &checks(failing), query);
         assert_eq!(answer(&[], "").text, "ok\n");
         assert_eq!(

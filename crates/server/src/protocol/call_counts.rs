@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn calls_are_counted_by_method_and_code_and_strange_paths_together() {
+    async fn calls_are_counted_by_method_and_code_strange_ones_together() {
         let counts = Arc::new(CallCounts::default());
         assert_eq!(counts.methods().count(), 0);
         let send = "/conclave.v1.ChatService/SendMessage";
