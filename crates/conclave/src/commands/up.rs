@@ -237,15 +237,15 @@ async fn watch(cluster: &LocalCluster, no_restart: bool) -> anyhow::Result<()> {
 }
 
 fn show(cluster: &LocalCluster) -> io::Result<()> {
-    const HEADER: [&str; 6] = ["node", "clients", "peers", "admin", "pid", "data"];
+    const HEADER: [&str; 6] = ["node", "clients", "peers", "pid", "data", "admin"];
     let row = |node: u64| {
         vec![
             node.to_string(),
             cluster.endpoint(node),
             cluster.peer_address(node),
-            cluster.admin_address(node),
             cluster.pid(node).unwrap_or_default().to_string(),
             cluster.directory(node).display().to_string(),
+            cluster.admin_address(node),
         ]
     };
     let rows: Vec<_> = cluster.nodes().into_iter().map(row).collect();

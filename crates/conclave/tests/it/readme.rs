@@ -148,10 +148,12 @@ async fn on_one_machine(desk: &Desk, up: &str, chat: &[String]) {
     for _ in 0..NODES {
         let line = up.line().await;
         let columns: Vec<&str> = line.split('\t').collect();
-        let [_, client, _, pid, data] = columns[..] else {
+        let [_, client, _, pid, data, admin] = columns[..] else {
             panic!("it is no line of a node: {line}");
         };
-        assert!(client.starts_with("127.0.0.1:"), "{line}");
+        for address in [client, admin] {
+            assert!(address.starts_with("127.0.0.1:"), "{line}");
+        }
         assert!(data.starts_with("./conclave-data/"), "{line}");
         pids.push(pid.parse::<i32>().unwrap());
     }

@@ -95,13 +95,18 @@ async fn probes_follow_the_state_of_a_node() {
     .await;
     says(&cluster, 3, "/livez", 200, "ok").await;
     says(&cluster, 3, "/startupz", 200, "ok").await;
-    assert_eq!(
-        value(&cluster, 3, "conclave_quorum_reachable").await,
-        Some(0.0)
-    );
+    until("its metrics say the same", async || {
+        let quorum = value(&cluster, 3, "conclave_quorum_reachable").await;
+        (quorum == Some(0.0)).then_some(())
+    })
+    .await;
     cluster.start_all().await;
     says(&cluster, 3, "/readyz", 200, "ok").await;
-    assert_eq!(value(&cluster, 3, "conclave_serving").await, Some(1.0));
+    until("its metrics say the same", async || {
+        let serves = value(&cluster, 3, "conclave_serving").await;
+        (serves == Some(1.0)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
