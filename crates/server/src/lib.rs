@@ -54,7 +54,8 @@ pub use cluster::start_error::{StartError, Stuck};
 pub use conclave_storage::{DiskFailure, Fault, log::LogId};
 pub use config::demo::Demo;
 pub use config::{
-    node_config::{LogFormat, NodeConfig},
+    log_format::LogFormat,
+    node_config::NodeConfig,
     sources::{ConfigError, Overrides},
 };
 pub use connections::Limits;

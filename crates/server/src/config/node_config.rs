@@ -14,7 +14,7 @@ use conclave_wire::address;
 use serde::Deserialize;
 
 use crate::{
-    Limits, Registration,
+    Limits, LogFormat, Registration,
     config::{
         demo::Demo,
         sources::{ConfigError, Overrides, from_environment, from_flags},
@@ -27,31 +27,6 @@ use crate::{
 /// minutes. During them a node of a cluster without a quorum is still of use; after them a node
 /// that was cut off alone sends nothing more to sessions that were logged out elsewhere.
 const STALE_SECONDS: u64 = 300;
-
-/// Form of the lines of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object of JSON for each line, for programs.
-    Json,
-}
-
-impl LogFormat {
-    /// All forms.
-    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
-
-    /// Returns the word for it in settings.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }
-    }
-}
 
 /// The admin address of a node without an admin listener.
 pub(crate) const ADMIN_OFF: &str = "off";
