@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use crate::{
     cluster::start_error::StartError,
     config::node_config::{ADMIN_OFF, NodeConfig},
+    observe::AdminListener,
     tls::{
         OwnWatch,
         security::{self, SecurityError},
@@ -37,7 +38,7 @@ pub(super) struct Bound {
     pub(super) client_address: SocketAddr,
     pub(super) peer_address: SocketAddr,
     /// The admin listener, until it serves.
-    pub(super) admin: Option<(TcpListener, SocketAddr)>,
+    admin: Option<(TcpListener, SocketAddr)>,
     pub(super) own_certificate: Option<(OwnWatch, Arc<CertifiedKey>)>,
 }
 
@@ -64,6 +65,12 @@ impl Bound {
             admin,
             own_certificate: own_certificate.map_err(SecurityError::from)?,
         })
+    }
+
+    /// Starts the admin listener, if there is one: it shows that the node is starting, too.
+    pub(super) fn serve_admin(&mut self) -> Option<AdminListener> {
+        let (listener, address) = self.admin.take()?;
+        Some(AdminListener::start(listener, address))
     }
 
     /// Returns the addresses at which other machines reach this node.

@@ -206,9 +206,7 @@ impl Node {
         config.demo_panel()?;
         let ports = Ports::open(&config.limits);
         let mut bound = Bound::open(&config).await?;
-        // It shows that the node is starting, too.
-        let admin = bound.admin.take();
-        let admin = admin.map(|(listener, at)| AdminListener::start(listener, at));
+        let admin = bound.serve_admin();
         let own = bound.member(&config)?;
         let resolved = Box::pin(resolve::find(&config, &own, &bound.peers)).await?;
         let (identity, members) = (resolved.identity, resolved.members);
@@ -278,11 +276,8 @@ impl Node {
             tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }
         tracing::info!(registration = %shared.registration, "registration policy");
-        if let Some(admin) = &admin {
-            admin.watch(&shared);
-        }
-        let node = Self::serve(shared, bound, &config, opened.faults);
-        Ok(Some(Self { admin, ..node }))
+        let faults = opened.faults;
+        Ok(Some(Self::serve(shared, bound, &config, faults, admin)))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -291,7 +286,11 @@ impl Node {
         bound: Bound,
         config: &NodeConfig,
         faults: Arc<Faults>,
+        admin: Option<AdminListener>,
     ) -> Self {
+        if let Some(admin) = &admin {
+            admin.watch(&shared);
+        }
         let mut tasks = listeners::start(&shared, bound.client, bound.peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
@@ -316,7 +315,7 @@ impl Node {
             ended,
             stopped: Arc::default(),
             faults,
-            admin: None,
+            admin,
         }
     }
 
