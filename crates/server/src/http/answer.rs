@@ -134,7 +134,7 @@ impl Speech {
                 // A call that has succeeded says so at its end, behind the response.
                 let code = code(response.headers()).unwrap_or(Code::Ok);
                 call.into_iter()
-                    .for_each(|call| call.is_answered(code as usize));
+                    .for_each(|call| call.answered(code as usize));
                 return;
             }
             Self::Webhook => HttpKind::Webhook,

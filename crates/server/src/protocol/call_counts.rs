@@ -205,7 +205,7 @@ pub(crate) struct Counting {
 
 impl Counting {
     /// Counts the call with the number of its code.
-    pub(crate) fn is_answered(mut self, code: usize) {
+    pub(crate) fn answered(mut self, code: usize) {
         self.is_answered = true;
         self.counts.note(self.place, code, self.began.elapsed());
     }
@@ -231,11 +231,11 @@ mod tests {
         let send = "/conclave.v1.ChatService/SendMessage";
         let call = counts.begin(send);
         tokio::time::advance(Duration::from_millis(3)).await;
-        call.is_answered(0);
+        call.answered(0);
         drop(counts.begin(send));
         for number in 0..100 {
             let path = format!("/strange/{number}");
-            counts.begin(&path).is_answered(12);
+            counts.begin(&path).answered(12);
         }
         let found: Vec<_> = counts.methods().collect();
         assert_eq!(found.len(), 2);
