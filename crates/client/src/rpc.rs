@@ -161,6 +161,8 @@ rpc!(Operator Read AdminServiceClient::list_operators,
 rpc!(Operator Once AdminServiceClient::revoke_operator,
     RevokeOperatorRequest => RevokeOperatorResponse);
 rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
+rpc!(Operator Read AdminServiceClient::change_log_filter,
+    ChangeLogFilterRequest => ChangeLogFilterResponse);
 rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
 rpc!(Operator Read AdminServiceClient::rotate_secret, RotateSecretRequest => RotateSecretResponse);
 rpc!(Operator Read AdminServiceClient::check_upgrade,

@@ -11,7 +11,7 @@ use crate::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
         bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, doctor, operator, serve, up,
+        cluster, completions, demo, doctor, node, operator, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -80,6 +80,8 @@ enum Command {
     Cluster(cluster::Args),
     /// Examine the cluster and this machine, and say what to do
     Doctor(doctor::Args),
+    /// Look at single nodes, and change what they log; for operators
+    Node(node::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
 }
@@ -122,6 +124,7 @@ impl Cli {
             Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Doctor(args) => until_interrupted(doctor::run(args)).await,
+            Command::Node(args) => until_interrupted(node::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
         }
     }
@@ -202,6 +205,8 @@ mod tests {
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
             "conclave token create --ttl 36h --role learner",
+            "conclave node log-level",
+            "conclave node log-level info,conclave_server=debug --node 3 -o json",
             "conclave trust export chat.example:7400",
             "conclave whoami --ca-file roots.pem",
             "conclave serve --tls-certificate chain.pem --tls-key key.pem",

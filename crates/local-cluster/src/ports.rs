@@ -15,7 +15,9 @@ const FREE_FIRST: u16 = 10_000;
 /// The port after the last of throw-away clusters: the ephemeral range of Linux begins at 32768.
 const FREE_END: u16 = 32_000;
 /// Number of ports in one block: enough for the largest cluster.
-const BLOCK_PORTS: u16 = 2 * NODES_MAX as u16;
+const BLOCK_PORTS: u16 = FREE_STEP * NODES_MAX as u16;
+/// Distance between the first ports of two nodes of a throw-away cluster.
+const FREE_STEP: u16 = 3;
 /// Maximum number of nodes in a local cluster.
 pub const NODES_MAX: u64 = 9;
 /// Number of blocks.
@@ -34,14 +36,14 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Returns ports that stay: node 1 has `base` for clients and `base + 1` for peers, node 2 ten
-    /// more. `None` if the last of them would be no valid port.
+    /// Returns ports that stay: node 1 has `base` for clients, `base + 1` for peers and `base + 2`
+    /// for probes and metrics, node 2 ten more. `None` if the last of them would be no valid port.
     pub fn fixed(base: u16, nodes: u64) -> Option<Self> {
         let ports = Self {
             base,
             step: FIXED_STEP,
         };
-        let last = u64::from(base) + u64::from(FIXED_STEP) * nodes.saturating_sub(1) + 1;
+        let last = u64::from(base) + u64::from(FIXED_STEP) * nodes.saturating_sub(1) + 2;
         (base > 0 && last <= u64::from(u16::MAX)).then_some(ports)
     }
 
@@ -51,7 +53,7 @@ impl Ports {
             let tried = TRIED.fetch_add(1, Ordering::Relaxed);
             let ports = Self {
                 base: block_base(process::id(), tried),
-                step: 2,
+                step: FREE_STEP,
             };
             ports.are_free(nodes).then_some(ports)
         })
@@ -72,6 +74,11 @@ impl Ports {
         format!("127.0.0.1:{}", self.peer_port(node))
     }
 
+    /// Returns the address at which this node answers probes and serves its metrics.
+    pub fn admin(self, node: u64) -> String {
+        format!("127.0.0.1:{}", self.port(node) + 2)
+    }
+
     /// Returns the port at which peers reach this node.
     pub(crate) fn peer_port(self, node: u64) -> u16 {
         self.port(node) + 1
@@ -85,7 +92,7 @@ impl Ports {
     fn are_free(self, nodes: u64) -> bool {
         (1..=nodes).all(|node| {
             let port = self.port(node);
-            [port, port + 1]
+            [port, port + 1, port + 2]
                 .into_iter()
                 .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
         })
@@ -133,8 +140,9 @@ mod tests {
         let ports = Ports::fixed(7400, 5).expect("these are ports");
         assert_eq!(ports.client(1), "127.0.0.1:7400");
         assert_eq!(ports.peer(5), "127.0.0.1:7441");
-        assert!(Ports::fixed(65_494, 5).is_some());
-        assert_eq!(Ports::fixed(65_495, 5), None);
+        assert_eq!(ports.admin(2), "127.0.0.1:7412");
+        assert!(Ports::fixed(65_493, 5).is_some());
+        assert_eq!(Ports::fixed(65_494, 5), None);
         assert_eq!(Ports::fixed(0, 1), None);
     }
 }

@@ -90,6 +90,11 @@ impl LocalCluster {
         }
     }
 
+    /// Returns the address at which this node answers probes and serves its metrics.
+    pub fn admin_address(&self, node: u64) -> String {
+        self.options.ports.admin(node)
+    }
+
     fn command(&self, node: u64) -> Command {
         let options = &self.options;
         let mut command = Command::new(&options.program);
@@ -99,6 +104,7 @@ impl LocalCluster {
             .arg(self.directory(node))
             .args(["--client-address", &self.endpoint(node)])
             .args(["--peer-address", &self.listens(node)])
+            .args(["--admin-address", &self.admin_address(node)])
             .args(self.relays.iter().flat_map(|_| ["--advertise", RELAYS]))
             .args(self.belonging(node))
             .args(options.plain.then_some("--plain"))
@@ -111,6 +117,7 @@ impl LocalCluster {
             "NODE",
             "CLIENT_ADDRESS",
             "PEER_ADDRESS",
+            "ADMIN_ADDRESS",
             "MEMBERS",
             "JOIN",
             "PLAIN",

@@ -243,8 +243,10 @@ impl Proposer {
         let (meter, began) = (self.meter.clone(), Instant::now());
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
-            if result.is_ok() {
-                meter.committed(began);
+            match &result {
+                Ok(_) => meter.committed(began),
+                Err(ClientWriteError::ForwardToLeader(_)) => {}
+                Err(_) => meter.outcome_unknown(),
             }
             replies.conclude(result);
         }));

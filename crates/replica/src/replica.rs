@@ -58,7 +58,7 @@ pub(crate) struct Inner {
     pub(crate) machine: StateMachine,
     pub(crate) log: Arc<SegmentLog>,
     pub(crate) reader: Reader,
-    search: Search,
+    pub(crate) search: Search,
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
     campaign: campaign::Handle,
@@ -157,7 +157,12 @@ impl Replica {
         let limits = config.retention;
         let retention = Retention::new(raft.clone(), log_view, limits, store, config.data.clone());
         let tasks = vec![
-            tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
+            tokio::spawn(watch_leader(
+                raft.clone(),
+                config.node,
+                leader_tx,
+                meter.clone(),
+            )),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(retention.run()),
@@ -241,7 +246,10 @@ impl Replica {
                         return Ok(outcomes);
                     }
                 }
-                Ok(Err(ProposeError::Busy)) if !maybe_proposed => return Err(ProposeError::Busy),
+                Ok(Err(ProposeError::Busy)) if !maybe_proposed => {
+                    self.inner.meter.busy();
+                    return Err(ProposeError::Busy);
+                }
                 Ok(Err(ProposeError::Stopping)) => return Err(ProposeError::Stopping),
                 Ok(Err(_)) => {}
                 Err(_) => return Err(ProposeError::OutcomeUnknown { waited: limit }),
@@ -282,7 +290,12 @@ impl Replica {
         let attempt = self.inner.proposer.attempt(commands, Reach::Here);
         let attempts = match timeout(limit, attempt).await {
             Ok(Ok(attempts)) => attempts,
-            Ok(Err(error)) => return vec![Err(error); count],
+            Ok(Err(error)) => {
+                if error == ProposeError::Busy {
+                    self.inner.meter.busy();
+                }
+                return vec![Err(error); count];
+            }
             Err(_) => return vec![Err(unknown()); count],
         };
         let results = attempts.into_iter().map(|attempt| {
@@ -475,7 +488,7 @@ fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Memb
 }
 
 /// Publishes the leader, and logs it once for each change.
-async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>) {
+async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>, meter: Meter) {
     let mut metrics = raft.server_metrics();
     loop {
         let (now, term) = {
@@ -485,6 +498,9 @@ async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>)
         let changed = leader.send_if_modified(|known| std::mem::replace(known, now) != now);
         if changed {
             tracing::info!(node, term, leader = now, "leader changed");
+            if let Some(leads) = now {
+                meter.leader_changed(leads == node);
+            }
         }
         if metrics.changed().await.is_err() {
             return;

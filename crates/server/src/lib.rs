@@ -42,6 +42,7 @@ mod identity;
 mod integrity;
 mod live;
 mod node;
+mod observe;
 mod peer;
 mod peer_api;
 mod protocol;
@@ -53,10 +54,12 @@ pub use cluster::start_error::{StartError, Stuck};
 pub use conclave_storage::{DiskFailure, Fault, log::LogId};
 pub use config::demo::Demo;
 pub use config::{
+    log_format::LogFormat,
     node_config::NodeConfig,
     sources::{ConfigError, Overrides},
 };
 pub use connections::Limits;
+pub use context::log_control::LogControl;
 pub use identity::node_identity::IdentityError;
 pub use identity::secret::{ClusterSecret, NoSecret};
 pub use node::process::Node;

@@ -1,4 +1,4 @@
-//! Names and removal of the files beside a database, and the room on their disk.
+//! Names, lengths and removal of the files beside a database, and the room on their disk.
 //!
 //! Always true: a file that does not exist counts as removed.
 
@@ -23,6 +23,11 @@ pub fn disk_space(directory: &Path) -> io::Result<(u64, u64)> {
     let found = rustix::fs::statvfs(directory)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     Ok((bytes(found.f_bavail), bytes(found.f_blocks)))
+}
+
+/// Returns the length of a file in bytes; 0 if there is none.
+pub(crate) fn length(file: &Path) -> u64 {
+    fs::metadata(file).map_or(0, |file| file.len())
 }
 
 /// Removes a file; one that does not exist is not an error.

@@ -37,6 +37,7 @@
 
 mod fault;
 mod files;
+mod latencies;
 pub mod log;
 mod recent_map;
 pub mod search;
@@ -44,4 +45,5 @@ pub mod state;
 
 pub use fault::{DiskFailure, Fault};
 pub use files::disk_space;
+pub use latencies::{LATENCY_BOUNDS, Latencies, LatencyCounts};
 pub use recent_map::RecentMap;

@@ -74,6 +74,19 @@ impl<K: Hash + Eq, V> RecentMap<K, V> {
         self.young.insert(key, value);
     }
 
+    /// Returns how many entries are kept; one that was replaced counts twice until the earlier
+    /// value is gone.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Returns whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Forgets a key.
     pub fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q)
     where

@@ -16,6 +16,7 @@ pub const FLOORS: [(&str, &[&str]); 2] = [
         "crates/server/src/",
         &[
             "node",
+            "observe",
             "api",
             "http",
             "peer_api",

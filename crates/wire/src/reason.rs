@@ -81,6 +81,7 @@ reasons! {
     InviteOutOfRange = "INVITE_OUT_OF_RANGE", InvalidArgument;
     JoinTokenOutOfRange = "JOIN_TOKEN_OUT_OF_RANGE", InvalidArgument;
     KeyInvalid = "KEY_INVALID", InvalidArgument;
+    LogFilterInvalid = "LOG_FILTER_INVALID", InvalidArgument, "filter";
     LineInvalid = "LINE_INVALID", InvalidArgument;
     ListEmpty = "LIST_EMPTY", InvalidArgument, "messages";
     ListTooLong = "LIST_TOO_LONG", InvalidArgument, "messages";

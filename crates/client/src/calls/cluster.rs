@@ -82,6 +82,22 @@ impl Client {
         self.ask_at(endpoint, request).await
     }
 
+    /// Changes which lines the log of the node at `endpoint` has, unless `filter` is empty; returns
+    /// the filter in use. It holds until the node starts again or reads its settings again.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `LOG_FILTER_INVALID`.
+    pub async fn change_log_filter(
+        &self,
+        endpoint: &str,
+        filter: &str,
+    ) -> Result<String, CallError> {
+        let request = v1::ChangeLogFilterRequest {
+            filter: filter.to_owned(),
+        };
+        Ok(self.ask_at(endpoint, request).await?.filter)
+    }
+
     async fn ask_at<R: Rpc>(&self, endpoint: &str, request: R) -> Result<R::Answer, CallError> {
         let timeouts = self.shared.timeouts;
         let mut attempts = Attempts::new(timeouts.total);

@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Lifetime,
     /// A limit of what one account may do.
     Limit,
+    /// Which lines a log has.
+    LogFilter,
     Role,
     /// The key of a repeated request.
     Key,
@@ -98,6 +100,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "uses", Kind::Lifetime),
     ("", "ttl", Kind::Lifetime),
     ("", "set", Kind::Limit),
+    ("node log-level", "filter", Kind::LogFilter),
     ("token create", "role", Kind::Unjudged),
     ("", "role", Kind::Role),
     ("", "again", Kind::Key),
@@ -141,6 +144,7 @@ pub(super) fn causes(reason: Reason) -> &'static [Kind] {
         Reason::TokenIdInvalid | Reason::JoinTokenInvalid => &[JoinToken],
         Reason::LastOperator => &[Operator],
         Reason::AccountLimitInvalid => &[Limit],
+        Reason::LogFilterInvalid => &[LogFilter],
         Reason::RoleMissing => &[Role],
         Reason::RequestReused | Reason::RequestTooOld | Reason::RequestOutOfRange => &[Key],
         Reason::ResumeTokenInvalid => &[Position],

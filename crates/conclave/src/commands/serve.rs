@@ -6,25 +6,24 @@
 
 mod catching_up;
 mod disk;
+mod log;
 mod start_failure;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use conclave_server::{ConfigError, Node, NodeConfig, Overrides, Registration};
+use conclave_server::{ConfigError, LogFormat, Node, NodeConfig, Overrides, Registration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::{
-    EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
-};
 
 use catching_up::Screen;
+use log::Log;
 use start_failure::{no_start, wrong_config};
 
 use crate::{
-    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
+    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, note},
     output,
 };
 
@@ -36,11 +35,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 
 /// Time for which a node that found damage still answers, without voting, before it restarts.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-
-/// Log filter for the libraries below. The engine under the replica warns on every heartbeat that
-/// fails, for as long as a peer is away, and logs an error for each request while it stops. The
-/// node itself logs what matters of that, once. A filter that names the engine wins.
-const ENGINE_LOG: &str = "openraft=off,h2=error,hyper=error";
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +54,10 @@ pub(crate) struct Args {
     /// Address at which peers reach the node [default: 127.0.0.1:7401]
     #[arg(long, value_name = "HOST:PORT")]
     peer_address: Option<String>,
+    /// Address for probes and metrics, over plain HTTP; `off`: none [default: 127.0.0.1, two ports
+    /// after that for clients]
+    #[arg(long, value_name = "HOST:PORT")]
+    admin_address: Option<String>,
     /// All nodes, as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=… [default: this node alone]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     members: Option<Vec<String>>,
@@ -109,6 +107,9 @@ pub(crate) struct Args {
     /// Log filter, as in RUST_LOG [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// Form of the lines of the log: for people, or an object of JSON each [default: text]
+    #[arg(long, value_name = "FORMAT", value_parser = log_format())]
+    log_format: Option<LogFormat>,
     /// End when the process with this number ends, which must have started this one
     #[arg(long, hide = true, value_name = "PID")]
     die_with_parent: Option<i32>,
@@ -118,6 +119,15 @@ pub(crate) struct Args {
 fn registration() -> impl TypedValueParser<Value = Registration> {
     let words = Registration::ALL.map(Registration::as_str);
     PossibleValuesParser::new(words).try_map(|word| word.parse::<Registration>())
+}
+
+/// Parses the form of the log.
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(LogFormat::ALL.map(LogFormat::as_str)).map(|word| {
+        let mut all = LogFormat::ALL.into_iter();
+        all.find(|format| format.as_str() == word)
+            .unwrap_or_default()
+    })
 }
 
 /// Returns the number of threads for a node's tasks: half of the cores, because log and database
@@ -147,7 +157,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = settings.load().map_err(wrong_config)?;
     let data = config.data.clone();
     let screen = Screen::new();
-    let filter = log_to(&screen, &config.log)?;
+    let log = Log::start(&screen, &config)?;
     // The files of a node hold messages and password hashes: other users may not read them,
     // whatever process made the directory or a file in it.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -164,10 +174,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         // The node does not run yet, so there is nothing to read again.
         never = others.heed(|| {}) => match never {},
     };
+    node.set_log_control(Arc::new(log.clone()));
     let ended = tokio::select! {
         ended = serve(&node, &mut signals) => ended,
         never = catching_up::tell(&node, &screen) => match never {},
-        never = others.heed(|| read_again(&settings, &filter, &node)) => match never {},
+        never = others.heed(|| read_again(&settings, &log, &node)) => match never {},
     };
     screen.clear();
     ended?;
@@ -236,20 +247,15 @@ impl Settings {
     }
 }
 
-/// Handle that changes the log filter while the node runs.
-type FilterHandle = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
-
 /// Reads again what may change while a node runs: its certificate, its log filter, and the faults
 /// that tests and demonstrations make. Everything else is read at its next start.
-fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
+fn read_again(settings: &Settings, log: &Log, node: &Node) {
     node.read_certificate_again();
     let read = settings.load().map_err(wrong_config);
-    let read = read.and_then(|config| Ok((log_filter(&config.log)?, config)));
+    let read = read.and_then(|config| log.change(&config.log).map(|()| config));
     match read {
-        Ok((new, config)) => {
+        Ok(config) => {
             node.set_faults(&config);
-            // This fails only if the subscriber is gone, and then nothing is logged.
-            let _ = filter.reload(new);
             tracing::info!(log = config.log, "the settings were reloaded");
         }
         Err(error) => tracing::warn!(%error, "failed to reload the settings"),
@@ -258,11 +264,13 @@ fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
 
 /// Prints the node's lines until a signal stops it.
 async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
+    let admin = node.admin_address();
     output::line(&format!(
-        "listening client={} peer={} node={}",
+        "listening client={} peer={} admin={} node={}",
         node.client_address(),
         node.peer_address(),
-        node.node()
+        admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+        node.node(),
     ))?;
     let mut told = false;
     let mut setup_tokens = node.setup_tokens();
@@ -311,33 +319,6 @@ async fn next_token(tokens: &mut watch::Receiver<Option<String>>) -> String {
     }
     // No further token will come: the node is stopping.
     std::future::pending().await
-}
-
-fn log_filter(filter: &str) -> Result<EnvFilter, CommandError> {
-    let with_engine = format!("{ENGINE_LOG},{filter}");
-    EnvFilter::try_new(with_engine).map_err(|error| {
-        let sentence = format!("`{filter}` is not a log filter: {error}");
-        CommandError::new(
-            EXIT_USAGE,
-            sentence,
-            "use a level such as info, or target=level",
-        )
-    })
-}
-
-fn log_to(screen: &Screen, filter: &str) -> Result<FilterHandle, CommandError> {
-    let (filter, handle) = reload::Layer::new(log_filter(filter)?);
-    let colours = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let screen = screen.clone();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(move || screen.clone())
-        .with_ansi(colours)
-        .with_target(false)
-        .compact();
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
-    // A subscriber is set already only if one process runs two nodes.
-    let _ = subscriber.try_init();
-    Ok(handle)
 }
 
 /// Restarts the program: a start repairs the damage that was found. Nothing of this process is
@@ -399,6 +380,7 @@ fn from_flags(args: Args) -> Overrides {
         node: args.node,
         client_address: args.client_address,
         peer_address: args.peer_address,
+        admin_address: args.admin_address,
         members: args.members,
         join: args.join,
         join_token: args.token,
@@ -411,6 +393,7 @@ fn from_flags(args: Args) -> Overrides {
         plain: args.plain.then_some(true),
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,
+        log_format: args.log_format,
         registration: args.registration,
     }
 }

@@ -237,7 +237,7 @@ async fn watch(cluster: &LocalCluster, no_restart: bool) -> anyhow::Result<()> {
 }
 
 fn show(cluster: &LocalCluster) -> io::Result<()> {
-    const HEADER: [&str; 5] = ["node", "clients", "peers", "pid", "data"];
+    const HEADER: [&str; 6] = ["node", "clients", "peers", "pid", "data", "admin"];
     let row = |node: u64| {
         vec![
             node.to_string(),
@@ -245,6 +245,7 @@ fn show(cluster: &LocalCluster) -> io::Result<()> {
             cluster.peer_address(node),
             cluster.pid(node).unwrap_or_default().to_string(),
             cluster.directory(node).display().to_string(),
+            cluster.admin_address(node),
         ]
     };
     let rows: Vec<_> = cluster.nodes().into_iter().map(row).collect();

@@ -127,6 +127,7 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
             EXIT_CONFLICT,
             "delete something, or ask an administrator: conclave cluster limits",
         ),
+        Reason::LogFilterInvalid => (EXIT_USAGE, "use a level such as info, or target=level"),
         Reason::AccountLimitInvalid => (EXIT_USAGE, "conclave cluster limits shows all of them"),
         Reason::Oneself => (EXIT_USAGE, "name another account"),
         Reason::QueryInvalid => (

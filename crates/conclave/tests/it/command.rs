@@ -278,6 +278,8 @@ pub(crate) struct Served {
     pub(crate) client_address: String,
     /// Address at which peers reach it.
     pub(crate) peer_address: String,
+    /// Address at which it answers probes and serves its metrics.
+    pub(crate) admin_address: String,
     /// Line with which the node says that it listens.
     pub(crate) line: String,
     log: PathBuf,
@@ -340,6 +342,7 @@ impl Served {
         Ok(Self {
             client_address: part("client="),
             peer_address: part("peer="),
+            admin_address: part("admin="),
             line: line.clone(),
             child,
             log: log.to_owned(),

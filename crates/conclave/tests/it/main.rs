@@ -5,6 +5,7 @@
 #![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
 mod bad_input;
 mod bad_requests;
 mod bad_start;
@@ -30,6 +31,7 @@ mod golden;
 mod grpcurl;
 mod hostile_users;
 mod live;
+mod logging;
 mod manners;
 mod membership;
 mod membership_faults;
@@ -59,5 +61,6 @@ mod survival_restart;
 mod tls;
 mod tokens;
 mod upgrade;
+mod watching;
 mod witness;
 mod words;

@@ -148,10 +148,12 @@ async fn on_one_machine(desk: &Desk, up: &str, chat: &[String]) {
     for _ in 0..NODES {
         let line = up.line().await;
         let columns: Vec<&str> = line.split('\t').collect();
-        let [_, client, _, pid, data] = columns[..] else {
+        let [_, client, _, pid, data, admin] = columns[..] else {
             panic!("it is no line of a node: {line}");
         };
-        assert!(client.starts_with("127.0.0.1:"), "{line}");
+        for address in [client, admin] {
+            assert!(address.starts_with("127.0.0.1:"), "{line}");
+        }
         assert!(data.starts_with("./conclave-data/"), "{line}");
         pids.push(pid.parse::<i32>().unwrap());
     }
@@ -401,10 +403,10 @@ async fn from_a_file(desk: &Desk, file: &str) {
         .start("exec conclave serve --config conclave.toml")
         .await;
     let line = node.line().await;
-    let (client, peer) = (ports.client(1), ports.peer(1));
+    let (client, peer, admin) = (ports.client(1), ports.peer(1), ports.admin(1));
     assert_eq!(
         line,
-        format!("listening client={client} peer={peer} node=1")
+        format!("listening client={client} peer={peer} admin={admin} node=1")
     );
     assert!(data.exists());
     node.child.kill().await.unwrap();
@@ -451,7 +453,7 @@ fn free_base_port() -> u16 {
     let first = 7500 + 50 * u16::try_from(std::process::id() % 40).unwrap();
     let mut bases = (0..40).map(|n| 7500 + (first - 7500 + 50 * n) % 2000);
     let is_free = |base: &u16| {
-        let ports = (0..NODES).flat_map(|node| [base + 10 * node, base + 10 * node + 1]);
+        let ports = (0..NODES).flat_map(|node| [0, 1, 2].map(|port| base + 10 * node + port));
         ports
             .into_iter()
             .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())

@@ -283,6 +283,11 @@ impl Cluster {
         (root.with_operator(&self.operator().await), login.token)
     }
 
+    /// Returns the address at which this node answers probes and serves its metrics.
+    pub(crate) fn admin_address(&self, node: u64) -> String {
+        self.local.admin_address(node)
+    }
+
     /// Returns the address at which peers reach this node.
     pub(crate) fn peer_address(&self, node: u64) -> String {
         self.local.peer_address(node)

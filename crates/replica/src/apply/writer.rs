@@ -332,7 +332,9 @@ impl Writer {
         if self.unwritten.due.is_none() {
             return Ok(());
         }
+        let began = now();
         self.when_there_is_room(State::write)?;
+        self.observers.meter.written(began.elapsed());
         self.unwritten = Unwritten::default();
         self.notify_written(self.last_index());
         Ok(())
@@ -364,6 +366,7 @@ impl Writer {
         self.pins.reached(log_index, &self.state);
         tracing::info!(log_index, "snapshot installed");
         self.note_version();
+        self.observers.meter.snapshot_installed();
         self.observers.clocks.applied(self.now());
         self.observers.listener.installed(log_index);
         self.decided.store(log_index, Ordering::Release);

@@ -73,6 +73,12 @@ impl Written {
         }
     }
 
+    /// Returns the index of the last entry that is decided on this node.
+    #[must_use]
+    pub fn decided_index(&self) -> u64 {
+        self.decided.load(Ordering::Acquire)
+    }
+
     /// Waits until everything that is decided on this node is in its database, or until `limit` has
     /// passed: what the node has answered can be read after that.
     pub async fn has_decided(&self, limit: Duration) {

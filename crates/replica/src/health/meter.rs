@@ -1,5 +1,5 @@
 //! Measures how fast this node works: the commands that it decides, and how long the entries take
-//! that it proposes as the leader.
+//! that it proposes as the leader; and counts what has happened to it.
 //!
 //! Always true: at most [`LATENCIES_MAX`] latencies are kept, and none older than
 //! [`LATENCY_AGE_MAX`] is reported.
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_storage::{Latencies, LatencyCounts};
 use tokio::time::Instant;
 
 /// Latencies that are kept.
@@ -42,6 +43,28 @@ pub struct CommitLatency {
     pub entries: usize,
 }
 
+/// What a replica has counted since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Commands that were decided, those included that were decided again from the log.
+    pub commands: u64,
+    /// How long entries took that this node has proposed, from the proposal until a majority has
+    /// them and they are decided here.
+    pub commits: LatencyCounts,
+    /// How long transactions of the database took.
+    pub writes: LatencyCounts,
+    /// Entries that this node has proposed and whose outcome it does not know.
+    pub outcomes_unknown: u64,
+    /// Refusals of commands because too many wait: [`ProposeError::Busy`](crate::ProposeError).
+    pub busy: u64,
+    /// How often this node has learnt of another leader, or has become it.
+    pub leader_changes: u64,
+    /// How often it has become the leader.
+    pub elections_won: u64,
+    /// Received snapshots that have taken the place of the database.
+    pub snapshots_installed: u64,
+}
+
 /// The measurements of a node. Cheap to clone; all clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Meter(Arc<Inner>);
@@ -49,6 +72,13 @@ pub(crate) struct Meter(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     commands: AtomicU64,
+    commits: Latencies,
+    writes: Latencies,
+    unknown: AtomicU64,
+    busy: AtomicU64,
+    leader_changes: AtomicU64,
+    elections_won: AtomicU64,
+    snapshots_installed: AtomicU64,
     /// When an entry was decided, and how long that took; the oldest first.
     latencies: Mutex<VecDeque<(Instant, Duration)>>,
 }
@@ -64,6 +94,7 @@ impl Meter {
     /// Notes that an entry is decided that this node has proposed at `began`.
     pub(crate) fn committed(&self, began: Instant) {
         let now = Instant::now();
+        self.0.commits.note(now.duration_since(began));
         // Every statement leaves a valid list.
         let kept = self.0.latencies.lock();
         let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +102,60 @@ impl Meter {
             kept.pop_front();
         }
         kept.push_back((now, now.duration_since(began)));
+    }
+
+    /// Notes that the outcome of a proposed entry is unknown here.
+    pub(crate) fn outcome_unknown(&self) {
+        self.0.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that commands were refused because too many wait.
+    pub(crate) fn busy(&self) {
+        self.0.busy.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that another node leads now, or this one.
+    pub(crate) fn leader_changed(&self, is_own: bool) {
+        self.0.leader_changes.fetch_add(1, Ordering::Relaxed);
+        if is_own {
+            self.0.elections_won.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that decided entries were written to the database, in one transaction.
+    pub(crate) fn written(&self, took: Duration) {
+        self.0.writes.note(took);
+    }
+
+    /// Notes that a received snapshot has taken the place of the database.
+    pub(crate) fn snapshot_installed(&self) {
+        self.0.snapshots_installed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns what was counted since the start.
+    pub(crate) fn counts(&self) -> Counts {
+        let Inner {
+            commands,
+            commits,
+            writes,
+            unknown,
+            busy,
+            leader_changes,
+            elections_won,
+            snapshots_installed,
+            latencies: _,
+        } = &*self.0;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            commands: load(commands),
+            commits: commits.counts(),
+            writes: writes.counts(),
+            outcomes_unknown: load(unknown),
+            busy: load(busy),
+            leader_changes: load(leader_changes),
+            elections_won: load(elections_won),
+            snapshots_installed: load(snapshots_installed),
+        }
     }
 
     /// Returns how fast the node works now.

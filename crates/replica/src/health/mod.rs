@@ -2,6 +2,7 @@
 
 pub(crate) mod damage;
 pub(crate) mod failure;
+pub(crate) mod figures;
 pub(crate) mod meter;
 pub(crate) mod observe;
 pub(crate) mod pins;

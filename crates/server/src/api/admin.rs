@@ -204,6 +204,18 @@ impl Admin {
         Ok(check.progress())
     }
 
+    /// Without a quorum, too: a node without one is looked at with more lines.
+    async fn change_log(
+        &self,
+        call: Call,
+        request: v1::ChangeLogFilterRequest,
+    ) -> Result<v1::ChangeLogFilterResponse, Problem> {
+        let name = "ChangeLogFilter";
+        self.shared.for_operators_here(&call, name).await?;
+        let filter = self.shared.log.change(&request.filter)?;
+        Ok(v1::ChangeLogFilterResponse { filter })
+    }
+
     async fn transfer_leader(
         &self,
         call: Call,
@@ -450,6 +462,13 @@ impl AdminService for Admin {
             self.shared.finalize_upgrade(call, request)
         })
         .await
+    }
+
+    async fn change_log_filter(
+        &self,
+        request: Request<v1::ChangeLogFilterRequest>,
+    ) -> Answer<v1::ChangeLogFilterResponse> {
+        edge::answer(request, |call, request| self.change_log(call, request)).await
     }
 
     async fn prefer_leader(

@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -76,6 +76,8 @@ impl Drop for Admitted {
 pub(crate) struct Sessions {
     pub(crate) account_limiters: AccountLimiters,
     known: Mutex<RecentMap<TokenHash, KnownSession>>,
+    /// Number of sessions in memory, for counting without the lock.
+    count: AtomicUsize,
 }
 
 impl Default for Sessions {
@@ -83,6 +85,7 @@ impl Default for Sessions {
         Self {
             account_limiters: AccountLimiters::default(),
             known: Mutex::new(RecentMap::new(KEPT_MAX)),
+            count: AtomicUsize::new(0),
         }
     }
 }
@@ -93,6 +96,11 @@ impl Sessions {
             .lock()
             .unwrap_or_else(|error| error.into_inner())
             .get(token)
+    }
+
+    /// Returns the number of sessions in memory.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     pub(crate) fn keep(&self, token: TokenHash, id: SessionId, account: AccountId) -> KnownSession {
@@ -107,6 +115,7 @@ impl Sessions {
             under_way: Arc::default(),
         };
         known.insert(token, new.clone());
+        self.count.store(known.len(), Ordering::Relaxed);
         new
     }
 }

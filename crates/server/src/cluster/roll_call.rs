@@ -22,7 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    context::{node_context::NodeContext, roll_call_state::Ended},
+    context::{
+        node_context::NodeContext,
+        roll_call_state::{Ended, lock},
+    },
     identity::incarnations::WRITE_EVERY,
     peer::join_client,
 };
@@ -126,6 +129,8 @@ impl Round {
         });
         let answers = join_all(asked).await;
         let is_missing = answers.iter().any(|(answer, _)| answer.is_err());
+        let answering = answers.iter().filter(|(answer, _)| answer.is_ok());
+        *lock(&shared.roll.answering) = answering.map(|(_, other)| *other).collect();
         let mut round = Self::default();
         for (answer, other) in answers {
             round.take(shared, answer, other);

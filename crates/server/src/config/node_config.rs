@@ -15,7 +15,7 @@ use conclave_wire::address;
 use serde::Deserialize;
 
 use crate::{
-    Limits, Registration,
+    Limits, LogFormat, Registration,
     config::{
         demo::Demo,
         sources::{ConfigError, Overrides, from_environment, from_flags},
@@ -28,6 +28,9 @@ use crate::{
 /// minutes. During them a node of a cluster without a quorum is still of use; after them a node
 /// that was cut off alone sends nothing more to sessions that were logged out elsewhere.
 const STALE_SECONDS: u64 = 300;
+
+/// The admin address of a node without an admin listener.
+pub(crate) const ADMIN_OFF: &str = "off";
 
 /// The configuration of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -42,6 +45,9 @@ pub struct NodeConfig {
     pub client_address: String,
     /// Address (host:port) on which the node serves peers.
     pub peer_address: String,
+    /// Address (host:port) on which the node answers probes and serves its metrics, over plain
+    /// HTTP; `off`: nowhere. If none is given, loopback, two ports after that for clients.
+    pub admin_address: Option<String>,
     /// `number=peer address/client address` for every member; empty: this node alone.
     pub members: Vec<String>,
     /// Addresses (host:port) of peers of the cluster that the node joins if its directory is new;
@@ -74,6 +80,8 @@ pub struct NodeConfig {
     pub unsafe_no_sync: bool,
     /// Filter of the log, as `level` or `target=level,…`.
     pub log: String,
+    /// Form of the lines of the log.
+    pub log_format: LogFormat,
     /// Registration policy: who may create an account. If none is given,
     /// [`Registration::default_at`].
     pub registration: Option<Registration>,
@@ -107,6 +115,7 @@ impl Default for NodeConfig {
             node: None,
             client_address: "127.0.0.1:7400".to_owned(),
             peer_address: "127.0.0.1:7401".to_owned(),
+            admin_address: None,
             members: Vec::new(),
             join: Vec::new(),
             join_token: None,
@@ -121,6 +130,7 @@ impl Default for NodeConfig {
             plain: false,
             unsafe_no_sync: false,
             log: "info".to_owned(),
+            log_format: LogFormat::Text,
             registration: None,
             repair_wait_seconds: 600,
             stale_seconds: STALE_SECONDS,
@@ -137,12 +147,14 @@ impl Default for NodeConfig {
 
 impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
-    /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
+    /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_ADMIN_ADDRESS`,
+    /// `CONCLAVE_MEMBERS` and
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
     /// `CONCLAVE_PUBLIC_ADDRESSES` and `CONCLAVE_TRUSTED_PROXIES` (commas between),
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
+    /// `CONCLAVE_LOG_FORMAT` (`text` or `json`),
     /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
     /// then `flags`; what comes later wins.
     ///
@@ -234,6 +246,12 @@ impl NodeConfig {
             if let Err(why) = address::check_listen(address) {
                 return Err(ConfigError::Members(format!("{what} `{address}`: {why}")));
             }
+        }
+        if let Some(address) = self.admin_address.as_deref().filter(|at| *at != ADMIN_OFF)
+            && let Err(why) = address::check_listen(address)
+        {
+            let sentence = format!("admin_address `{address}`: {why}");
+            return Err(ConfigError::Members(sentence));
         }
         if let Some(host) = &self.advertise
             && let Err(why) = address::check_host(host)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use config::Value;
 
-use crate::Registration;
+use crate::{LogFormat, Registration};
 
 /// Settings from flags: only those that were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Overrides {
     pub client_address: Option<String>,
     /// See `NodeConfig::peer_address`.
     pub peer_address: Option<String>,
+    /// See `NodeConfig::admin_address`.
+    pub admin_address: Option<String>,
     /// See `NodeConfig::members`.
     pub members: Option<Vec<String>>,
     /// See `NodeConfig::join`.
@@ -44,6 +46,8 @@ pub struct Overrides {
     pub unsafe_no_sync: Option<bool>,
     /// See `NodeConfig::log`.
     pub log: Option<String>,
+    /// See `NodeConfig::log_format`.
+    pub log_format: Option<LogFormat>,
     /// See `NodeConfig::registration`.
     pub registration: Option<Registration>,
 }
@@ -77,16 +81,18 @@ pub enum ConfigError {
 }
 
 /// Keys that a variable sets to its text.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 11] = [
     "data",
     "client_address",
     "peer_address",
+    "admin_address",
     "join_token",
     "secret_file",
     "advertise",
     "tls_certificate",
     "tls_key",
     "log",
+    "log_format",
 ];
 /// Keys that a variable sets to its number.
 const NUMBERS: [&str; 10] = [
@@ -147,9 +153,14 @@ pub(crate) fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     let texts = [
         ("client_address", flags.client_address),
         ("peer_address", flags.peer_address),
+        ("admin_address", flags.admin_address),
         ("join_token", flags.join_token),
         ("advertise", flags.advertise),
         ("log", flags.log),
+        (
+            "log_format",
+            flags.log_format.map(|format| format.as_str().to_owned()),
+        ),
     ];
     let mut given: Vec<(&'static str, Value)> = texts
         .into_iter()

@@ -59,6 +59,13 @@ impl<T> MeteredIo<T> {
         self.first = first;
     }
 
+    /// Counts what a write has written.
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.connection.sent(*bytes);
+        }
+    }
+
     /// Decides how to go on after a write.
     fn judge<R>(
         &mut self,
@@ -99,6 +106,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
         let before = buffer.filled().len();
         if me.connection.is_known() {
             ready!(Pin::new(&mut me.inner).poll_read(context, buffer))?;
+            me.connection.received(buffer.filled().len() - before);
             if buffer.filled().len() > before {
                 me.connection.bytes_arrive();
             }
@@ -109,6 +117,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
             me.pause = None;
         }
         ready!(Pin::new(&mut me.inner).poll_read(context, buffer))?;
+        me.connection.received(buffer.filled().len() - before);
         if buffer.filled().len() > before {
             me.connection.bytes_arrive();
         }
@@ -127,6 +136,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for MeteredIo<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.count(&written);
         self.judge(context, written)
     }
 
@@ -136,6 +146,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for MeteredIo<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.count(&written);
         self.judge(context, written)
     }
 

@@ -68,6 +68,25 @@ impl Cut {
     }
 }
 
+/// Bytes of all connections of a port.
+#[derive(Debug, Default)]
+pub(crate) struct PortBytes {
+    /// Bytes that wait in memory.
+    pub(super) held: AtomicI64,
+    /// Bytes that were read since the start, as HTTP has them.
+    received: AtomicU64,
+    /// Bytes that were written since the start.
+    sent: AtomicU64,
+}
+
+impl PortBytes {
+    /// Returns how many bytes were read and how many were written since the start.
+    pub(super) fn moved(&self) -> (u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.received), load(&self.sent))
+    }
+}
+
 /// One connection.
 pub(crate) struct Connection {
     pub(crate) number: u64,
@@ -83,7 +102,7 @@ pub(crate) struct Connection {
     /// 0: none has.
     asks_since: AtomicU64,
     held: Mutex<Held>,
-    all: Arc<AtomicI64>,
+    all: Arc<PortBytes>,
     cut: Mutex<Option<Cut>>,
     told: Notify,
     cancelled: Mutex<Bucket>,
@@ -133,7 +152,7 @@ const CANCELLED_MAX: f64 = 1000.0;
 const CANCELLED_PER_SECOND: f64 = 100.0;
 
 impl Connection {
-    pub(crate) fn new(number: u64, from: SocketAddr, all: Arc<AtomicI64>) -> Self {
+    pub(crate) fn new(number: u64, from: SocketAddr, all: Arc<PortBytes>) -> Self {
         Self {
             number,
             from,
@@ -183,6 +202,16 @@ impl Connection {
         }
         let last = Duration::from_millis(self.last_call.load(Ordering::Relaxed));
         Some(self.began.elapsed().saturating_sub(last))
+    }
+
+    /// Counts bytes that were read from the connection.
+    pub(super) fn received(&self, bytes: usize) {
+        self.all.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were written to it.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.all.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Records that bytes have arrived: outside of a call they are the beginning of one.
@@ -249,7 +278,7 @@ impl Connection {
             }
             held.unsent += bytes;
         }
-        self.all.fetch_add(bytes, Ordering::Relaxed);
+        self.all.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Returns the number of bytes that wait in memory.
@@ -299,7 +328,7 @@ impl Connection {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !held.written_off {
             held.written_off = true;
-            self.all.fetch_sub(held.bytes, Ordering::Relaxed);
+            self.all.held.fetch_sub(held.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -318,8 +347,8 @@ fn signed(bytes: usize) -> i64 {
 mod tests {
     use super::*;
 
-    fn connection() -> (Connection, Arc<AtomicI64>) {
-        let all = Arc::new(AtomicI64::new(0));
+    fn connection() -> (Connection, Arc<PortBytes>) {
+        let all = Arc::<PortBytes>::default();
         let from = "10.0.0.1:1".parse().unwrap();
         (Connection::new(1, from, all.clone()), all)
     }
@@ -334,7 +363,7 @@ mod tests {
         assert_eq!(connection.stalled(), Some(Duration::ZERO));
         connection.release(6, true);
         assert_eq!(connection.stalled(), None);
-        assert_eq!(all.load(Ordering::Relaxed), 0);
+        assert_eq!(all.held.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -357,12 +386,12 @@ mod tests {
     async fn a_cut_connection_holds_no_memory() {
         let (connection, all) = connection();
         connection.hold(10, false);
-        assert_eq!(all.load(Ordering::Relaxed), 10);
+        assert_eq!(all.held.load(Ordering::Relaxed), 10);
         connection.cut(Cut::Memory);
         connection.hold(5, false);
         connection.release(10, false);
         drop(connection);
-        assert_eq!(all.load(Ordering::Relaxed), 0);
+        assert_eq!(all.held.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]

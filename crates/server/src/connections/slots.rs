@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::{
     address::Address,
     limits::Capacity,
-    meter::{Connection, Cut, Stage},
+    meter::{Connection, Cut, PortBytes, Stage},
 };
 
 /// Number of the oldest connections of an address that are considered for displacement.
@@ -32,7 +32,10 @@ pub(crate) struct ConnectionSlots {
     held_max: u64,
     inner: Mutex<Inner>,
     freed: Notify,
-    held: Arc<AtomicI64>,
+    bytes: Arc<PortBytes>,
+    /// Numbers of connections, as they were when the lock was last released: for counting.
+    open: AtomicU64,
+    unauthenticated: AtomicU64,
     taken: AtomicU64,
     cuts: [AtomicU64; Cut::ALL.len()],
 }
@@ -58,6 +61,8 @@ pub(crate) struct Counts {
     pub(crate) taken: u64,
     pub(crate) held_bytes: u64,
     pub(crate) held_bytes_max: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
     /// Number of connections that this node closed, for each reason.
     pub(crate) cut: Vec<(&'static str, u64)>,
 }
@@ -84,7 +89,9 @@ impl ConnectionSlots {
             held_max,
             inner: Mutex::default(),
             freed: Notify::new(),
-            held: Arc::default(),
+            bytes: Arc::default(),
+            open: AtomicU64::new(0),
+            unauthenticated: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             cuts: Default::default(),
         })
@@ -118,6 +125,12 @@ impl ConnectionSlots {
 
     fn find(&self, from: SocketAddr) -> Found {
         let mut inner = self.lock();
+        let found = self.find_in(&mut inner, from);
+        self.note(&inner);
+        found
+    }
+
+    fn find_in(&self, inner: &mut Inner, from: SocketAddr) -> Found {
         let address = Address::of(from.ip());
         let most = match inner.members.contains(&address) {
             true => self.capacity.unauthenticated,
@@ -144,7 +157,7 @@ impl ConnectionSlots {
         }
         inner.number_last += 1;
         let number = inner.number_last;
-        let connection = Arc::new(Connection::new(number, from, self.held.clone()));
+        let connection = Arc::new(Connection::new(number, from, self.bytes.clone()));
         inner.open.insert(number, connection.clone());
         inner
             .unauthenticated
@@ -158,7 +171,10 @@ impl ConnectionSlots {
     /// Records that the caller of a connection is known now.
     pub(crate) fn know(&self, connection: &Connection) {
         if connection.know() {
-            self.lock().forget_unauthenticated(connection);
+            let mut inner = self.lock();
+            inner.forget_unauthenticated(connection);
+            self.note(&inner);
+            drop(inner);
             // A newcomer that waits for a place of an unknown caller can have this one.
             self.freed.notify_one();
         }
@@ -167,7 +183,7 @@ impl ConnectionSlots {
     /// Cuts the connection that holds most, if all together hold more than they may.
     pub(crate) fn relieve(&self) {
         let max = i64::try_from(self.held_max).unwrap_or(i64::MAX);
-        if self.held.load(Ordering::Relaxed) <= max {
+        if self.bytes.held.load(Ordering::Relaxed) <= max {
             return;
         }
         let inner = self.lock();
@@ -186,21 +202,30 @@ impl ConnectionSlots {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let inner = self.lock();
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let (received_bytes, sent_bytes) = self.bytes.moved();
         Counts {
-            open: count(inner.open.len()),
+            open: self.open.load(Ordering::Relaxed),
             open_max: count(self.capacity.all),
-            unauthenticated: count(inner.unauthenticated_count),
+            unauthenticated: self.unauthenticated.load(Ordering::Relaxed),
             unauthenticated_max: count(self.capacity.unauthenticated),
             taken: self.taken.load(Ordering::Relaxed),
-            held_bytes: u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(0),
+            held_bytes: u64::try_from(self.bytes.held.load(Ordering::Relaxed)).unwrap_or(0),
             held_bytes_max: self.held_max,
+            received_bytes,
+            sent_bytes,
             cut: Cut::ALL
                 .iter()
                 .map(|why| (why.name(), self.cuts[*why as usize].load(Ordering::Relaxed)))
                 .collect(),
         }
+    }
+
+    /// Notes the numbers of connections, so that counting them takes no lock.
+    fn note(&self, inner: &Inner) {
+        let (open, unauthenticated) = (inner.open.len(), inner.unauthenticated_count);
+        self.open.store(count(open), Ordering::Relaxed);
+        self.unauthenticated
+            .store(count(unauthenticated), Ordering::Relaxed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -283,9 +308,14 @@ impl Drop for ConnectionSlot {
         let mut inner = self.places.lock();
         inner.forget_unauthenticated(&self.connection);
         inner.open.remove(&self.connection.number);
+        self.places.note(&inner);
         drop(inner);
         self.places.freed.notify_one();
     }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

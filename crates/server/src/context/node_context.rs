@@ -27,16 +27,21 @@ use crate::{
     base::log_once::LogOnce,
     connections::{ConnectionSlots, proxies::TrustedProxies},
     context::{
-        check_state::Checks, operator_calls::Operators, page_tickets::PageTickets,
-        roll_call_state::RollCall, rotation_state::Rotation, send_places::SendPlaces, space::Space,
+        check_state::Checks, log_control::LogSlot, operator_calls::Operators,
+        page_tickets::PageTickets, roll_call_state::RollCall, rotation_state::Rotation,
+        send_places::SendPlaces, space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
-    protocol::{origin::Origin, problems::millis, recent_events::RecentEvents},
+    protocol::{
+        call_counts::CallCounts, origin::Origin, problems::millis, recent_events::RecentEvents,
+    },
     tls::Security,
 };
 
+/// Maximum number of commands under way on one node. At the bound further ones are refused as busy.
+pub(crate) const COMMANDS_MAX: usize = 4096;
 /// How long a peer may take to report its status.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 
@@ -74,6 +79,8 @@ pub(crate) struct NodeContext {
     /// Turns of searches, separate from the reads because searches may take long.
     pub(crate) searches: ReadTurns,
     pub(crate) live: LiveState,
+    /// Counts of what callers have asked, of both ports.
+    pub(crate) calls: Arc<CallCounts>,
     /// What has happened lately, for operators.
     pub(crate) recent_events: RecentEvents,
     /// Room on the disk.
@@ -93,6 +100,8 @@ pub(crate) struct NodeContext {
     /// Digests of earlier states, for comparison.
     pub(crate) compared: Digests,
     pub(crate) checks: Checks,
+    /// How to change the log of the process.
+    pub(crate) log: LogSlot,
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log names each only once.
     pub(crate) refused: LogOnce,
@@ -192,6 +201,11 @@ impl NodeContext {
     /// Returns whether new calls are refused.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// Returns how many commands of clients are under way.
+    pub(crate) fn commands_in_flight(&self) -> usize {
+        COMMANDS_MAX.saturating_sub(self.commands.available_permits())
     }
 
     /// Returns the client address of the leader, if the leader is known and is another node.

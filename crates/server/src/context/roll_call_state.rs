@@ -42,6 +42,8 @@ pub(crate) struct RollCall {
     pub(crate) refused: Mutex<BTreeMap<u64, String>>,
     /// Refusals that the log already shows.
     pub(crate) logged: LogOnce<(u64, String)>,
+    /// Members that have answered the last announcement of this node.
+    pub(crate) answering: Mutex<BTreeSet<u64>>,
     /// Whether there is a leader that does not reach this node.
     pub(crate) unreached: watch::Sender<bool>,
 }
@@ -61,6 +63,7 @@ impl RollCall {
             at_home: Mutex::default(),
             refused: Mutex::default(),
             logged: LogOnce::default(),
+            answering: Mutex::default(),
             unreached: watch::Sender::new(false),
         })
     }
@@ -84,6 +87,17 @@ impl RollCall {
     /// Returns why a member was refused, or `None` if its present state is not known to be refused.
     pub(crate) fn refusal(&self, node: u64) -> Option<String> {
         lock(&self.refused).get(&node).cloned()
+    }
+
+    /// Returns the members that have answered the last announcement of this node, which it makes
+    /// every second.
+    pub(crate) fn answering(&self) -> BTreeSet<u64> {
+        lock(&self.answering).clone()
+    }
+
+    /// Returns the members whose present state is refused.
+    pub(crate) fn refused(&self) -> Vec<u64> {
+        lock(&self.refused).keys().copied().collect()
     }
 
     /// Returns the present addresses of members that have moved.

@@ -16,7 +16,7 @@ use conclave_wire::Problem;
 use futures::future::BoxFuture;
 use hyper::{body::Incoming, service::Service};
 use tokio::time::sleep;
-use tonic::{Status, body::Body, service::Routes};
+use tonic::{Code, Status, body::Body, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _};
 
@@ -31,10 +31,13 @@ use crate::{
         classify::{self, Asked},
         gate::{Entry, Gate},
         page::{self, Web},
-        refusals::Refusals,
+        refusals::{Refusals, code},
         webhooks,
     },
-    protocol::origin::Visitor,
+    protocol::{
+        call_counts::{CallCounts, Counting, HttpKind},
+        origin::Visitor,
+    },
     tls::Caller,
 };
 
@@ -49,6 +52,7 @@ pub(crate) struct Answers {
     /// What the port has for browsers, if it is for clients.
     web: Option<Web>,
     refusals: Refusals,
+    counts: Arc<CallCounts>,
 }
 
 impl Answers {
@@ -57,6 +61,7 @@ impl Answers {
         routes: Routes,
         limits: Arc<Limits>,
         web: Option<Web>,
+        counts: Arc<CallCounts>,
     ) -> Arc<Self> {
         let refusals = Refusals::default();
         Arc::new(Self {
@@ -65,6 +70,7 @@ impl Answers {
             limits,
             web,
             refusals,
+            counts,
         })
     }
 
@@ -114,6 +120,27 @@ impl Speech {
             Self::GrpcWeb(visitor) | Self::Page(visitor) => Some(visitor),
             Self::Grpc | Self::Webhook => None,
         }
+    }
+
+    /// Begins to count a request, if it is a call.
+    fn begin(&self, counts: &Arc<CallCounts>, path: &str) -> Option<Counting> {
+        self.is_call().then(|| counts.begin(path))
+    }
+
+    /// Counts a request by its response.
+    fn count(&self, counts: &CallCounts, call: Option<Counting>, response: &Response<Body>) {
+        let kind = match self {
+            Self::Grpc | Self::GrpcWeb(_) => {
+                // A call that has succeeded says so at its end, behind the response.
+                let code = code(response.headers()).unwrap_or(Code::Ok);
+                call.into_iter()
+                    .for_each(|call| call.answered(code as usize));
+                return;
+            }
+            Self::Webhook => HttpKind::Webhook,
+            Self::Page(_) => HttpKind::Page,
+        };
+        counts.note_http(kind, response.status().as_u16());
     }
 
     /// Returns a refusal in the form of the protocol.
@@ -190,9 +217,12 @@ impl Session {
             Ok(speech) => speech,
             Err(response) => {
                 drop(body);
+                let status = response.status().as_u16();
+                answers.counts.note_http(HttpKind::File, status);
                 return self.counted(*response, call, asker).await;
             }
         };
+        let counting = speech.begin(&answers.counts, parts.uri.path());
         let is_hinted = speech.is_call() && answers.gate.is_hinted(&parts);
         let method = parts.method.clone();
         let finish = |response: &mut Response<Body>| {
@@ -209,6 +239,7 @@ impl Session {
                 drop(body);
                 let mut response = speech.refuse(problem);
                 finish(&mut response);
+                speech.count(&answers.counts, counting, &response);
                 return self.counted(response, call, asker).await;
             }
         };
@@ -225,6 +256,7 @@ impl Session {
             _ => routes.oneshot(request).await,
         };
         finish(&mut response);
+        speech.count(&answers.counts, counting, &response);
         call.is_answered();
         self.hold(&response, asker).await;
         response.map(|body| AnswerBody::new(body, counted, call))

@@ -69,7 +69,7 @@ fn is_refusal<T>(answer: &Response<T>) -> bool {
 }
 
 /// Returns the code of a call that has ended without a response of its own.
-fn code(headers: &HeaderMap) -> Option<Code> {
+pub(super) fn code(headers: &HeaderMap) -> Option<Code> {
     Status::from_header_map(headers).map(|status| status.code())
 }
 

@@ -42,6 +42,7 @@ use crate::{
 mod quarantine;
 
 use quarantine::KEPT_MAX;
+pub(crate) use quarantine::kept as quarantined;
 
 /// File that records that this directory is damaged.
 const FILE: &str = "damaged.json";

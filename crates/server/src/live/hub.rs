@@ -73,6 +73,9 @@ pub(crate) struct Hub {
     /// Number of subscribers, attached or about to be.
     interested: AtomicUsize,
     next_id: AtomicU64,
+    /// `delivered` and `lagged` of the subscribers, for counting without the lock.
+    delivered: AtomicU64,
+    lagged: AtomicU64,
 }
 
 #[derive(Default)]
@@ -88,6 +91,21 @@ struct Subscribers {
     /// `recent` has everything after this.
     recent_after: Position,
     closed: bool,
+    /// Number of events that were put into queues.
+    delivered: u64,
+    /// Number of times that a subscriber has lost its queue.
+    lagged: u64,
+}
+
+/// What the hub has counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HubCounts {
+    /// Subscribers now, attached or about to be.
+    pub(crate) subscribers: u64,
+    /// Events that were put into queues of subscribers.
+    pub(crate) delivered: u64,
+    /// Times that a subscriber has lost its queue and had to catch up.
+    pub(crate) lagged: u64,
 }
 
 impl Hub {
@@ -102,7 +120,27 @@ impl Hub {
             published: AtomicU64::new(published.0),
             interested: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
+            delivered: AtomicU64::new(0),
+            lagged: AtomicU64::new(0),
         }
+    }
+
+    /// Returns what was counted; takes no lock.
+    pub(crate) fn counts(&self) -> HubCounts {
+        let subscribers = self.interested.load(Ordering::Relaxed);
+        HubCounts {
+            subscribers: u64::try_from(subscribers).unwrap_or(u64::MAX),
+            delivered: self.delivered.load(Ordering::Relaxed),
+            lagged: self.lagged.load(Ordering::Relaxed),
+        }
+    }
+
+    fn note(&self, subscribers: &Subscribers) {
+        let Subscribers {
+            delivered, lagged, ..
+        } = subscribers;
+        self.delivered.store(*delivered, Ordering::Relaxed);
+        self.lagged.store(*lagged, Ordering::Relaxed);
     }
 
     fn subscribers(&self) -> MutexGuard<'_, Subscribers> {
@@ -172,6 +210,7 @@ impl Hub {
         for routed in missed {
             subscribers.deliver(&routed, Some(subscriber));
         }
+        self.note(&subscribers);
         true
     }
 
@@ -184,6 +223,7 @@ impl Hub {
             subscribers.deliver(one, None);
         }
         subscribers.remember(routed, up_to);
+        self.note(&subscribers);
         self.published.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
@@ -195,7 +235,9 @@ impl Hub {
         for subscriber in all {
             subscribers.detach(&subscriber);
             subscriber.lag();
+            subscribers.lagged += 1;
         }
+        self.note(&subscribers);
         self.published.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
@@ -204,10 +246,11 @@ impl Hub {
         let item = Arc::new(Item::new(event));
         let mut subscribers = self.subscribers();
         for subscriber in subscribers.audience(audience) {
-            if subscriber.ephemeral && subscriber.account != except && !subscriber.push(&item) {
-                subscribers.detach(&subscriber);
+            if subscriber.ephemeral && subscriber.account != except {
+                subscribers.push(&subscriber, &item);
             }
         }
+        self.note(&subscribers);
     }
 
     /// Returns whether an account has a subscriber here.
@@ -299,6 +342,16 @@ impl Subscribers {
         }
     }
 
+    /// Puts an item into the queue of a subscriber, which loses its place if the queue is full.
+    fn push(&mut self, subscriber: &Subscriber, item: &Arc<Item>) {
+        if subscriber.push(item) {
+            self.delivered += 1;
+        } else {
+            self.lagged += 1;
+            self.detach(subscriber);
+        }
+    }
+
     /// Delivers to every subscriber of the audience, or only to one; skips subscribers that had
     /// seen the event before they were attached.
     fn deliver(&mut self, routed: &Routed, only: Option<&Arc<Subscriber>>) {
@@ -311,8 +364,8 @@ impl Subscribers {
                     None => self.audience(*audience),
                 };
                 for subscriber in meant {
-                    if subscriber.is_news(position) && !subscriber.push(item) {
-                        self.detach(&subscriber);
+                    if subscriber.is_news(position) {
+                        self.push(&subscriber, item);
                     }
                 }
             }

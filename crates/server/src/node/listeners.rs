@@ -75,6 +75,7 @@ pub(crate) fn start(
             of_clients,
             limits.clone(),
             Some(web),
+            shared.calls.clone(),
         ),
         callers: "clients",
     };
@@ -82,7 +83,13 @@ pub(crate) fn start(
         places: shared.peer_slots.clone(),
         limits: limits.clone(),
         accept: Some(shared.security.for_peers()),
-        answers: Answers::new(Gate::Peers(shared.clone()), of_peers, limits, None),
+        answers: Answers::new(
+            Gate::Peers(shared.clone()),
+            of_peers,
+            limits,
+            None,
+            shared.calls.clone(),
+        ),
         callers: "peers",
     };
     // The servers end with their tasks.
@@ -170,7 +177,7 @@ pub(crate) fn introducing(
         places,
         limits: limits.clone(),
         accept: Some(security.for_peers()),
-        answers: Answers::new(Gate::Bootstrapping, routes, limits, None),
+        answers: Answers::new(Gate::Bootstrapping, routes, limits, None, Arc::default()),
         callers: "peers",
     }
 }

@@ -39,7 +39,8 @@ use crate::{
     connections::{ConnectionSlots, Ports},
     context::{
         check_state::Checks,
-        node_context::NodeContext,
+        log_control::{LogControl, LogSlot},
+        node_context::{COMMANDS_MAX, NodeContext},
         operator_calls::Operators,
         page_tickets::PageTickets,
         roll_call_state::{Ended, RollCall},
@@ -50,6 +51,7 @@ use crate::{
     integrity::repair,
     live::{self, LiveState},
     node::{background, bound::Bound, faults::Faults, listeners, resolve},
+    observe::AdminListener,
     peer::{
         codec::WireCodec,
         digest_points::Digests,
@@ -61,8 +63,6 @@ use crate::{
     tls::{CertificateSubject, Security, security},
 };
 
-/// Maximum number of commands under way on one node. At the bound further ones are refused as busy.
-const COMMANDS_MAX: usize = 4096;
 /// Maximum number of concurrent reads of the database; further reads wait a bounded time.
 const READS_MAX: usize = 32;
 /// Maximum number of these for one account.
@@ -89,6 +89,8 @@ pub struct Node {
     ended: watch::Receiver<Option<Ended>>,
     stopped: Arc<AtomicBool>,
     faults: Arc<Faults>,
+    /// Ends with the node.
+    admin: Option<AdminListener>,
 }
 
 /// The data of a node, once it is open and the node takes part in the cluster.
@@ -204,7 +206,8 @@ impl Node {
         config.trusted_proxies()?;
         config.demo_panel()?;
         let ports = Ports::open(&config.limits);
-        let bound = Bound::open(&config).await?;
+        let mut bound = Bound::open(&config).await?;
+        let admin = bound.serve_admin();
         let own = bound.member(&config)?;
         let resolved = Box::pin(resolve::find(&config, &own, &bound.peers)).await?;
         let (identity, members) = (resolved.identity, resolved.members);
@@ -246,6 +249,7 @@ impl Node {
             turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &opened.paces),
             searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &opened.paces),
             live: opened.live,
+            calls: Arc::default(),
             recent_events,
             space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),
@@ -256,6 +260,7 @@ impl Node {
             digests: Arc::new(Semaphore::new(1)),
             compared: Digests::default(),
             checks: Checks::default(),
+            log: LogSlot::default(),
             stopping: watch::Sender::new(false),
             refused: LogOnce::default(),
             operators: Operators::default(),
@@ -273,7 +278,8 @@ impl Node {
             tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }
         tracing::info!(registration = %shared.registration, "registration policy");
-        Ok(Some(Self::serve(shared, bound, &config, opened.faults)))
+        let faults = opened.faults;
+        Ok(Some(Self::serve(shared, bound, &config, faults, admin)))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -282,7 +288,11 @@ impl Node {
         bound: Bound,
         config: &NodeConfig,
         faults: Arc<Faults>,
+        admin: Option<AdminListener>,
     ) -> Self {
+        if let Some(admin) = &admin {
+            admin.watch(&shared);
+        }
         let mut tasks = listeners::start(&shared, bound.client, bound.peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
@@ -307,6 +317,7 @@ impl Node {
             ended,
             stopped: Arc::default(),
             faults,
+            admin,
         }
     }
 
@@ -314,6 +325,12 @@ impl Node {
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.client_address
+    }
+
+    /// Returns the address of the admin listener, for probes and metrics; `None` if there is none.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminListener::address)
     }
 
     /// Returns the address for peers.
@@ -359,6 +376,11 @@ impl Node {
     /// files.
     pub fn read_certificate_again(&self) {
         self.shared.security.tls.look_at_own_now();
+    }
+
+    /// Lets operators change the log of the process while the node runs.
+    pub fn set_log_control(&self, control: Arc<dyn LogControl>) {
+        self.shared.log.fill(control);
     }
 
     /// Sets what tests and demonstrations change while the node runs: the offset of its clock, and

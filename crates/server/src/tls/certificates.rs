@@ -243,6 +243,12 @@ impl Certificates {
         self.current().peer
     }
 
+    /// Returns both: as a peer, and for clients.
+    pub(super) fn both(&self) -> [Arc<CertifiedKey>; 2] {
+        let Current { peer, clients, .. } = self.current();
+        [peer, clients]
+    }
+
     pub(crate) fn clients(&self) -> Arc<CertifiedKey> {
         self.current().clients
     }

@@ -12,6 +12,7 @@ mod authority;
 mod certificates;
 mod clients;
 mod dial;
+mod expiry;
 mod issued;
 mod names;
 mod own;

@@ -16,6 +16,7 @@ use super::files::SegmentFile;
 use super::memory::{Location, Memory};
 use super::types::{Completion, Entry, LogId, Stats, Vote};
 use crate::fault::{self, DiskFailure};
+use crate::latencies::Latencies;
 
 /// A change that was made in memory and is to be made on disk.
 #[derive(Debug)]
@@ -107,6 +108,10 @@ pub(super) struct Counters {
     pub(super) syncs: AtomicU64,
     pub(super) entries: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Segment files at present.
+    pub(super) segments: AtomicU64,
+    /// How long a frame took to be written and synced.
+    pub(super) sync_times: Latencies,
 }
 
 impl WriteQueue {
@@ -115,6 +120,9 @@ impl WriteQueue {
         files: BTreeMap<u32, Arc<SegmentFile>>,
         end: (u32, u64),
     ) -> Self {
+        let counters = Counters::default();
+        let segments = files.len() as u64;
+        counters.segments.store(segments, Ordering::Relaxed);
         let inner = Inner {
             memory,
             files,
@@ -128,7 +136,7 @@ impl WriteQueue {
             inner: Mutex::new(inner),
             work: Condvar::new(),
             room: Condvar::new(),
-            counters: Counters::default(),
+            counters,
             damage: OnceLock::new(),
         }
     }
@@ -257,7 +265,7 @@ impl WriteQueue {
             syncs: load(&self.counters.syncs),
             entries: load(&self.counters.entries),
             bytes: load(&self.counters.bytes),
-            segments: self.lock().files.len() as u64,
+            segments: load(&self.counters.segments),
         }
     }
 

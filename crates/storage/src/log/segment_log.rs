@@ -23,6 +23,7 @@ use super::types::{
     Completion, Entry, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats, Vote,
 };
 use super::writer::{RecoveredEnd, Writer};
+use crate::latencies::LatencyCounts;
 
 /// A durable log in a directory of its own.
 pub struct SegmentLog {
@@ -113,6 +114,11 @@ impl SegmentLog {
     /// Returns what was done since opening.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// Returns how long frames took to be written and synced since opening.
+    pub fn sync_times(&self) -> LatencyCounts {
+        self.shared.counters.sync_times.counts()
     }
 
     /// Fails if the log ends before an entry that this node has already applied: then

@@ -174,7 +174,8 @@ impl Writer {
         self.directory
             .sync_file(file)
             .map_err(|error| Failure::new("cannot sync the segment", error))?;
-        self.sync_time = (7 * self.sync_time + begun.elapsed()) / 8;
+        let took = begun.elapsed();
+        self.sync_time = (7 * self.sync_time + took) / 8;
 
         let ordinal = segment.ordinal;
         let (offset, bytes) = (self.offset, frame.len() as u64);
@@ -201,6 +202,7 @@ impl Writer {
             .entries
             .fetch_add(placed.len() as u64, Ordering::Relaxed);
         counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        counters.sync_times.note(took);
         Ok(())
     }
 
@@ -307,6 +309,7 @@ impl Writer {
             index_max: None,
         });
         self.offset = HEADER_BYTES as u64;
+        self.count_segments();
         Ok(())
     }
 
@@ -321,7 +324,13 @@ impl Writer {
             self.shared.lock().files.remove(&oldest.ordinal);
             self.files.remove(oldest.file.path.clone());
             self.segments.pop_front();
+            self.count_segments();
         }
+    }
+
+    fn count_segments(&self) {
+        let segments = &self.shared.counters.segments;
+        segments.store(self.segments.len() as u64, Ordering::Relaxed);
     }
 }
 

@@ -208,6 +208,7 @@ impl Indexer {
         if page.scanned_to > from {
             write(writer, &page.rows, begun_at, page.scanned_to)?;
         }
+        self.pool.note_indexed(writer.indexed_to());
         Ok(if page.complete {
             Step::UpToDate
         } else {

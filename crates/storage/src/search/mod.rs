@@ -88,6 +88,18 @@ impl Search {
         self.running.signal.notify();
     }
 
+    /// Returns up to where the index has the state, as far as its thread has said since the start.
+    #[must_use]
+    pub fn indexed_to(&self) -> Position {
+        self.running.pool.indexed_to()
+    }
+
+    /// Returns the length in bytes of the index.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.running.pool.file_bytes()
+    }
+
     /// Finds up to `limit` messages (at least 1, at most a page) that `account` may see, the
     /// newest first, before the position `before`.
     ///

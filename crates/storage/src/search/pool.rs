@@ -5,13 +5,18 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use conclave_core::Position;
 use rusqlite::Connection;
 
 use super::{SearchError, database};
+use crate::files::length;
 
 /// Searches at the same time. More wait: two for each core of a small machine.
 const SEARCHES_MAX: usize = 4;
@@ -40,6 +45,8 @@ pub(super) struct Pool {
     path: PathBuf,
     inner: Mutex<Inner>,
     changed: Condvar,
+    /// Position up to which the index has the state, as a number.
+    indexed_to: AtomicU64,
 }
 
 /// A connection until it is dropped.
@@ -55,7 +62,23 @@ impl Pool {
             path,
             inner: Mutex::default(),
             changed: Condvar::new(),
+            indexed_to: AtomicU64::new(0),
         }
+    }
+
+    /// Returns the length in bytes of the index.
+    pub(super) fn file_bytes(&self) -> u64 {
+        length(&self.path)
+    }
+
+    /// Notes up to where the index has the state.
+    pub(super) fn note_indexed(&self, to: Position) {
+        self.indexed_to.store(to.0, Ordering::Relaxed);
+    }
+
+    /// Returns up to where the index had the state when that was last noted.
+    pub(super) fn indexed_to(&self) -> Position {
+        Position(self.indexed_to.load(Ordering::Relaxed))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

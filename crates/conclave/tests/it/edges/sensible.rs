@@ -177,6 +177,7 @@ impl Caller {
             "CreateOperator" => json!({ "name": new, "credential": bytes(32) }),
             "RevokeOperator" => json!({ "name": "unknown" }),
             "TransferLeader" => json!({ "node_id": 2 }),
+            "ChangeLogFilter" => json!({ "filter": "info" }),
             "ChangeMembers" => json!({ "force": true, "add": {
                 "node_id": 4, "peer_address": "127.0.0.1:1", "client_address": "127.0.0.1:2",
             } }),

@@ -89,6 +89,11 @@ fn move_named(directory: &Path, number: u64, why: &str, names: &[&str]) -> io::R
     Ok(())
 }
 
+/// Returns how many directories with damaged data there are.
+pub(crate) fn kept(directory: &Path) -> io::Result<usize> {
+    Ok(all(directory)?.len())
+}
+
 /// Returns the directories with damaged data, oldest first.
 fn all(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();

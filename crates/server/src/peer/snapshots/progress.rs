@@ -49,6 +49,8 @@ pub(crate) struct Transfers {
 #[derive(Debug, Default)]
 struct Inner {
     numbers: AtomicU64,
+    /// Transfers that were begun, out and in.
+    begun: [AtomicU64; 2],
     under_way: Mutex<BTreeMap<u64, Entry>>,
 }
 
@@ -74,6 +76,7 @@ impl Transfers {
     /// Begins a transfer, of which `before` bytes are there already.
     pub(super) fn begin(&self, direction: Direction, peer: u64, total: u64, before: u64) -> Moving {
         let number = self.inner.numbers.fetch_add(1, Ordering::Relaxed);
+        self.inner.begun[direction as usize].fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let entry = Entry {
             direction,
@@ -89,6 +92,11 @@ impl Transfers {
             transfers: self.clone(),
             number,
         }
+    }
+
+    /// Returns how many transfers were begun in a direction since the start.
+    pub(crate) fn begun(&self, direction: Direction) -> u64 {
+        self.inner.begun[direction as usize].load(Ordering::Relaxed)
     }
 
     /// Returns all transfers under way, in the order in which they began.

@@ -232,6 +232,9 @@ fn of_admins() -> Vec<Row> {
                 }],
             }
         }),
+        Row::new("AdminService/ChangeLogFilter", OPERATORS, |_| {
+            v1::ChangeLogFilterRequest::default()
+        }),
         Row::new("AdminService/CheckCluster", OPERATORS, |_| {
             v1::CheckClusterRequest::default()
         }),

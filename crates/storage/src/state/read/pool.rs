@@ -15,6 +15,7 @@ use rusqlite::Connection;
 
 use crate::{
     fault::{self, Fault},
+    files::{length, with_suffix},
     state::{Options, ReadError, database},
 };
 
@@ -62,6 +63,12 @@ pub(crate) struct PooledConnection {
 }
 
 impl Pool {
+    /// Returns the lengths in bytes of the database file and of its write-ahead log.
+    pub(crate) fn file_bytes(&self) -> (u64, u64) {
+        let log = with_suffix(&self.path, "-wal");
+        (length(&self.path), length(&log))
+    }
+
     pub(crate) fn new(path: PathBuf, options: Options) -> Self {
         Self {
             path,

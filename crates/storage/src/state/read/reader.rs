@@ -52,6 +52,12 @@ impl Reader {
         Self { pool }
     }
 
+    /// Returns the lengths in bytes of the database file and of its write-ahead log.
+    #[must_use]
+    pub fn file_bytes(&self) -> (u64, u64) {
+        self.pool.file_bytes()
+    }
+
     pub(crate) fn acquire(&self) -> std::result::Result<PooledConnection, ReadError> {
         self.pool.acquire()
     }

@@ -1,0 +1,32 @@
+//! `conclave node`: single nodes of a cluster. For operators.
+
+mod log_level;
+
+use std::process::ExitCode;
+
+use crate::connection::Connection;
+
+/// Arguments of `node`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show which lines the logs of the nodes have, or change that until they start again
+    LogLevel(log_level::Args),
+}
+
+/// Looks at nodes, or changes what they do by themselves.
+///
+/// # Errors
+/// If the caller is no operator, or a node refuses or does not answer.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::LogLevel(command) => log_level::run(command, &args.connection).await,
+    }
+}
