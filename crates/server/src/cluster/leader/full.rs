@@ -19,7 +19,7 @@ use conclave_replica::Role;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cluster::preferred_leader::LAG_MAX, context::node_context::NodeContext, protocol::problems,
+    cluster::leader::preferred::LAG_MAX, context::node_context::NodeContext, protocol::problems,
 };
 
 /// How often a node looks whether it leads with a disk that is nearly full.
