@@ -163,6 +163,7 @@ rpc!(Operator Once AdminServiceClient::revoke_operator,
 rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
 rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
 rpc!(Operator Read AdminServiceClient::rotate_secret, RotateSecretRequest => RotateSecretResponse);
+rpc!(Operator Read AdminServiceClient::drain_node, DrainNodeRequest => DrainNodeResponse);
 rpc!(Operator Read AdminServiceClient::transfer_leader,
     TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Read AdminServiceClient::get_account_limits,

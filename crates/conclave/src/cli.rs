@@ -11,7 +11,7 @@ use crate::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
         bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, operator, serve, up,
+        cluster, completions, demo, node, operator, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -78,6 +78,8 @@ enum Command {
     Trust(trust::Args),
     /// Show the cluster, and change its members
     Cluster(cluster::Args),
+    /// Drain a node before work on its machine, end that, or wait until it is back; for operators
+    Node(node::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
 }
@@ -119,6 +121,7 @@ impl Cli {
             Command::Operator(args) => until_interrupted(operator::run(args)).await,
             Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
+            Command::Node(args) => until_interrupted(node::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
         }
     }
@@ -197,6 +200,10 @@ mod tests {
             "conclave cluster recover --data d --dry-run -o json",
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
+            "conclave cluster restart-plan -o json",
+            "conclave node drain 3 --force",
+            "conclave node undrain",
+            "conclave node wait 3 --within 60",
             "conclave token create --ttl 36h --role learner",
             "conclave trust export chat.example:7400",
             "conclave whoami --ca-file roots.pem",
@@ -225,6 +232,8 @@ mod tests {
             "conclave token create --ttl soon",
             "conclave token create --ttl 8d",
             "conclave cluster preferred-leader 0",
+            "conclave node drain 0",
+            "conclave node wait",
             "conclave serve --token x --members 1=a:1/a:2",
             "conclave whoami --fingerprint SHA256:x",
             "conclave whoami --ca-file roots.pem --fingerprint \

@@ -187,7 +187,7 @@ mod tests {
     ];
 
     /// Arguments that no server checks.
-    const UNJUDGED: [&str; 25] = [
+    const UNJUDGED: [&str; 27] = [
         "output",
         "limit",
         "stale",
@@ -213,6 +213,8 @@ mod tests {
         "dry_run",
         "wait",
         "plain",
+        "within",
+        "restart",
     ];
 
     fn leaves(path: &str, command: &Command, found: &mut Vec<(String, Vec<String>)>) {

@@ -5,6 +5,7 @@ mod check;
 mod limits;
 mod members;
 mod recover;
+mod restart_plan;
 mod rotate_secret;
 mod status_json;
 mod watch;
@@ -60,6 +61,9 @@ enum Command {
     /// Replace the secret of the cluster while it runs: removed machines and copies of directories
     /// lose their access. All members must answer; for operators
     RotateSecret(rotate_secret::Args),
+    /// Print the commands that restart every node in turn, without a pause for clients; for
+    /// operators
+    RestartPlan(restart_plan::Args),
     #[command(flatten)]
     Change(members::Command),
 }
@@ -75,6 +79,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Limits(limits) => return limits::run(limits, &args.connection).await,
         Command::Recover(args) => return recover::run(&args),
         Command::RotateSecret(how) => return rotate_secret::run(how, &args.connection).await,
+        Command::RestartPlan(plan) => return restart_plan::run(plan, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let connected = args.connection.connect_as_operator_if_any().await?;
@@ -124,14 +129,14 @@ fn untrusted(
 }
 
 /// Chooses the best answer: a node that sees a majority knows better than one that is cut off.
-fn best(
+pub(super) fn best(
     answers: Vec<(String, Result<v1::GetClusterStatusResponse, CallError>)>,
 ) -> Option<v1::GetClusterStatusResponse> {
     let answers = answers.into_iter().filter_map(|(_, answer)| answer.ok());
     answers.max_by_key(|status| (status.quorum, status.voters_reachable, commit_max(status)))
 }
 
-fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
+pub(super) fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
     let commits = status.nodes.iter().map(|node| node.commit_index);
     commits.max().unwrap_or(0)
 }
@@ -197,6 +202,13 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         let sentence =
             "warning: the cluster refuses requests that need space until its disks have room";
         warnings.push(sentence.to_owned());
+    }
+    for node in status.nodes.iter().filter(|node| node.draining) {
+        let id = node.node_id;
+        warnings.push(format!(
+            "warning: node {id} is drained or stopping, and serves no clients: conclave node \
+             undrain {id}"
+        ));
     }
     for node in &status.nodes {
         let id = node.node_id;

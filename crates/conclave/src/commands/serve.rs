@@ -24,15 +24,17 @@ use catching_up::Screen;
 use start_failure::{no_start, wrong_config};
 
 use crate::{
-    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
+    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, note},
     output,
 };
 
 /// Maximum number of worker threads. More have nothing to do: the leader's core is one task.
 const WORKER_THREADS_MAX: usize = 8;
 
-/// Longest time that a node may take to stop after it was asked to; then it ends all the same.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// Maximum of `stop_seconds`, in seconds: an hour.
+const STOP_SECONDS_MAX: u64 = 3600;
+/// Time after the limit to stop in which a node may still write its state.
+const STOP_EXTRA: Duration = Duration::from_secs(2);
 
 /// Time for which a node that found damage still answers, without voting, before it restarts.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -146,6 +148,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings { file, flags };
     let config = settings.load().map_err(wrong_config)?;
     let data = config.data.clone();
+    let stop_limit = Duration::from_secs(config.stop_seconds.clamp(1, STOP_SECONDS_MAX));
     let screen = Screen::new();
     let filter = log_to(&screen, &config.log)?;
     // The files of a node hold messages and password hashes: other users may not read them,
@@ -171,11 +174,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     screen.clear();
     ended?;
+    stop(&node, &mut signals, stop_limit).await
+}
+
+/// Stops the node. A second signal ends the process at once: what was acknowledged is on disk.
+async fn stop(node: &Node, signals: &mut Signals, limit: Duration) -> anyhow::Result<ExitCode> {
     tokio::select! {
-        () = node.stop(STOP_LIMIT) => {}
-        () = signals.next() => {}
+        () = node.stop(limit) => Ok(ExitCode::SUCCESS),
+        () = signals.next() => {
+            note("stopping at once: clients may have to ask again");
+            Ok(ExitCode::from(EXIT_INTERRUPTED))
+        }
+        () = tokio::time::sleep(limit + STOP_EXTRA) => {
+            let sentence = format!("the node has not stopped within {} s", limit.as_secs());
+            let hint = "its disk may not answer (dmesg); nothing acknowledged is lost";
+            Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
+        }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Signals that stop a node.

@@ -242,6 +242,7 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         commands_decided: status.commands_decided,
         commit_latency: status.commit_latency,
         events: status.events,
+        draining: status.draining,
         ..known
     }
 }
@@ -463,6 +464,16 @@ impl AdminService for Admin {
         request: Request<v1::CheckClusterRequest>,
     ) -> Answer<v1::CheckClusterResponse> {
         edge::answer(request, |call, request| self.check(call, request)).await
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<v1::DrainNodeRequest>,
+    ) -> Answer<v1::DrainNodeResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.drain_node(call, request)
+        })
+        .await
     }
 
     async fn transfer_leader(

@@ -9,6 +9,7 @@ pub(crate) mod gossip;
 pub(crate) mod join;
 pub(crate) mod keys;
 pub(crate) mod leader;
+pub(crate) mod leaving;
 pub(crate) mod membership;
 pub(crate) mod peers_file_writer;
 pub(crate) mod roll_call;

@@ -89,7 +89,7 @@ const TEXTS: [&str; 9] = [
     "log",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 9] = [
+const NUMBERS: [&str; 11] = [
     "node",
     "bootstrap_expect",
     "replaces",
@@ -99,6 +99,8 @@ const NUMBERS: [&str; 9] = [
     "log_keep_entries",
     "snapshot_bytes_per_second",
     "min_free_bytes",
+    "drain_ms",
+    "stop_seconds",
 ];
 
 /// Returns the variables that are set.

@@ -27,8 +27,14 @@ use crate::{
     base::log_once::LogOnce,
     connections::{ConnectionSlots, proxies::TrustedProxies},
     context::{
-        check_state::Checks, operator_calls::Operators, page_tickets::PageTickets,
-        roll_call_state::RollCall, rotation_state::Rotation, send_places::SendPlaces, space::Space,
+        check_state::Checks,
+        draining::{Draining, Stage},
+        operator_calls::Operators,
+        page_tickets::PageTickets,
+        roll_call_state::RollCall,
+        rotation_state::Rotation,
+        send_places::SendPlaces,
+        space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,
@@ -92,6 +98,8 @@ pub(crate) struct NodeContext {
     pub(crate) compared: Digests,
     pub(crate) checks: Checks,
     pub(crate) stopping: watch::Sender<bool>,
+    /// How far this node has left its clients.
+    pub(crate) draining: Draining,
     /// Peers that were refused, so that the log names each only once.
     pub(crate) refused: LogOnce,
     /// What the node remembers of callers that ask for operator calls.
@@ -187,9 +195,15 @@ impl NodeContext {
         nodes.retired.contains(&NodeId(node))
     }
 
-    /// Returns whether new calls are refused.
+    /// Returns whether the process is stopping and new calls of all kinds are refused.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// Returns whether this node leaves its clients: it is drained, or its process stops. It is not
+    /// ready then.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.stage() != Stage::Serving || self.is_stopping()
     }
 
     /// Returns the client address of the leader, if the leader is known and is another node.
@@ -231,6 +245,7 @@ impl NodeContext {
             commands_decided: pace.commands,
             commit_latency: pace.commit.map(commit_latency),
             events: self.recent_events.to_wire(),
+            draining: self.is_draining(),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

@@ -239,6 +239,11 @@ impl Hub {
             subscriber.end(End::Stopping);
         }
     }
+
+    /// Admits subscribers again.
+    pub(crate) fn open(&self) {
+        self.subscribers().closed = false;
+    }
 }
 
 impl Subscribers {

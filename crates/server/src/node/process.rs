@@ -21,7 +21,7 @@ use conclave_wire::Problem;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -34,11 +34,12 @@ use crate::{
         throttle::AttemptGate,
     },
     base::log_once::LogOnce,
-    cluster::{join, roll_call, setup, start_error::StartError},
+    cluster::{join, leaving, roll_call, setup, start_error::StartError},
     config::node_config::NodeConfig,
     connections::{ConnectionSlots, Ports},
     context::{
         check_state::Checks,
+        draining::{Draining, Stage},
         node_context::NodeContext,
         operator_calls::Operators,
         page_tickets::PageTickets,
@@ -49,7 +50,13 @@ use crate::{
     identity::node_identity::Identity,
     integrity::repair,
     live::{self, LiveState},
-    node::{background, bound::Bound, faults::Faults, listeners, resolve},
+    node::{
+        background,
+        bound::Bound,
+        faults::Faults,
+        listeners::{self, Clients},
+        resolve,
+    },
     peer::{
         codec::WireCodec,
         digest_points::Digests,
@@ -87,6 +94,7 @@ pub struct Node {
     setup_tokens: watch::Receiver<Option<String>>,
     removed: watch::Receiver<bool>,
     ended: watch::Receiver<Option<Ended>>,
+    clients: Clients,
     stopped: Arc<AtomicBool>,
     faults: Arc<Faults>,
 }
@@ -255,6 +263,7 @@ impl Node {
             compared: Digests::default(),
             checks: Checks::default(),
             stopping: watch::Sender::new(false),
+            draining: Draining::default(),
             refused: LogOnce::default(),
             operators: Operators::default(),
             callers_refused: LogOnce::default(),
@@ -281,7 +290,8 @@ impl Node {
         config: &NodeConfig,
         faults: Arc<Faults>,
     ) -> Self {
-        let mut tasks = listeners::start(&shared, bound.client, bound.peers, &config.limits);
+        let (mut tasks, clients) =
+            listeners::start(&shared, bound.client, bound.peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
@@ -289,6 +299,8 @@ impl Node {
         let (tell, ended) = watch::channel(None);
         tasks.push(tokio::spawn(roll_call::run(shared.clone(), tell)));
         tasks.extend(background::start(&shared));
+        let grace = Duration::from_millis(config.drain_ms);
+        tasks.push(tokio::spawn(leaving::keep(shared.clone(), grace)));
         let tls = &shared.security.tls;
         tasks.push(tokio::spawn(tls.clone().keep_valid()));
         if let Some((watch, pair)) = bound.own_certificate {
@@ -303,6 +315,7 @@ impl Node {
             setup_tokens,
             removed,
             ended,
+            clients,
             stopped: Arc::default(),
             faults,
         }
@@ -430,27 +443,36 @@ impl Node {
         self.shared.replica.damage().is_some()
     }
 
-    /// Refuses new calls, lets those under way finish, transfers leadership and stops, all within
-    /// about `limit`.
+    /// Takes the clients to the other nodes, has another voter lead, finishes the calls under way,
+    /// closes the port of clients and stops, all within about `limit`. A second call does nothing.
     pub async fn stop(&self, limit: Duration) {
         if self.stopped.swap(true, Ordering::SeqCst) {
             return;
         }
         let deadline = Instant::now() + limit;
-        self.shared.stopping.send_replace(true);
-        self.shared.live.stop();
-        let voters = self.shared.replica.status().members.voters;
-        if voters.iter().any(|set| set.len() > 1) {
-            let stepped_down = self.shared.replica.step_down(limit / 2).await;
-            tracing::info!(node = self.node(), stepped_down, "stopping");
-        }
-        // All permits are free once no command is under way.
-        let count = u32::try_from(COMMANDS_MAX).unwrap_or(u32::MAX);
-        let idle = self.shared.commands.acquire_many(count);
-        let _ = tokio::time::timeout_at(deadline, idle).await;
-        self.shared.replica.stop().await;
+        let shared = &self.shared;
+        shared.draining.begin_to_stop();
+        let mut stage = shared.draining.subscribe();
+        let is_away = stage.wait_for(|stage| *stage == Stage::Away);
+        let _ = timeout_at(deadline - limit / 2, is_away).await;
+        shared.stopping.send_replace(true);
+        shared.live.stop();
+        // All permits are free once no call is under way.
+        let idle = async {
+            let _ = shared.commands.acquire_many(all(COMMANDS_MAX)).await;
+            let _ = shared.reads.acquire_many(all(READS_MAX)).await;
+        };
+        let finished = timeout_at(deadline - limit / 4, idle).await.is_ok();
+        self.clients.end().await;
+        shared.replica.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
+        tracing::info!(node = self.node(), finished, "stopped");
     }
+}
+
+/// Returns the number of permits of a semaphore as it is taken.
+fn all(permits: usize) -> u32 {
+    u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
 fn retention(config: &NodeConfig) -> LogRetention {
