@@ -11,7 +11,7 @@ use crate::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
         bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, node, operator, serve, up,
+        cluster, completions, demo, manual, node, operator, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -82,6 +82,8 @@ enum Command {
     Node(node::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
+    /// Write the pages of the manual into a directory, for packages
+    Manual(manual::Args),
 }
 
 impl Cli {
@@ -123,6 +125,7 @@ impl Cli {
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Node(args) => until_interrupted(node::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
+            Command::Manual(args) => manual::run(&args, Self::command()),
         }
     }
 }
@@ -209,6 +212,7 @@ mod tests {
             "conclave whoami --ca-file roots.pem",
             "conclave serve --tls-certificate chain.pem --tls-key key.pem",
             "conclave completions bash",
+            "conclave manual man1",
         ];
         for line in lines {
             let parsed = Cli::try_parse_from(line.split(' '));

@@ -176,13 +176,14 @@ mod tests {
     use crate::cli::Cli;
 
     /// Commands that run or prepare nodes, or send no request.
-    const ALONE: [&str; 7] = [
+    const ALONE: [&str; 8] = [
         "serve",
         "up",
         "demo",
         "bench",
         "trust",
         "completions",
+        "manual",
         "cluster recover",
     ];
 

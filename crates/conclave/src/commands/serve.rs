@@ -6,6 +6,7 @@
 
 mod catching_up;
 mod disk;
+mod notify;
 mod start_failure;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -21,6 +22,7 @@ use tracing_subscriber::{
 };
 
 use catching_up::Screen;
+use notify::Notify;
 use start_failure::{no_start, wrong_config};
 
 use crate::{
@@ -160,6 +162,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         interrupt: signal(SignalKind::interrupt())?,
     };
     let mut others = OtherSignals::new()?;
+    let notify = Notify::start();
     let node = tokio::select! {
         node = Box::pin(Node::start(config)) => node.map_err(|error| no_start(&data, error))?,
         // A node may wait for a long time to join.
@@ -168,19 +171,27 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         never = others.heed(|| {}) => match never {},
     };
     let ended = tokio::select! {
-        ended = serve(&node, &mut signals) => ended,
+        ended = serve(&node, &notify, &mut signals) => ended,
         never = catching_up::tell(&node, &screen) => match never {},
+        never = notify.keep_alive(&node) => match never {},
         never = others.heed(|| read_again(&settings, &filter, &node)) => match never {},
     };
     screen.clear();
     ended?;
-    stop(&node, &mut signals, stop_limit).await
+    notify.stops();
+    stop(&node, &notify, &mut signals, stop_limit).await
 }
 
 /// Stops the node. A second signal ends the process at once: what was acknowledged is on disk.
-async fn stop(node: &Node, signals: &mut Signals, limit: Duration) -> anyhow::Result<ExitCode> {
+async fn stop(
+    node: &Node,
+    notify: &Notify,
+    signals: &mut Signals,
+    limit: Duration,
+) -> anyhow::Result<ExitCode> {
     tokio::select! {
         () = node.stop(limit) => Ok(ExitCode::SUCCESS),
+        never = notify.keep_alive(node) => match never {},
         () = signals.next() => {
             note("stopping at once: clients may have to ask again");
             Ok(ExitCode::from(EXIT_INTERRUPTED))
@@ -272,7 +283,7 @@ fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
 }
 
 /// Prints the node's lines until a signal stops it.
-async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
+async fn serve(node: &Node, notify: &Notify, signals: &mut Signals) -> anyhow::Result<()> {
     output::line(&format!(
         "listening client={} peer={} node={}",
         node.client_address(),
@@ -293,6 +304,7 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
                 if let Some(fingerprint) = node.fingerprint() {
                     output::line(&format!("fingerprint {fingerprint}"))?;
                 }
+                notify.serves(node.node(), leader);
                 told = true;
             }
             () = signals.next() => return Ok(()),

@@ -36,6 +36,7 @@ mod moved;
 mod old_data;
 mod operator;
 mod own_certificate;
+mod packages;
 mod planned_work;
 mod reading;
 mod readme;

@@ -82,6 +82,8 @@ const SEARCHES_OF_ONE_MAX: usize = 1;
 const REPAIRS_MAX: u32 = 2;
 /// How long one attempt to be ready may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
+/// How long the consensus engine may take to answer.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the next attempt.
 const READY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -343,6 +345,11 @@ impl Node {
     /// so within `limit`: ask again.
     pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
         self.shared.replica.entries_behind(limit).await
+    }
+
+    /// Returns whether the node is at work: its consensus engine answers. That needs no leader.
+    pub async fn is_responsive(&self) -> bool {
+        self.shared.replica.is_responsive(RESPONSE_LIMIT).await
     }
 
     /// Returns the node's number.
