@@ -169,6 +169,7 @@ rpc!(Operator Read AdminServiceClient::check_upgrade,
     CheckUpgradeRequest => CheckUpgradeResponse);
 rpc!(Operator Read AdminServiceClient::finalize_upgrade,
     FinalizeUpgradeRequest => FinalizeUpgradeResponse);
+rpc!(Operator Read AdminServiceClient::drain_node, DrainNodeRequest => DrainNodeResponse);
 rpc!(Operator Read AdminServiceClient::transfer_leader,
     TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Read AdminServiceClient::get_account_limits,

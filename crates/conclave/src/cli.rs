@@ -11,7 +11,7 @@ use crate::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
         bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, doctor, node, operator, serve, up,
+        cluster, completions, demo, doctor, manual, node, operator, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -80,10 +80,13 @@ enum Command {
     Cluster(cluster::Args),
     /// Examine the cluster and this machine, and say what to do
     Doctor(doctor::Args),
-    /// Look at single nodes, and change what they log; for operators
+    /// Drain a node before work on its machine, wait until it is back, or change what it logs; for
+    /// operators
     Node(node::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
+    /// Write the pages of the manual into a directory, for packages
+    Manual(manual::Args),
 }
 
 impl Cli {
@@ -126,6 +129,7 @@ impl Cli {
             Command::Doctor(args) => until_interrupted(doctor::run(args)).await,
             Command::Node(args) => until_interrupted(node::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
+            Command::Manual(args) => manual::run(&args, Self::command()),
         }
     }
 }
@@ -204,6 +208,10 @@ mod tests {
             "conclave cluster recover --data d --dry-run -o json",
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
+            "conclave cluster restart-plan -o json",
+            "conclave node drain 3 --force",
+            "conclave node undrain",
+            "conclave node wait 3 --within 60",
             "conclave token create --ttl 36h --role learner",
             "conclave node log-level",
             "conclave node log-level info,conclave_server=debug --node 3 -o json",
@@ -211,6 +219,7 @@ mod tests {
             "conclave whoami --ca-file roots.pem",
             "conclave serve --tls-certificate chain.pem --tls-key key.pem",
             "conclave completions bash",
+            "conclave manual man1",
         ];
         for line in lines {
             let parsed = Cli::try_parse_from(line.split(' '));
@@ -234,6 +243,8 @@ mod tests {
             "conclave token create --ttl soon",
             "conclave token create --ttl 8d",
             "conclave cluster preferred-leader 0",
+            "conclave node drain 0",
+            "conclave node wait",
             "conclave serve --token x --members 1=a:1/a:2",
             "conclave whoami --fingerprint SHA256:x",
             "conclave whoami --ca-file roots.pem --fingerprint \

@@ -74,8 +74,8 @@ use relay::Relays;
 
 /// Longest time until a process listens: it reads its log first, which may be large.
 const LISTEN_LIMIT: Duration = Duration::from_secs(30);
-/// Longest time that a node may take to stop; the node itself promises ten seconds.
-const STOP_LIMIT: Duration = Duration::from_secs(12);
+/// Longest time that a node may take to stop; the node itself promises 25 seconds.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Interval between two looks at a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// Longest time that one node may take to report its status.

@@ -160,6 +160,18 @@ impl Client {
         Ok(self.ask(request).await?.cluster_version)
     }
 
+    /// Begins to drain a node, or ends that, and returns how far it is: ask again until it is
+    /// drained. Repeating the request is safe.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `NO_SUCH_NODE`; `WOULD_LOSE_QUORUM`, unless it is forced.
+    pub async fn drain_node(
+        &self,
+        request: v1::DrainNodeRequest,
+    ) -> Result<v1::DrainNodeResponse, CallError> {
+        self.ask(request).await
+    }
+
     /// Transfers leadership to a voter; 0 for the voter that has most of the log. Returns the node
     /// that leads then.
     ///

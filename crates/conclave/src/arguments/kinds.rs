@@ -180,18 +180,19 @@ mod tests {
     use crate::cli::Cli;
 
     /// Commands that run or prepare nodes, or send no request.
-    const ALONE: [&str; 7] = [
+    const ALONE: [&str; 8] = [
         "serve",
         "up",
         "demo",
         "bench",
         "trust",
         "completions",
+        "manual",
         "cluster recover",
     ];
 
     /// Arguments that no server checks.
-    const UNJUDGED: [&str; 25] = [
+    const UNJUDGED: [&str; 27] = [
         "output",
         "limit",
         "stale",
@@ -217,6 +218,8 @@ mod tests {
         "dry_run",
         "wait",
         "plain",
+        "within",
+        "restart",
     ];
 
     fn leaves(path: &str, command: &Command, found: &mut Vec<(String, Vec<String>)>) {

@@ -5,6 +5,7 @@ mod check;
 mod limits;
 mod members;
 mod recover;
+mod restart_plan;
 mod rotate_secret;
 mod status_json;
 mod upgrade;
@@ -70,6 +71,9 @@ enum Command {
     },
     /// Finalize an upgrade; for operators
     Upgrade(upgrade::Args),
+    /// Print the commands that restart every node in turn, without a pause for clients; for
+    /// operators
+    RestartPlan(restart_plan::Args),
     #[command(flatten)]
     Change(members::Command),
 }
@@ -87,6 +91,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::RotateSecret(how) => return rotate_secret::run(how, &args.connection).await,
         Command::UpgradeCheck { output } => return upgrade::check(output, &args.connection).await,
         Command::Upgrade(how) => return upgrade::run(how, &args.connection).await,
+        Command::RestartPlan(plan) => return restart_plan::run(plan, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let connected = args.connection.connect_as_operator_if_any().await?;
@@ -143,7 +148,7 @@ pub(crate) fn best_status(
     answers.max_by_key(|status| (status.quorum, status.voters_reachable, commit_max(status)))
 }
 
-fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
+pub(super) fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
     let commits = status.nodes.iter().map(|node| node.commit_index);
     commits.max().unwrap_or(0)
 }
@@ -210,6 +215,13 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         let sentence =
             "warning: the cluster refuses requests that need space until its disks have room";
         warnings.push(sentence.to_owned());
+    }
+    for node in status.nodes.iter().filter(|node| node.draining) {
+        let id = node.node_id;
+        warnings.push(format!(
+            "warning: node {id} is drained or stopping, and serves no clients: conclave node \
+             undrain {id}"
+        ));
     }
     for node in &status.nodes {
         let id = node.node_id;

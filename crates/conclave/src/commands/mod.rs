@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod operator;
 pub(crate) mod serve;

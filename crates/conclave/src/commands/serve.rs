@@ -7,6 +7,7 @@
 mod catching_up;
 mod disk;
 mod log;
+mod notify;
 mod start_failure;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -20,18 +21,21 @@ use tokio::{
 
 use catching_up::Screen;
 use log::Log;
+use notify::Notify;
 use start_failure::{no_start, wrong_config};
 
 use crate::{
-    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, note},
+    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, note},
     output,
 };
 
 /// Maximum number of worker threads. More have nothing to do: the leader's core is one task.
 const WORKER_THREADS_MAX: usize = 8;
 
-/// Longest time that a node may take to stop after it was asked to; then it ends all the same.
-const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// Maximum of `stop_seconds`, in seconds: an hour.
+const STOP_SECONDS_MAX: u64 = 3600;
+/// Time after the limit to stop in which a node may still write its state.
+const STOP_EXTRA: Duration = Duration::from_secs(2);
 
 /// Time for which a node that found damage still answers, without voting, before it restarts.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -156,6 +160,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings { file, flags };
     let config = settings.load().map_err(wrong_config)?;
     let data = config.data.clone();
+    let stop_limit = Duration::from_secs(config.stop_seconds.clamp(1, STOP_SECONDS_MAX));
     let screen = Screen::new();
     let log = Log::start(&screen, &config)?;
     // The files of a node hold messages and password hashes: other users may not read them,
@@ -167,6 +172,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         interrupt: signal(SignalKind::interrupt())?,
     };
     let mut others = OtherSignals::new()?;
+    let notify = Notify::start();
     let node = tokio::select! {
         node = Box::pin(Node::start(config)) => node.map_err(|error| no_start(&data, error))?,
         // A node may wait for a long time to join.
@@ -176,17 +182,37 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     node.set_log_control(Arc::new(log.clone()));
     let ended = tokio::select! {
-        ended = serve(&node, &mut signals) => ended,
+        ended = serve(&node, &notify, &mut signals) => ended,
         never = catching_up::tell(&node, &screen) => match never {},
+        never = notify.keep_alive(&node) => match never {},
         never = others.heed(|| read_again(&settings, &log, &node)) => match never {},
     };
     screen.clear();
     ended?;
+    notify.stops();
+    stop(&node, &notify, &mut signals, stop_limit).await
+}
+
+/// Stops the node. A second signal ends the process at once: what was acknowledged is on disk.
+async fn stop(
+    node: &Node,
+    notify: &Notify,
+    signals: &mut Signals,
+    limit: Duration,
+) -> anyhow::Result<ExitCode> {
     tokio::select! {
-        () = node.stop(STOP_LIMIT) => {}
-        () = signals.next() => {}
+        () = node.stop(limit) => Ok(ExitCode::SUCCESS),
+        never = notify.keep_alive(node) => match never {},
+        () = signals.next() => {
+            note("stopping at once: clients may have to ask again");
+            Ok(ExitCode::from(EXIT_INTERRUPTED))
+        }
+        () = tokio::time::sleep(limit + STOP_EXTRA) => {
+            let sentence = format!("the node has not stopped within {} s", limit.as_secs());
+            let hint = "its disk may not answer (dmesg); nothing acknowledged is lost";
+            Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
+        }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Signals that stop a node.
@@ -263,7 +289,7 @@ fn read_again(settings: &Settings, log: &Log, node: &Node) {
 }
 
 /// Prints the node's lines until a signal stops it.
-async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
+async fn serve(node: &Node, notify: &Notify, signals: &mut Signals) -> anyhow::Result<()> {
     let admin = node.admin_address();
     output::line(&format!(
         "listening client={} peer={} admin={} node={}",
@@ -286,6 +312,7 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
                 if let Some(fingerprint) = node.fingerprint() {
                     output::line(&format!("fingerprint {fingerprint}"))?;
                 }
+                notify.serves(node.node(), leader);
                 told = true;
             }
             () = signals.next() => return Ok(()),

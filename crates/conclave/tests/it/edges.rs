@@ -43,15 +43,16 @@ const LEARN_EVERY: usize = 64;
 const SAMPLE_OF_REFUSED: usize = 3;
 const PACKAGE: &str = "conclave.v1.";
 
-/// Calls that change what all others rely on: limits, members, the leader. They run last, one after
-/// the other.
-const LAST: [&str; 6] = [
+/// Calls that change what all others rely on: limits, members, the leader, which nodes serve. They
+/// run last, one after the other.
+const LAST: [&str; 7] = [
     "RotateSecret",
     "SetAccountLimits",
     "PreferLeader",
     "TransferLeader",
     "CheckCluster",
     "ChangeMembers",
+    "DrainNode",
 ];
 
 /// The nodes, and the clients that govern them.

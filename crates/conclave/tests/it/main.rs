@@ -40,6 +40,8 @@ mod moved;
 mod old_data;
 mod operator;
 mod own_certificate;
+mod packages;
+mod planned_work;
 mod reading;
 mod readme;
 mod recover;

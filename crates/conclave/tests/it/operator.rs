@@ -36,6 +36,11 @@ async fn tries_everything(client: &Client, endpoint: &str) {
     let remove = client.change_members(change(Change::RemoveNodeId(2))).await;
     refused("remove", remove);
     refused("transfer", client.transfer_leader(2).await);
+    let drain = v1::DrainNodeRequest {
+        node_id: 2,
+        ..Default::default()
+    };
+    refused("drain", client.drain_node(drain).await);
     refused("prefer", client.prefer_leader(2).await);
     refused("token", client.create_join_token(HOUR, false).await);
     refused("tokens", client.join_tokens().await);
@@ -73,7 +78,7 @@ async fn operator_calls_without_a_credential_fail_and_are_logged_once() {
         assert!(!log.contains(&credential), "the credential is in a log");
     }
     // One line for each call on each node that was asked, not for each of nine attempts.
-    assert!((1..=11 * 3).contains(&lines), "{lines} lines");
+    assert!((1..=12 * 3).contains(&lines), "{lines} lines");
 
     let person = Person::new(&at(&cluster));
     let commands: [&[&str]; 8] = [

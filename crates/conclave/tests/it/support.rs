@@ -10,6 +10,7 @@ use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
 use conclave_client::{Client, Grant, OperatorCredential, Reason, v1};
 use conclave_local_cluster::LocalCluster;
 use conclave_server::{ClusterSecret, OPERATOR_FILE};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -211,6 +212,12 @@ impl Cluster {
         let ended = self.local.stop(node).await.unwrap();
         let ended = ended.expect("it runs, and ends by itself");
         assert!(ended.success(), "{ended}: {}", self.log(node));
+    }
+
+    /// Asks this node to stop, as a service manager does, and does not wait until it has.
+    pub(crate) fn ask_to_stop(&self, node: u64) {
+        let pid = i32::try_from(self.pid(node)).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
     }
 
     /// Makes this node hang.

@@ -65,6 +65,12 @@ impl Replica {
         }
     }
 
+    /// Returns whether the task of the consensus engine answers within `limit`.
+    pub async fn is_responsive(&self, limit: Duration) -> bool {
+        let asked = self.inner.raft.with_raft_state(|_| ());
+        matches!(tokio::time::timeout(limit, asked).await, Ok(Ok(())))
+    }
+
     /// Returns the status of this replica.
     #[must_use]
     pub fn status(&self) -> Status {

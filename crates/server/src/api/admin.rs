@@ -258,6 +258,7 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         events: status.events,
         oldest_version: status.oldest_version,
         newest_version: status.newest_version,
+        draining: status.draining,
         ..known
     }
 }
@@ -506,6 +507,16 @@ impl AdminService for Admin {
         request: Request<v1::CheckClusterRequest>,
     ) -> Answer<v1::CheckClusterResponse> {
         edge::answer(request, |call, request| self.check(call, request)).await
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<v1::DrainNodeRequest>,
+    ) -> Answer<v1::DrainNodeResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.drain_node(call, request)
+        })
+        .await
     }
 
     async fn transfer_leader(

@@ -153,7 +153,7 @@ impl Chat {
         requests: Streaming<v1::SendMessagesRequest>,
     ) -> Result<Responses, Problem> {
         let shared = &self.shared;
-        shared.refuse_if_stopping()?;
+        shared.refuse_if_away()?;
         let token = call.credential.session()?;
         let session = shared.session(token, call.deadline).await?;
         if let Err(rejection) = session.of_account.check_and_count(Paced::Stream) {

@@ -104,7 +104,7 @@ impl Accounts {
         call: Call,
         request: v1::CreateAccountRequest,
     ) -> Result<v1::CreateAccountResponse, Problem> {
-        self.shared.refuse_if_stopping()?;
+        self.shared.refuse_if_away()?;
         self.shared.only_where_trusted()?;
         let deadline = call.deadline;
         let name = AccountName::new(request.name)?;

@@ -46,7 +46,11 @@ impl Live {
         request: v1::SubscribeRequest,
     ) -> Result<Responses, Problem> {
         let shared = &self.shared;
-        shared.refuse_if_stopping()?;
+        let refuse = || match shared.is_draining() {
+            true => Err(Problem::GoingAway),
+            false => Ok(()),
+        };
+        refuse()?;
         let token = call.credential.session()?;
         // Checked first: a caller without a session neither holds a stream's place while it waits,
         // nor learns which positions exist. Every page checks again that the session is open.
@@ -65,8 +69,10 @@ impl Live {
         let position = self.begin(&request, deadline).await?;
         let place = live
             .hub
-            .register(session.account, session.id, request.ephemeral)
-            .ok_or(Problem::Busy)?;
+            .register(session.account, session.id, request.ephemeral);
+        // Streams may have been sent away since.
+        refuse()?;
+        let place = place.ok_or(Problem::Busy)?;
         let subscription = Subscription {
             shared: shared.clone(),
             token,

@@ -69,7 +69,7 @@ impl Accounts {
         call: Call,
         request: v1::OpenSessionRequest,
     ) -> Result<v1::OpenSessionResponse, Problem> {
-        self.shared.refuse_if_stopping()?;
+        self.shared.refuse_if_away()?;
         self.shared.only_where_trusted()?;
         let deadline = call.deadline;
         let token = match request::chosen_token(&request.token)? {

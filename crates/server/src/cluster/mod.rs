@@ -5,13 +5,13 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod event_watch;
-pub(crate) mod full_leader;
 pub(crate) mod gossip;
 pub(crate) mod join;
 pub(crate) mod keys;
+pub(crate) mod leader;
+pub(crate) mod leaving;
 pub(crate) mod membership;
 pub(crate) mod peers_file_writer;
-pub(crate) mod preferred_leader;
 pub(crate) mod roll_call;
 pub(crate) mod rotate_secret;
 pub(crate) mod rotation;

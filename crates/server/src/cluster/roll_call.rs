@@ -321,10 +321,10 @@ impl NodeContext {
     }
 
     /// Returns whether calls are worth sending here: the node takes part, knows a leader, and is
-    /// not stopping.
+    /// not leaving its clients.
     pub(crate) fn is_serving(&self) -> bool {
         let is_led = self.replica.leader().borrow().is_some();
-        let is_alive = self.replica.status().role != Role::Stopped && !self.is_stopping();
+        let is_alive = self.replica.status().role != Role::Stopped && !self.is_draining();
         is_led && is_alive && self.is_healthy()
     }
 }

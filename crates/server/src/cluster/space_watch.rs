@@ -3,7 +3,7 @@
 //!
 //! The leader looks at its own disk (`space.rs`) and asks the voters about theirs, the other nodes
 //! ask the leader. A leader whose own disk alone is the cause transfers leadership instead
-//! (`full_leader.rs`).
+//! (`leader/full.rs`).
 //!
 //! Always true: refusing begins long before the disk is full, and ends by itself.
 

@@ -28,6 +28,11 @@ use crate::{
 /// minutes. During them a node of a cluster without a quorum is still of use; after them a node
 /// that was cut off alone sends nothing more to sessions that were logged out elsewhere.
 const STALE_SECONDS: u64 = 300;
+/// Default time for which a node that leaves still serves calls, in milliseconds: clients of the
+/// library go to the leader after their next call.
+const DRAIN_MS: u64 = 500;
+/// Default longest time to stop, in seconds: five less than Kubernetes waits.
+const STOP_SECONDS: u64 = 25;
 
 /// The admin address of a node without an admin listener.
 pub(crate) const ADMIN_OFF: &str = "off";
@@ -103,6 +108,13 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// What `conclave demo` sets on its nodes.
     pub demo: Demo,
+    /// Time for which a node that is drained or asked to stop still serves calls, after its
+    /// leadership and its streams went to other nodes, in milliseconds: long enough for load
+    /// balancers to notice. When it stops, at most about half of `stop_seconds`.
+    pub drain_ms: u64,
+    /// Longest time that the node takes to stop after it was asked to, in seconds: less than what
+    /// service managers wait before they kill it (Kubernetes: 30 seconds, systemd: 90 seconds).
+    pub stop_seconds: u64,
     /// Number of free bytes on the node's disk below which the cluster refuses commands that store
     /// more; 0: never. If not given, 512 MiB or a tenth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
@@ -140,6 +152,8 @@ impl Default for NodeConfig {
             snapshot_bytes_per_second: None,
             limits: Limits::default(),
             demo: Demo::default(),
+            drain_ms: DRAIN_MS,
+            stop_seconds: STOP_SECONDS,
             min_free_bytes: None,
         }
     }
@@ -153,8 +167,8 @@ impl NodeConfig {
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
     /// `CONCLAVE_PUBLIC_ADDRESSES` and `CONCLAVE_TRUSTED_PROXIES` (commas between),
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
-    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
-    /// `CONCLAVE_LOG_FORMAT` (`text` or `json`),
+    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_DRAIN_MS`,
+    /// `CONCLAVE_STOP_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_LOG_FORMAT` (`text` or `json`),
     /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
     /// then `flags`; what comes later wins.
     ///

@@ -95,7 +95,7 @@ const TEXTS: [&str; 11] = [
     "log_format",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 10] = [
+const NUMBERS: [&str; 12] = [
     "node",
     "bootstrap_expect",
     "replaces",
@@ -106,6 +106,8 @@ const NUMBERS: [&str; 10] = [
     "log_keep_entries",
     "snapshot_bytes_per_second",
     "min_free_bytes",
+    "drain_ms",
+    "stop_seconds",
 ];
 
 /// Returns the variables that are set.

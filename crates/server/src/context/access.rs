@@ -20,6 +20,7 @@ use crate::{
     base::deadline::Deadline,
     context::{
         call::{Call, Freshness},
+        draining::Stage,
         node_context::NodeContext,
     },
     protocol::problems::{self, millis},
@@ -45,6 +46,14 @@ impl NodeContext {
         } else {
             Ok(())
         }
+    }
+
+    /// Refuses calls of clients while they belong to another node: this one is drained or stopping.
+    pub(crate) fn refuse_if_away(&self) -> Result<(), Problem> {
+        if self.draining.stage() == Stage::Away {
+            return Err(Problem::GoingAway);
+        }
+        self.refuse_if_stopping()
     }
 
     /// Proposes a command and returns its outcome.
@@ -73,7 +82,7 @@ impl NodeContext {
         call: &Call,
         request: R,
     ) -> Result<Outcome, Problem> {
-        self.refuse_if_stopping()?;
+        self.refuse_if_away()?;
         let token = call.credential.session()?;
         let session = self.session(token, call.deadline).await?;
         let _admitted = session.admit()?;
@@ -202,7 +211,7 @@ impl NodeContext {
         freshness: impl Into<Freshness>,
         read: impl FnOnce(&Reader, &rows::SessionRow) -> Found<T> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.refuse_if_stopping()?;
+        self.refuse_if_away()?;
         let deadline = call.deadline;
         let token = call.credential.session()?;
         let freshness = freshness.into();

@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub(crate) mod call;
 pub(crate) mod check_state;
+pub(crate) mod draining;
 pub(crate) mod log_control;
 pub(crate) mod node_context;
 pub(crate) mod operator_calls;

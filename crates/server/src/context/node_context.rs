@@ -27,9 +27,15 @@ use crate::{
     base::log_once::LogOnce,
     connections::{ConnectionSlots, proxies::TrustedProxies},
     context::{
-        check_state::Checks, log_control::LogSlot, operator_calls::Operators,
-        page_tickets::PageTickets, roll_call_state::RollCall, rotation_state::Rotation,
-        send_places::SendPlaces, space::Space,
+        check_state::Checks,
+        draining::{Draining, Stage},
+        log_control::LogSlot,
+        operator_calls::Operators,
+        page_tickets::PageTickets,
+        roll_call_state::RollCall,
+        rotation_state::Rotation,
+        send_places::SendPlaces,
+        space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,
@@ -103,6 +109,8 @@ pub(crate) struct NodeContext {
     /// How to change the log of the process.
     pub(crate) log: LogSlot,
     pub(crate) stopping: watch::Sender<bool>,
+    /// How far this node has left its clients.
+    pub(crate) draining: Draining,
     /// Peers that were refused, so that the log names each only once.
     pub(crate) refused: LogOnce,
     /// What the node remembers of callers that ask for operator calls.
@@ -198,7 +206,7 @@ impl NodeContext {
         nodes.retired.contains(&NodeId(node))
     }
 
-    /// Returns whether new calls are refused.
+    /// Returns whether the process is stopping and new calls of all kinds are refused.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
@@ -206,6 +214,12 @@ impl NodeContext {
     /// Returns how many commands of clients are under way.
     pub(crate) fn commands_in_flight(&self) -> usize {
         COMMANDS_MAX.saturating_sub(self.commands.available_permits())
+    }
+
+    /// Returns whether this node leaves its clients: it is drained, or its process stops. It is not
+    /// ready then.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.stage() != Stage::Serving || self.is_stopping()
     }
 
     /// Returns the client address of the leader, if the leader is known and is another node.
@@ -249,6 +263,7 @@ impl NodeContext {
             events: self.recent_events.to_wire(),
             oldest_version: self.replica.versions().oldest.0,
             newest_version: self.replica.versions().newest.0,
+            draining: self.is_draining(),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

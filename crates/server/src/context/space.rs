@@ -41,7 +41,7 @@ pub(crate) struct Space {
     is_low: AtomicBool,
     is_full: AtomicBool,
     refuses: AtomicBool,
-    /// Whether this node leads and is about to transfer leadership: see `full_leader.rs`.
+    /// Whether this node leads and is about to transfer leadership: see `cluster/leader/full.rs`.
     is_leaving: AtomicBool,
 }
 

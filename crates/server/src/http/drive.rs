@@ -28,7 +28,7 @@ const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two looks at a connection that is served.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long a connection may take to close in order.
-pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Window of requests on the client port: a request is short.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;

@@ -146,14 +146,11 @@ async fn of_client(
         return Ok(entry);
     }
     let token = Credential::in_headers(&parts.headers).session();
-    let token = token.map_err(|problem| match shared.is_stopping() {
-        true => Problem::GoingAway,
-        false => problem,
-    })?;
+    let token = token.map_err(|problem| shared.refuse_if_away().err().unwrap_or(problem))?;
     let known = match shared.sessions.get(&token) {
         Some(known) => known,
         None => {
-            shared.refuse_if_stopping()?;
+            shared.refuse_if_away()?;
             let deadline = Deadline::in_headers(&parts.headers);
             let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
             limit.await.unwrap_or(Err(Problem::Busy))?

@@ -8,7 +8,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod classify;
-mod drive;
+pub(crate) mod drive;
 pub(crate) mod gate;
 pub(crate) mod page;
 pub(crate) mod refusals;

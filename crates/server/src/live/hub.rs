@@ -282,6 +282,11 @@ impl Hub {
             subscriber.end(End::Stopping);
         }
     }
+
+    /// Admits subscribers again.
+    pub(crate) fn open(&self) {
+        self.subscribers().closed = false;
+    }
 }
 
 impl Subscribers {

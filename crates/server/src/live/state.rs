@@ -64,8 +64,19 @@ impl LiveState {
         })
     }
 
-    /// Ends all streams: their clients go on with other nodes.
+    /// Ends all streams, and admits no further one: their clients go on with other nodes.
     pub(crate) fn stop(&self) {
         self.hub.close();
+    }
+
+    /// Admits streams again.
+    pub(crate) fn go_on(&self) {
+        self.hub.open();
+    }
+
+    /// Returns the number of open streams.
+    pub(crate) fn open_streams(&self) -> u32 {
+        let open = STREAMS_MAX.saturating_sub(self.streams.available_permits());
+        u32::try_from(open).unwrap_or(u32::MAX)
     }
 }

@@ -6,10 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     api::operator_file,
-    cluster::{
-        event_watch, full_leader, join, keys, peers_file_writer, preferred_leader, rotation,
-        space_watch, upgrade,
-    },
+    cluster::{event_watch, join, keys, leader, peers_file_writer, rotation, space_watch, upgrade},
     context::node_context::NodeContext,
     integrity::{check, digests},
 };
@@ -26,8 +23,8 @@ pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 14] {
         tokio::spawn(keys::keep(shared.clone())),
         tokio::spawn(rotation::keep(shared.clone())),
         tokio::spawn(upgrade::keep(shared.clone())),
-        tokio::spawn(preferred_leader::keep(shared.clone())),
-        tokio::spawn(full_leader::keep(shared.clone())),
+        tokio::spawn(leader::preferred::keep(shared.clone())),
+        tokio::spawn(leader::full::keep(shared.clone())),
         tokio::spawn(peers_file_writer::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(check::daily(shared.clone())),

@@ -3,7 +3,10 @@
 //! Always true: a call that belongs to the other port gets a message that says so; any other input
 //! on a port (another protocol, garbage) costs its own connection and nothing more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::response::IntoResponse as _;
 use conclave_wire::{
@@ -19,7 +22,7 @@ use tokio::{
     net::{TcpListener, lookup_host},
     sync::watch,
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -31,6 +34,7 @@ use crate::{
     context::node_context::NodeContext,
     http::{
         answer::Answers,
+        drive::CLOSE_LIMIT,
         gate::Gate,
         page::{self, Files, Web},
         serve::{PortConfig, serve},
@@ -54,7 +58,7 @@ pub(crate) fn start(
     clients: TcpListener,
     peers: TcpListener,
     limits: &Limits,
-) -> Vec<JoinHandle<()>> {
+) -> (Vec<JoinHandle<()>>, Clients) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = client_routes(shared).add_service(health);
     let files = Arc::new(Files::new(conclave_page::FILES));
@@ -92,15 +96,43 @@ pub(crate) fn start(
         ),
         callers: "peers",
     };
-    // The servers end with their tasks.
+    let (end, ended) = watch::channel(false);
+    let serving = tokio::spawn(serve(door_of_clients, clients, ended));
+    // This server ends with its task.
     let (_, never) = watch::channel(false);
-    vec![
-        tokio::spawn(serve(door_of_clients, clients, never.clone())),
+    let tasks = vec![
         tokio::spawn(serve(door_of_peers, peers, never)),
         tokio::spawn(keep_places(shared.clone())),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(gossip::share(shared.clone())),
-    ]
+    ];
+    let serving = Mutex::new(Some(serving));
+    (tasks, Clients { end, serving })
+}
+
+/// The port of clients while it is open.
+pub(crate) struct Clients {
+    end: watch::Sender<bool>,
+    serving: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Clients {
+    /// Accepts no further connection, and ends those that are open once their calls have their
+    /// responses, within [`CLOSE_LIMIT`].
+    pub(crate) async fn end(&self) {
+        self.end.send_replace(true);
+        let Some(mut serving) = self.take() else {
+            return;
+        };
+        if timeout(CLOSE_LIMIT, &mut serving).await.is_err() {
+            serving.abort();
+        }
+    }
+
+    fn take(&self) -> Option<JoinHandle<()>> {
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        serving.take()
+    }
 }
 
 /// Keeps places on the peer port for the addresses of the members; never ends.
@@ -217,13 +249,13 @@ fn with_fallback(
     Routes::from(router.fallback(answer))
 }
 
-/// Reports `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
+/// Reports `SERVING` while the node takes part, its leader reaches it, and it keeps its clients.
 async fn report_health(shared: Arc<NodeContext>, reporter: HealthReporter) {
     let mut leader = shared.replica.leader();
-    let mut stopping = shared.stopping.subscribe();
+    let mut leaving = shared.draining.subscribe();
     loop {
         leader.mark_unchanged();
-        stopping.mark_unchanged();
+        leaving.mark_unchanged();
         let serving = match shared.is_serving() {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
@@ -233,7 +265,7 @@ async fn report_health(shared: Arc<NodeContext>, reporter: HealthReporter) {
         }
         tokio::select! {
             changed = leader.changed() => if changed.is_err() { return },
-            changed = stopping.changed() => if changed.is_err() { return },
+            changed = leaving.changed() => if changed.is_err() { return },
             // No event reports that a leader has stopped reaching this node.
             () = sleep(HEALTH_EVERY) => {}
         }

@@ -21,7 +21,7 @@ use conclave_wire::Problem;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -34,11 +34,12 @@ use crate::{
         throttle::AttemptGate,
     },
     base::log_once::LogOnce,
-    cluster::{join, roll_call, setup, start_error::StartError},
+    cluster::{join, leaving, roll_call, setup, start_error::StartError},
     config::node_config::NodeConfig,
     connections::{ConnectionSlots, Ports},
     context::{
         check_state::Checks,
+        draining::{Draining, Stage},
         log_control::{LogControl, LogSlot},
         node_context::{COMMANDS_MAX, NodeContext},
         operator_calls::Operators,
@@ -50,7 +51,13 @@ use crate::{
     identity::node_identity::Identity,
     integrity::repair,
     live::{self, LiveState},
-    node::{background, bound::Bound, faults::Faults, listeners, resolve},
+    node::{
+        background,
+        bound::Bound,
+        faults::Faults,
+        listeners::{self, Clients},
+        resolve,
+    },
     observe::AdminListener,
     peer::{
         codec::WireCodec,
@@ -75,6 +82,8 @@ const SEARCHES_OF_ONE_MAX: usize = 1;
 const REPAIRS_MAX: u32 = 2;
 /// How long one attempt to be ready may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
+/// How long the consensus engine may take to answer.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the next attempt.
 const READY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -87,6 +96,7 @@ pub struct Node {
     setup_tokens: watch::Receiver<Option<String>>,
     removed: watch::Receiver<bool>,
     ended: watch::Receiver<Option<Ended>>,
+    clients: Clients,
     stopped: Arc<AtomicBool>,
     faults: Arc<Faults>,
     /// Ends with the node.
@@ -262,6 +272,7 @@ impl Node {
             checks: Checks::default(),
             log: LogSlot::default(),
             stopping: watch::Sender::new(false),
+            draining: Draining::default(),
             refused: LogOnce::default(),
             operators: Operators::default(),
             callers_refused: LogOnce::default(),
@@ -293,7 +304,8 @@ impl Node {
         if let Some(admin) = &admin {
             admin.watch(&shared);
         }
-        let mut tasks = listeners::start(&shared, bound.client, bound.peers, &config.limits);
+        let (mut tasks, clients) =
+            listeners::start(&shared, bound.client, bound.peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
@@ -301,6 +313,8 @@ impl Node {
         let (tell, ended) = watch::channel(None);
         tasks.push(tokio::spawn(roll_call::run(shared.clone(), tell)));
         tasks.extend(background::start(&shared));
+        let grace = Duration::from_millis(config.drain_ms);
+        tasks.push(tokio::spawn(leaving::keep(shared.clone(), grace)));
         let tls = &shared.security.tls;
         tasks.push(tokio::spawn(tls.clone().keep_valid()));
         if let Some((watch, pair)) = bound.own_certificate {
@@ -315,6 +329,7 @@ impl Node {
             setup_tokens,
             removed,
             ended,
+            clients,
             stopped: Arc::default(),
             faults,
             admin,
@@ -349,6 +364,11 @@ impl Node {
     /// so within `limit`: ask again.
     pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
         self.shared.replica.entries_behind(limit).await
+    }
+
+    /// Returns whether the node is at work: its consensus engine answers. That needs no leader.
+    pub async fn is_responsive(&self) -> bool {
+        self.shared.replica.is_responsive(RESPONSE_LIMIT).await
     }
 
     /// Returns the node's number.
@@ -454,27 +474,36 @@ impl Node {
         self.shared.replica.damage().is_some()
     }
 
-    /// Refuses new calls, lets those under way finish, transfers leadership and stops, all within
-    /// about `limit`.
+    /// Takes the clients to the other nodes, has another voter lead, finishes the calls under way,
+    /// closes the port of clients and stops, all within about `limit`. A second call does nothing.
     pub async fn stop(&self, limit: Duration) {
         if self.stopped.swap(true, Ordering::SeqCst) {
             return;
         }
         let deadline = Instant::now() + limit;
-        self.shared.stopping.send_replace(true);
-        self.shared.live.stop();
-        let voters = self.shared.replica.status().members.voters;
-        if voters.iter().any(|set| set.len() > 1) {
-            let stepped_down = self.shared.replica.step_down(limit / 2).await;
-            tracing::info!(node = self.node(), stepped_down, "stopping");
-        }
-        // All permits are free once no command is under way.
-        let count = u32::try_from(COMMANDS_MAX).unwrap_or(u32::MAX);
-        let idle = self.shared.commands.acquire_many(count);
-        let _ = tokio::time::timeout_at(deadline, idle).await;
-        self.shared.replica.stop().await;
+        let shared = &self.shared;
+        shared.draining.begin_to_stop();
+        let mut stage = shared.draining.subscribe();
+        let is_away = stage.wait_for(|stage| *stage == Stage::Away);
+        let _ = timeout_at(deadline - limit / 2, is_away).await;
+        shared.stopping.send_replace(true);
+        shared.live.stop();
+        // All permits are free once no call is under way.
+        let idle = async {
+            let _ = shared.commands.acquire_many(all(COMMANDS_MAX)).await;
+            let _ = shared.reads.acquire_many(all(READS_MAX)).await;
+        };
+        let finished = timeout_at(deadline - limit / 4, idle).await.is_ok();
+        self.clients.end().await;
+        shared.replica.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
+        tracing::info!(node = self.node(), finished, "stopped");
     }
+}
+
+/// Returns the number of permits of a semaphore as it is taken.
+fn all(permits: usize) -> u32 {
+    u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
 fn retention(config: &NodeConfig) -> LogRetention {

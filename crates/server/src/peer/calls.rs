@@ -118,6 +118,23 @@ impl GrpcPeer {
         Ok(self.ask(limit, call).await?.cluster_version)
     }
 
+    /// Has the peer leave its clients, or ends that.
+    pub(crate) async fn drain_node(
+        &self,
+        request: v1::DrainNodeRequest,
+        credential: &Credential,
+        limit: Duration,
+    ) -> Result<v1::DrainNodeResponse, Problem> {
+        let request = peer::DrainNodeRequest {
+            envelope: Some(self.envelope()),
+            request: Some(request),
+        };
+        let request = on_behalf(request, credential, limit);
+        let call = |mut service: Service| async move { service.drain_node(request).await };
+        let response = self.ask(limit, call).await?.response;
+        response.ok_or_else(no_leader)
+    }
+
     /// Sends commands of one session to the peer, as the leader, with the client's credential;
     /// returns the outcomes if all of them have one.
     pub(crate) async fn forward_proven(

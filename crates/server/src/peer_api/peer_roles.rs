@@ -89,6 +89,7 @@ calls! {
     CHANGE_MEMBERS "conclave.peer.v1.PeerService/ChangeMembers" MEMBERS
     TRANSFER_LEADER "conclave.peer.v1.PeerService/TransferLeader" MEMBERS
     FINALIZE_UPGRADE "conclave.peer.v1.PeerService/FinalizeUpgrade" MEMBERS
+    DRAIN_NODE "conclave.peer.v1.PeerService/DrainNode" MEMBERS
     DESCRIBE_CLUSTER "conclave.peer.v1.PeerService/DescribeCluster" CERTIFIED
     GET_NODE_STATUS "conclave.peer.v1.PeerService/GetNodeStatus" KNOWN
     GET_DIGESTS "conclave.peer.v1.PeerService/GetDigests" MEMBERS

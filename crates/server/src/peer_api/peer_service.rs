@@ -317,6 +317,24 @@ impl PeerService for Peers {
         }))
     }
 
+    async fn drain_node(
+        &self,
+        request: Request<peer::DrainNodeRequest>,
+    ) -> Result<Response<peer::DrainNodeResponse>, Status> {
+        let call = call::Call::in_headers(request.metadata().as_ref(), None);
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let names = self
+            .shared
+            .check_request(&caller, peer_roles::DRAIN_NODE, request.envelope)?;
+        self.shared
+            .on_behalf(&caller, names, &call, "DrainNode")
+            .await?;
+        let asked = request.request.ok_or_else(|| malformed("no request"))?;
+        let response = Some(self.shared.drain_here(&asked).await?);
+        Ok(Response::new(peer::DrainNodeResponse { response }))
+    }
+
     async fn describe_cluster(
         &self,
         request: Request<peer::DescribeClusterRequest>,

@@ -42,6 +42,7 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "waits": node.waits,
             "unreached": node.unreached,
             "refusal": node.refusal,
+            "draining": node.draining,
             "commands_decided": node.commands_decided,
             "commit_latency": node.commit_latency.map(|latency| json!({
                 "median_us": latency.median_us,

@@ -178,6 +178,8 @@ impl Caller {
             "RevokeOperator" => json!({ "name": "unknown" }),
             "TransferLeader" => json!({ "node_id": 2 }),
             "ChangeLogFilter" => json!({ "filter": "info" }),
+            // A drained node would refuse the calls that follow.
+            "DrainNode" => json!({ "node_id": 2, "undrain": true }),
             "ChangeMembers" => json!({ "force": true, "add": {
                 "node_id": 4, "peer_address": "127.0.0.1:1", "client_address": "127.0.0.1:2",
             } }),

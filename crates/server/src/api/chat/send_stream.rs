@@ -31,7 +31,9 @@ use crate::{
         credential::Credential,
         sessions::{KnownSession, session_ended},
     },
-    context::{access::open_session, node_context::NodeContext, send_places::SendPlace},
+    context::{
+        access::open_session, draining::Stage, node_context::NodeContext, send_places::SendPlace,
+    },
 };
 
 /// Maximum number of messages of one request, and of messages without a result after which no
@@ -70,7 +72,8 @@ enum Heard {
     Landed(Landed),
     /// Results were sent.
     Sent,
-    Stopping,
+    /// The node sends its clients elsewhere.
+    Leaving,
     /// The client has left.
     Gone,
     Time,
@@ -94,7 +97,7 @@ pub(crate) struct SendStream {
     hold: Option<Hold>,
     /// Status with which the stream ends, once all results before it are sent.
     end: Option<Status>,
-    stopping: watch::Receiver<bool>,
+    leaving: watch::Receiver<Stage>,
     sent_at: Instant,
     heard_at: Instant,
     looked_at: Instant,
@@ -109,7 +112,7 @@ impl SendStream {
     ) -> Self {
         let now = Instant::now();
         Self {
-            stopping: shared.stopping.subscribe(),
+            leaving: shared.draining.subscribe(),
             shared,
             credential,
             session,
@@ -166,7 +169,7 @@ impl SendStream {
                 Heard::Request(None) => self.is_whole = true,
                 Heard::Landed(landed) => self.land(landed),
                 Heard::Sent => self.sent_at = Instant::now(),
-                Heard::Stopping => self.end(Problem::GoingAway.into()),
+                Heard::Leaving => self.end(Problem::GoingAway.into()),
                 Heard::Gone => return None,
                 Heard::Time => {
                     if !self.results.is_empty() && self.sent_at.elapsed() >= UNREAD_MAX {
@@ -203,7 +206,7 @@ impl SendStream {
             requests,
             flight,
             results,
-            stopping,
+            leaving,
             in_flight,
             ..
         } = self;
@@ -229,7 +232,7 @@ impl SendStream {
             },
             request = requests.next(), if may_read => Heard::Request(request),
             () = responses.closed() => Heard::Gone,
-            _ = stopping.wait_for(|stopping| *stopping), if may_stop => Heard::Stopping,
+            _ = leaving.wait_for(|stage| *stage == Stage::Away), if may_stop => Heard::Leaving,
             () = sleep_until(wake_at) => Heard::Time,
         }
     }

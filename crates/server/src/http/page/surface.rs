@@ -181,7 +181,7 @@ impl Surface {
     async fn tickets(&self, request: Request) -> Result<Response, Problem> {
         let shared = &self.shared;
         by_page(&request)?;
-        shared.refuse_if_stopping()?;
+        shared.refuse_if_away()?;
         let deadline = Deadline::usual();
         let Credential::Session(token) = Credential::in_headers(request.headers()) else {
             return Err(log_in_first("the request carries no session; log in"));
@@ -248,7 +248,7 @@ impl Surface {
     async fn session(&self, request: Request) -> Result<Response, Problem> {
         let shared = &self.shared;
         let cookie = by_page(&request)?;
-        shared.refuse_if_stopping()?;
+        shared.refuse_if_away()?;
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(header::CONTENT_TYPE);
         if kind.is_none_or(|kind| kind != "application/json") {

@@ -132,7 +132,7 @@ struct Hooks {
 impl Hooks {
     /// Posts a message, if the body makes one.
     async fn post(&self, request: Request) -> Result<Outcome, Problem> {
-        self.shared.refuse_if_stopping()?;
+        self.shared.refuse_if_away()?;
         self.shared.only_where_trusted()?;
         let call = call_in(&request)?;
         let (token, deadline) = (call.credential.webhook()?, call.deadline);

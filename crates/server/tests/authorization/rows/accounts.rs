@@ -241,6 +241,12 @@ fn of_admins() -> Vec<Row> {
         Row::new("AdminService/TransferLeader", OPERATORS, |_| {
             v1::TransferLeaderRequest { node_id: 1 }
         }),
+        Row::new("AdminService/DrainNode", OPERATORS, |_| {
+            v1::DrainNodeRequest {
+                undrain: true,
+                ..Default::default()
+            }
+        }),
         Row::new("AdminService/RevokeInvite", ADMINS, |f| {
             v1::RevokeInviteRequest {
                 request: f.request,

@@ -19,7 +19,7 @@ use conclave_replica::Role;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cluster::preferred_leader::LAG_MAX, context::node_context::NodeContext, protocol::problems,
+    cluster::leader::preferred::LAG_MAX, context::node_context::NodeContext, protocol::problems,
 };
 
 /// How often a node looks whether it leads with a disk that is nearly full.
@@ -36,6 +36,7 @@ const TRIES_MAX: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct VoterStatus {
     has_room: bool,
+    is_draining: bool,
     applied_index: u64,
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn keep(shared: Arc<NodeContext>) {
         let space = &shared.space;
         shared
             .replica
-            .stand_back(space.is_low() && !space.refuses());
+            .stand_back(shared.is_draining() || space.is_low() && !space.refuses());
         let status = shared.replica.status();
         if status.role != Role::Leader || !space.is_low() {
             tries = 0;
@@ -81,6 +82,7 @@ async fn successor_of(shared: &NodeContext) -> Option<u64> {
         let status = status?;
         let told = VoterStatus {
             has_room: !status.low_space,
+            is_draining: status.draining,
             applied_index: status.applied_index,
         };
         Some((node, told))
@@ -111,7 +113,7 @@ fn successor(
     let votes = |node: &u64| voters.iter().all(|set| set.contains(node));
     let is_near = |told: &VoterStatus| told.applied_index.saturating_add(LAG_MAX) >= log_index_last;
     told.iter()
-        .filter(|(node, told)| votes(node) && told.has_room && is_near(told))
+        .filter(|(node, told)| votes(node) && told.has_room && !told.is_draining && is_near(told))
         .max_by_key(|(node, told)| {
             let is_preferred = Some(**node) == preferred;
             (is_preferred, told.applied_index, std::cmp::Reverse(**node))
@@ -128,6 +130,7 @@ mod tests {
             let (has_room, applied_index) = (*has_room, *applied_index);
             let told = VoterStatus {
                 has_room,
+                is_draining: false,
                 applied_index,
             };
             (*node, told)
@@ -168,6 +171,14 @@ mod tests {
 
     fn all_well() -> BTreeMap<u64, VoterStatus> {
         told(&[(1, true, 1), (2, true, 1), (3, true, 1)])
+    }
+
+    #[test]
+    fn a_drained_voter_is_not_chosen_as_leader() {
+        let three = voters(&[1, 2, 3]);
+        let mut all = told(&[(1, false, 100), (2, true, 90), (3, true, 95)]);
+        all.get_mut(&3).unwrap().is_draining = true;
+        assert_eq!(successor(&three, &all, 100, Some(3)), Some(2));
     }
 
     #[test]

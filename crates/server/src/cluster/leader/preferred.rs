@@ -1,9 +1,9 @@
 //! Transfers leadership to the preferred leader, the node that an administrator has named, while
 //! that node is healthy.
 //!
-//! Always true: leadership is transferred only to a voter that answers, has nearly everything and
-//! has room on its disk, and has done so for a while; a preference never makes a cluster elect in
-//! vain.
+//! Always true: leadership is transferred only to a voter that answers, has nearly everything, has
+//! room on its disk and is not drained, and has done so for a while; a preference never makes a
+//! cluster elect in vain.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,5 +65,8 @@ async fn is_well(shared: &NodeContext, node: u64) -> bool {
     let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
     let last = shared.replica.status().log_index_last;
     let status = peer.status(STATUS_LIMIT).await;
-    status.is_ok_and(|status| !status.low_space && status.applied_index + LAG_MAX >= last)
+    status.is_ok_and(|status| {
+        let is_near = status.applied_index + LAG_MAX >= last;
+        is_near && !status.low_space && !status.draining
+    })
 }

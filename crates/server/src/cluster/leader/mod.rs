@@ -1,0 +1,7 @@
+//! Which node leads: the leader transfers leadership to the node that is preferred, or away from a
+//! disk that is nearly full.
+//!
+//! Always true: leadership is transferred only to a voter that answers and has nearly everything.
+
+pub(crate) mod full;
+pub(crate) mod preferred;
