@@ -136,8 +136,12 @@ async fn ready(observed: &Observed) -> Vec<Check> {
 
 /// Checks whether the node takes new calls: the one place that says that it is going away.
 fn shutdown(node: &NodeContext) -> Check {
-    Check::of("shutdown", !node.is_stopping(), || {
-        "the node is stopping".to_owned()
+    Check::of("shutdown", !node.is_draining(), || {
+        match node.is_stopping() {
+            true => "the node is stopping",
+            false => "the node leaves its clients: it is drained, or stops soon",
+        }
+        .to_owned()
     })
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use conclave_client::v1;
 use serde_json::{Value, json};
 
-use super::best;
+use super::best_status;
 use crate::{
     connection::Connection,
     errors::{CommandError, EXIT_CONFLICT, EXIT_PERMISSION, EXIT_UNAVAILABLE, OPERATOR_HINT},
@@ -48,7 +48,7 @@ struct Step {
 /// If no node answers, the caller is no operator, or a node is missing.
 pub(super) async fn run(args: Args, connection: &Connection) -> anyhow::Result<ExitCode> {
     let client = connection.connect_as_operator().await?.client;
-    let status = best(client.cluster_statuses().await).ok_or_else(|| {
+    let status = best_status(client.cluster_statuses().await).ok_or_else(|| {
         let hint = "start the nodes, or name others with --endpoints";
         CommandError::new(EXIT_UNAVAILABLE, "no node answered", hint)
     })?;

@@ -9,7 +9,7 @@ use conclave_wire::{Problem, peer, v1};
 
 use super::range_in;
 use crate::{
-    cluster::{membership::Margin, preferred_leader::LAG_MAX},
+    cluster::{leader::preferred::LAG_MAX, membership::Margin},
     context::{call::Call, node_context::NodeContext},
 };
 
