@@ -42,7 +42,6 @@ pub mod command;
 pub mod decide;
 pub mod event;
 pub mod ids;
-mod introduced;
 pub mod limits;
 pub mod lookup;
 pub mod name;

@@ -9,8 +9,8 @@
 //! | 1 | everything before there was a second one |
 //! | 2 | an admission says which versions the machine can apply, and the log refuses an older one |
 //!
-//! Which operation needs which version is in `introduced.rs`. Always true: a version that a release
-//! has had keeps its meaning.
+//! Which operation needs which version is in `decide/introduced.rs`. Always true: a version that a
+//! release has had keeps its meaning.
 
 use std::fmt;
 

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod dates;
+mod introduced;
 mod messages;
 mod nodes;
 mod once_pool;

@@ -147,7 +147,7 @@ fn of_cluster() -> impl Strategy<Value = Operation> {
             let newest = secret.then_some(ClusterVersion(u32::try_from(known % 4).unwrap_or(0)));
             ClusterOperation::AdmitNode { credential, known_last: NodeId(known), newest }
         }),
-        1 => (0..4u32, edge()).prop_map(|(to, node)| ClusterOperation::RaiseVersion {
+        1 => (0..3u32, edge()).prop_map(|(to, node)| ClusterOperation::RaiseVersion {
             to: ClusterVersion(to),
             asked: vec![NodeId(node)],
         }),
