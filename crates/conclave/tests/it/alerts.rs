@@ -369,7 +369,7 @@ async fn an_alert_about_connections_that_find_no_place() {
 async fn serving(node: &Served) -> Watch {
     until("the node serves", async || {
         let mut watch = Watch::default();
-        watch.look(&[node.admin_address.clone()]).await;
+        watch.look(std::slice::from_ref(&node.admin_address)).await;
         (watch.last("conclave_serving", "") == Some(1.0)).then_some(watch)
     })
     .await
