@@ -16,6 +16,7 @@ use std::{
 
 use rusqlite::OptionalExtension as _;
 
+use super::contents::Contents;
 use crate::{
     fault::Fault,
     files::{remove_if_there, with_suffix},
@@ -44,6 +45,18 @@ impl VerifiedSnapshot {
     pub fn new(snapshot: PathBuf) -> Result<Self, InstallError> {
         verify(&snapshot)?;
         Ok(Self(snapshot))
+    }
+
+    /// Returns what it holds.
+    ///
+    /// # Errors
+    /// See [`Contents::of`].
+    pub fn contents(&self) -> Result<Contents, InstallError> {
+        Contents::of(&self.0)
+    }
+
+    pub(super) fn into_path(self) -> PathBuf {
+        self.0
     }
 }
 
