@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "conclave/v1/room.proto",
         "conclave/v1/live.proto",
         "conclave/v1/admin.proto",
+        "conclave/v1/backup.proto",
         "conclave/peer/v1/log.proto",
         "conclave/peer/v1/peer.proto",
     ];

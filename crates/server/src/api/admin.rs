@@ -242,6 +242,8 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         commands_decided: status.commands_decided,
         commit_latency: status.commit_latency,
         events: status.events,
+        last_backup_at_ms: status.last_backup_at_ms,
+        last_backup_index: status.last_backup_index,
         ..known
     }
 }

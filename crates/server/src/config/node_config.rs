@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::{
     Limits, Registration,
     config::{
+        backup::{BackupConfig, BackupSchedule},
         demo::Demo,
         sources::{ConfigError, Overrides, from_environment, from_flags},
     },
@@ -95,6 +96,8 @@ pub struct NodeConfig {
     /// Number of free bytes on the node's disk below which the cluster refuses commands that store
     /// more; 0: never. If not given, 512 MiB or a tenth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
+    /// Backups that the node makes by itself.
+    pub backup: BackupConfig,
 }
 
 impl Default for NodeConfig {
@@ -127,6 +130,7 @@ impl Default for NodeConfig {
             limits: Limits::default(),
             demo: Demo::default(),
             min_free_bytes: None,
+            backup: BackupConfig::default(),
         }
     }
 }
@@ -139,7 +143,8 @@ impl NodeConfig {
     /// `CONCLAVE_PUBLIC_ADDRESSES` and `CONCLAVE_TRUSTED_PROXIES` (commas between),
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
-    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
+    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`, `CONCLAVE_BACKUP_DIRECTORY`,
+    /// `CONCLAVE_BACKUP_EVERY`, `CONCLAVE_BACKUP_KEEP`; an empty one says nothing),
     /// then `flags`; what comes later wins.
     ///
     /// # Errors
@@ -275,6 +280,14 @@ impl NodeConfig {
     /// [`ConfigError::Demo`].
     pub(crate) fn demo_panel(&self) -> Result<Option<String>, ConfigError> {
         self.demo.panel(self.plain).map_err(ConfigError::Demo)
+    }
+
+    /// Returns when and where the node makes backups by itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Backup`].
+    pub(crate) fn backup_schedule(&self) -> Result<Option<BackupSchedule>, ConfigError> {
+        self.backup.schedule().map_err(ConfigError::Backup)
     }
 
     /// Checks that the settings for joining a cluster fit together. They have no effect on a

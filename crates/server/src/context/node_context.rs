@@ -27,8 +27,9 @@ use crate::{
     base::log_once::LogOnce,
     connections::{ConnectionSlots, proxies::TrustedProxies},
     context::{
-        check_state::Checks, operator_calls::Operators, page_tickets::PageTickets,
-        roll_call_state::RollCall, rotation_state::Rotation, send_places::SendPlaces, space::Space,
+        backup_state::BackupState, check_state::Checks, operator_calls::Operators,
+        page_tickets::PageTickets, roll_call_state::RollCall, rotation_state::Rotation,
+        send_places::SendPlaces, space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,
@@ -91,6 +92,8 @@ pub(crate) struct NodeContext {
     /// Digests of earlier states, for comparison.
     pub(crate) compared: Digests,
     pub(crate) checks: Checks,
+    /// What the node knows of its backups.
+    pub(crate) backups: BackupState,
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log names each only once.
     pub(crate) refused: LogOnce,
@@ -231,6 +234,8 @@ impl NodeContext {
             commands_decided: pace.commands,
             commit_latency: pace.commit.map(commit_latency),
             events: self.recent_events.to_wire(),
+            last_backup_at_ms: self.backups.last().map_or(0, |last| last.made_at_ms),
+            last_backup_index: self.backups.last().map_or(0, |last| last.log_index),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

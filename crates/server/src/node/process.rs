@@ -33,11 +33,13 @@ use crate::{
         sessions::Sessions,
         throttle::AttemptGate,
     },
+    backup::schedule,
     base::log_once::LogOnce,
     cluster::{join, roll_call, setup, start_error::StartError},
-    config::node_config::NodeConfig,
+    config::{backup::BackupSchedule, node_config::NodeConfig},
     connections::{ConnectionSlots, Ports},
     context::{
+        backup_state::BackupState,
         check_state::Checks,
         node_context::NodeContext,
         operator_calls::Operators,
@@ -202,6 +204,7 @@ impl Node {
         config.public_origins()?;
         config.trusted_proxies()?;
         config.demo_panel()?;
+        let schedule = config.backup_schedule()?;
         let ports = Ports::open(&config.limits);
         let bound = Bound::open(&config).await?;
         let own = bound.member(&config)?;
@@ -254,6 +257,7 @@ impl Node {
             digests: Arc::new(Semaphore::new(1)),
             compared: Digests::default(),
             checks: Checks::default(),
+            backups: BackupState::open(&config.data),
             stopping: watch::Sender::new(false),
             refused: LogOnce::default(),
             operators: Operators::default(),
@@ -271,7 +275,8 @@ impl Node {
             tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }
         tracing::info!(registration = %shared.registration, "registration policy");
-        Ok(Some(Self::serve(shared, bound, &config, opened.faults)))
+        let node = Self::serve(shared, bound, &config, opened.faults);
+        Ok(Some(node.with_backups(schedule)))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -306,6 +311,13 @@ impl Node {
             stopped: Arc::default(),
             faults,
         }
+    }
+
+    /// Begins to make backups, if there is a schedule.
+    fn with_backups(mut self, schedule: Option<BackupSchedule>) -> Self {
+        let keep = schedule.map(|schedule| schedule::keep(self.shared.clone(), schedule));
+        self.tasks.extend(keep.map(tokio::spawn));
+        self
     }
 
     /// Returns the address for clients.
