@@ -37,6 +37,7 @@ pub(crate) fn back_off(pauses: u32) -> Duration {
 }
 
 /// State of a call under way.
+#[derive(Debug)]
 pub(crate) struct Attempts {
     started: Instant,
     pub(crate) deadline: Instant,

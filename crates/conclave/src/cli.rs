@@ -9,9 +9,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::{
     commands::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
-        bench,
+        backup, bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, operator, serve, up,
+        cluster, completions, demo, operator, restore, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -78,6 +78,10 @@ enum Command {
     Trust(trust::Args),
     /// Show the cluster, and change its members
     Cluster(cluster::Args),
+    /// Make a backup of everything that the cluster keeps, or verify one; for operators
+    Backup(backup::Args),
+    /// Make a new cluster of a backup, in a new directory
+    Restore(restore::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
 }
@@ -119,6 +123,8 @@ impl Cli {
             Command::Operator(args) => until_interrupted(operator::run(args)).await,
             Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
+            Command::Backup(args) => until_interrupted(backup::run(args)).await,
+            Command::Restore(args) => until_interrupted(restore::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
         }
     }
@@ -198,6 +204,11 @@ mod tests {
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
             "conclave token create --ttl 36h --role learner",
+            "conclave backup state.backup --rate 8M --force --stale",
+            "conclave backup - --endpoints a:1",
+            "conclave backup verify state.backup -o json --scratch /var/tmp",
+            "conclave backup verify - --zone UTC",
+            "conclave restore state.backup --data d -o json",
             "conclave trust export chat.example:7400",
             "conclave whoami --ca-file roots.pem",
             "conclave serve --tls-certificate chain.pem --tls-key key.pem",
@@ -223,6 +234,11 @@ mod tests {
             "conclave send bob hello --again 7",
             "conclave whoami --timeout 0",
             "conclave token create --ttl soon",
+            "conclave backup",
+            "conclave backup state.backup --rate 10",
+            "conclave backup state.backup verify",
+            "conclave backup --force verify state.backup",
+            "conclave restore state.backup --data",
             "conclave token create --ttl 8d",
             "conclave cluster preferred-leader 0",
             "conclave serve --token x --members 1=a:1/a:2",

@@ -187,7 +187,7 @@ mod tests {
     ];
 
     /// Arguments that no server checks.
-    const UNJUDGED: [&str; 25] = [
+    const UNJUDGED: [&str; 26] = [
         "output",
         "limit",
         "stale",
@@ -213,6 +213,7 @@ mod tests {
         "dry_run",
         "wait",
         "plain",
+        "scratch",
     ];
 
     fn leaves(path: &str, command: &Command, found: &mut Vec<(String, Vec<String>)>) {
