@@ -44,6 +44,7 @@ fn back_off_from(first: Duration, max: Duration, pauses: u32) -> Duration {
 }
 
 /// State of a call under way.
+#[derive(Debug)]
 pub(crate) struct Attempts {
     started: Instant,
     pub(crate) deadline: Instant,

@@ -313,11 +313,10 @@ impl Client {
         message: R,
         limit: Duration,
     ) -> Result<R::Answer, Failure> {
-        let mut request = self.request(message);
-        if let Some(operator) = self.operator.as_ref().filter(|_| R::FOR_OPERATORS) {
-            let metadata = request.metadata_mut();
-            metadata.insert("authorization", operator.clone());
-        }
+        let mut request = match R::FOR_OPERATORS {
+            true => self.operator_request(message),
+            false => self.request(message),
+        };
         // With this limit the node itself says in time why it cannot answer.
         request.set_timeout(limit);
         let asked = timeout(limit, R::ask(node.channel.clone(), request)).await;
@@ -395,6 +394,16 @@ impl Client {
         if let Some(authorization) = &self.session.authorization {
             let metadata = request.metadata_mut();
             metadata.insert("authorization", authorization.clone());
+        }
+        request
+    }
+
+    /// Builds a request of an operator, if the client has a credential.
+    pub(crate) fn operator_request<M>(&self, message: M) -> Request<M> {
+        let mut request = self.request(message);
+        if let Some(operator) = &self.operator {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", operator.clone());
         }
         request
     }

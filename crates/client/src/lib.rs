@@ -112,6 +112,7 @@ mod tests;
 pub use builder::{ATTEMPT_TIMEOUT, Builder, CONNECT_TIMEOUT, TOTAL_TIMEOUT};
 pub use call::Client;
 pub use calls::account::Grant;
+pub use calls::backup::{Backup, BackupPart};
 pub use calls::chat::{Days, Outgoing, Page, Sent};
 pub use calls::operator::new_credential;
 pub use calls::sessions::{Login, new_device_secret};

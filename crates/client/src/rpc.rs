@@ -2,8 +2,9 @@
 
 use conclave_wire::v1::{
     self, account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
-    chat_service_client::ChatServiceClient, live_service_client::LiveServiceClient,
-    room_service_client::RoomServiceClient, session_service_client::SessionServiceClient,
+    backup_service_client::BackupServiceClient, chat_service_client::ChatServiceClient,
+    live_service_client::LiveServiceClient, room_service_client::RoomServiceClient,
+    session_service_client::SessionServiceClient,
 };
 use tonic::{Request, Response, Status, transport::Channel};
 
@@ -177,6 +178,11 @@ rpc!(Read AdminServiceClient::get_account_limits,
 rpc!(Numbered AdminServiceClient::set_account_limits,
     SetAccountLimitsRequest => SetAccountLimitsResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
+
+/// Makes the client for backups.
+pub(crate) fn backups(channel: Channel) -> BackupServiceClient<Channel> {
+    BackupServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
 
 /// Makes the client for the stream of messages.
 pub(crate) fn chat(channel: Channel) -> ChatServiceClient<Channel> {

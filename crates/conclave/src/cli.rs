@@ -9,9 +9,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::{
     commands::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
-        bench,
+        backup, bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, doctor, manual, node, operator, serve, up,
+        cluster, completions, demo, doctor, manual, node, operator, restore, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -83,6 +83,10 @@ enum Command {
     /// Drain a node before work on its machine, wait until it is back, or change what it logs; for
     /// operators
     Node(node::Args),
+    /// Make a backup of everything that the cluster keeps, or verify one; for operators
+    Backup(backup::Args),
+    /// Make a new cluster of a backup, in a new directory
+    Restore(restore::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
     /// Write the pages of the manual into a directory, for packages
@@ -128,6 +132,8 @@ impl Cli {
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Doctor(args) => until_interrupted(doctor::run(args)).await,
             Command::Node(args) => until_interrupted(node::run(args)).await,
+            Command::Backup(args) => until_interrupted(backup::run(args)).await,
+            Command::Restore(args) => until_interrupted(restore::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
             Command::Manual(args) => manual::run(&args, Self::command()),
         }
@@ -215,6 +221,11 @@ mod tests {
             "conclave token create --ttl 36h --role learner",
             "conclave node log-level",
             "conclave node log-level info,conclave_server=debug --node 3 -o json",
+            "conclave backup state.backup --rate 8M --force --stale",
+            "conclave backup - --endpoints a:1",
+            "conclave backup verify state.backup -o json --scratch /var/tmp",
+            "conclave backup verify - --zone UTC",
+            "conclave restore state.backup --data d -o json",
             "conclave trust export chat.example:7400",
             "conclave whoami --ca-file roots.pem",
             "conclave serve --tls-certificate chain.pem --tls-key key.pem",
@@ -241,6 +252,11 @@ mod tests {
             "conclave send bob hello --again 7",
             "conclave whoami --timeout 0",
             "conclave token create --ttl soon",
+            "conclave backup",
+            "conclave backup state.backup --rate 10",
+            "conclave backup state.backup verify",
+            "conclave backup --force verify state.backup",
+            "conclave restore state.backup --data",
             "conclave token create --ttl 8d",
             "conclave cluster preferred-leader 0",
             "conclave node drain 0",

@@ -92,6 +92,17 @@ impl Survivor {
         })
     }
 
+    /// Opens the state that was put into the directory of a new node, which has no log, and begins
+    /// its log after `last`, the last entry whose changes are in the state.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn begin(data: &Path, codec: Arc<dyn Codec>, last: LogId) -> Result<Self, StartError> {
+        // To the log the state is a snapshot that overtook it.
+        InstallMarker::new(data).note(last)?;
+        Self::open(data, codec)
+    }
+
     /// Returns what it has.
     #[must_use]
     pub fn standing(&self) -> &SurvivorState {

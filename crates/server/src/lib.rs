@@ -31,6 +31,7 @@
 
 mod api;
 mod auth;
+mod backup;
 mod base;
 mod cluster;
 mod config;
@@ -50,8 +51,15 @@ mod tls;
 
 pub use api::operator_file::{OPERATOR_FILE, OPERATOR_RESET_FILE};
 pub use auth::registration::Registration;
+pub use backup::restore::{RestoreError, Restored, restore};
+pub use backup::verify::{BackupError, check_backup, verify_backup};
 pub use cluster::start_error::{StartError, Stuck};
-pub use conclave_storage::{DiskFailure, Fault, log::LogId};
+pub use conclave_storage::{
+    DiskFailure, Fault,
+    backup::{Head as BackupHead, UnpackError},
+    log::LogId,
+};
+pub use config::backup::BackupConfig;
 pub use config::demo::Demo;
 pub use config::{
     log_format::LogFormat,

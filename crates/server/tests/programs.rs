@@ -233,6 +233,7 @@ async fn reflection_lists_only_health_and_the_client_services() {
     let expected = [
         "conclave.v1.AccountService",
         "conclave.v1.AdminService",
+        "conclave.v1.BackupService",
         "conclave.v1.ChatService",
         "conclave.v1.LiveService",
         "conclave.v1.RoomService",

@@ -35,6 +35,7 @@
 //! Start reading with [`log::LogStore`], which says what the log promises, and [`state::State`],
 //! the one writer of the database; then [`search`], which every node fills for itself.
 
+pub mod backup;
 mod fault;
 mod files;
 mod latencies;

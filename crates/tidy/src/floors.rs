@@ -21,6 +21,7 @@ pub const FLOORS: [(&str, &[&str]); 2] = [
             "http",
             "peer_api",
             "integrity",
+            "backup",
             "cluster",
             "context",
             "live",

@@ -4,6 +4,7 @@
 
 pub(crate) mod account;
 pub(crate) mod admin;
+pub(crate) mod backup;
 pub(crate) mod chat;
 pub(crate) mod cluster;
 pub(crate) mod live;

@@ -192,7 +192,7 @@ mod tests {
     ];
 
     /// Arguments that no server checks.
-    const UNJUDGED: [&str; 27] = [
+    const UNJUDGED: [&str; 28] = [
         "output",
         "limit",
         "stale",
@@ -220,6 +220,7 @@ mod tests {
         "plain",
         "within",
         "restart",
+        "scratch",
     ];
 
     fn leaves(path: &str, command: &Command, found: &mut Vec<(String, Vec<String>)>) {

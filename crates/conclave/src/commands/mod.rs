@@ -3,6 +3,7 @@
 //! A subcommand returns its exit code, or an error that [`crate::errors::tell`] puts into words.
 
 pub(crate) mod accounts;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod cluster;
@@ -12,5 +13,6 @@ pub(crate) mod doctor;
 pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod operator;
+pub(crate) mod restore;
 pub(crate) mod serve;
 pub(crate) mod up;

@@ -259,6 +259,8 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         oldest_version: status.oldest_version,
         newest_version: status.newest_version,
         draining: status.draining,
+        last_backup_at_ms: status.last_backup_at_ms,
+        last_backup_index: status.last_backup_index,
         ..known
     }
 }

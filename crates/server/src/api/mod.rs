@@ -6,6 +6,7 @@
 pub(crate) mod account_limits;
 pub(crate) mod accounts;
 pub(crate) mod admin;
+pub(crate) mod backups;
 pub(crate) mod chat;
 pub(crate) mod creation;
 pub(crate) mod edge;

@@ -2,6 +2,7 @@
 //!
 //! It starts nothing. The floors that start a node, join a cluster or repair data use it.
 
+pub(crate) mod backup;
 pub(crate) mod demo;
 pub(crate) mod log_format;
 pub(crate) mod node_config;

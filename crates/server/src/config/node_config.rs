@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::{
     Limits, LogFormat, Registration,
     config::{
+        backup::{BackupConfig, BackupSchedule},
         demo::Demo,
         sources::{ConfigError, Overrides, from_environment, from_flags},
     },
@@ -118,6 +119,8 @@ pub struct NodeConfig {
     /// Number of free bytes on the node's disk below which the cluster refuses commands that store
     /// more; 0: never. If not given, 512 MiB or a tenth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
+    /// Backups that the node makes by itself.
+    pub backup: BackupConfig,
 }
 
 impl Default for NodeConfig {
@@ -155,6 +158,7 @@ impl Default for NodeConfig {
             drain_ms: DRAIN_MS,
             stop_seconds: STOP_SECONDS,
             min_free_bytes: None,
+            backup: BackupConfig::default(),
         }
     }
 }
@@ -169,7 +173,8 @@ impl NodeConfig {
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_DRAIN_MS`,
     /// `CONCLAVE_STOP_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_LOG_FORMAT` (`text` or `json`),
-    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
+    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`, `CONCLAVE_BACKUP_DIRECTORY`,
+    /// `CONCLAVE_BACKUP_EVERY`, `CONCLAVE_BACKUP_KEEP`; an empty one says nothing),
     /// then `flags`; what comes later wins.
     ///
     /// # Errors
@@ -319,6 +324,14 @@ impl NodeConfig {
     /// [`ConfigError::Demo`].
     pub(crate) fn demo_panel(&self) -> Result<Option<String>, ConfigError> {
         self.demo.panel(self.plain).map_err(ConfigError::Demo)
+    }
+
+    /// Returns when and where the node makes backups by itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Backup`].
+    pub(crate) fn backup_schedule(&self) -> Result<Option<BackupSchedule>, ConfigError> {
+        self.backup.schedule().map_err(ConfigError::Backup)
     }
 
     /// Checks that the settings for joining a cluster fit together. They have no effect on a

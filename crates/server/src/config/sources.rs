@@ -75,6 +75,9 @@ pub enum ConfigError {
     /// A trusted proxy is no address and no network.
     #[error("`{0}` is no trusted proxy: it must read ADDRESS or ADDRESS/BITS, with 1 bit or more")]
     Proxy(String),
+    /// The table `backup` is none of a schedule.
+    #[error("backup: {0}")]
+    Backup(String),
     /// The table `demo` is none of a node that `conclave demo` starts.
     #[error("demo: {0}")]
     Demo(&'static str),
@@ -93,9 +96,11 @@ const TEXTS: [&str; 11] = [
     "tls_key",
     "log",
     "log_format",
+    "backup.directory",
+    "backup.every",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 12] = [
+const NUMBERS: [&str; 13] = [
     "node",
     "bootstrap_expect",
     "replaces",
@@ -108,6 +113,7 @@ const NUMBERS: [&str; 12] = [
     "min_free_bytes",
     "drain_ms",
     "stop_seconds",
+    "backup.keep",
 ];
 
 /// Returns the variables that are set.
@@ -115,7 +121,8 @@ pub(crate) fn from_environment(
     variable: impl Fn(&str) -> Result<Option<String>, ConfigError>,
 ) -> Result<Vec<(&'static str, Value)>, ConfigError> {
     let mut given: Vec<(&'static str, Value)> = Vec::new();
-    let name = |key: &str| format!("CONCLAVE_{}", key.to_ascii_uppercase());
+    // A key of a table has a point before its own name.
+    let name = |key: &str| format!("CONCLAVE_{}", key.to_ascii_uppercase().replace('.', "_"));
     for key in TEXTS {
         given.extend(variable(&name(key))?.map(|text| (key, Value::from(text))));
     }

@@ -27,6 +27,7 @@ use crate::{
     base::log_once::LogOnce,
     connections::{ConnectionSlots, proxies::TrustedProxies},
     context::{
+        backup_state::BackupState,
         check_state::Checks,
         draining::{Draining, Stage},
         log_control::LogSlot,
@@ -108,6 +109,8 @@ pub(crate) struct NodeContext {
     pub(crate) checks: Checks,
     /// How to change the log of the process.
     pub(crate) log: LogSlot,
+    /// What the node knows of its backups.
+    pub(crate) backups: BackupState,
     pub(crate) stopping: watch::Sender<bool>,
     /// How far this node has left its clients.
     pub(crate) draining: Draining,
@@ -264,6 +267,8 @@ impl NodeContext {
             oldest_version: self.replica.versions().oldest.0,
             newest_version: self.replica.versions().newest.0,
             draining: self.is_draining(),
+            last_backup_at_ms: self.backups.last().map_or(0, |last| last.made_at_ms),
+            last_backup_index: self.backups.last().map_or(0, |last| last.log_index),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

@@ -23,7 +23,7 @@ const OPEN: [&str; 2] = [
     "/conclave.v1.AccountService/CreateAccount",
     "/conclave.v1.SessionService/OpenSession",
 ];
-const OF_OPERATORS: &str = "/conclave.v1.AdminService/";
+const OF_OPERATORS: [&str; 2] = ["/conclave.v1.AdminService/", "/conclave.v1.BackupService/"];
 /// The call whose requests are a stream.
 const OF_MESSAGES: &str = "/conclave.v1.ChatService/SendMessages";
 /// Calls of the peer port that need no certificate.
@@ -135,7 +135,8 @@ async fn of_client(
     let path = parts.uri.path();
     // A webhook reads no body before it has verified the secret, and has bounds of its own.
     let known_later = path.starts_with(HOOKS);
-    let open = OPEN.contains(&path) || path.starts_with(OF_OPERATORS);
+    let for_operators = OF_OPERATORS.iter().any(|service| path.starts_with(service));
+    let open = OPEN.contains(&path) || for_operators;
     if known_later || open || !path.starts_with(WITH_SESSION) {
         let mut entry = unauthenticated(limits);
         if known_later {

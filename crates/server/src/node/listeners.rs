@@ -14,8 +14,9 @@ use conclave_wire::{
     peer::{join_service_server::JoinServiceServer, peer_service_server::PeerServiceServer},
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
-        chat_service_server::ChatServiceServer, live_service_server::LiveServiceServer,
-        room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
+        backup_service_server::BackupServiceServer, chat_service_server::ChatServiceServer,
+        live_service_server::LiveServiceServer, room_service_server::RoomServiceServer,
+        session_service_server::SessionServiceServer,
     },
 };
 use tokio::{
@@ -28,7 +29,9 @@ use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    api::{accounts::Accounts, admin::Admin, chat::Chat, live::Live, rooms::Rooms},
+    api::{
+        accounts::Accounts, admin::Admin, backups::Backups, chat::Chat, live::Live, rooms::Rooms,
+    },
     cluster::{bootstrap::Introduction, gossip},
     connections::{ConnectionSlots, Limits, Ports},
     context::node_context::NodeContext,
@@ -177,6 +180,12 @@ fn client_routes(shared: &Arc<NodeContext>) -> Routes {
             )
             .add_service(
                 AdminServiceServer::new(Admin {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            )
+            .add_service(
+                BackupServiceServer::new(Backups {
                     shared: shared.clone(),
                 })
                 .max_decoding_message_size(max),

@@ -33,11 +33,13 @@ use crate::{
         sessions::Sessions,
         throttle::AttemptGate,
     },
+    backup::schedule,
     base::log_once::LogOnce,
     cluster::{join, leaving, roll_call, setup, start_error::StartError},
-    config::node_config::NodeConfig,
+    config::{backup::BackupSchedule, node_config::NodeConfig},
     connections::{ConnectionSlots, Ports},
     context::{
+        backup_state::BackupState,
         check_state::Checks,
         draining::{Draining, Stage},
         log_control::{LogControl, LogSlot},
@@ -215,6 +217,7 @@ impl Node {
         config.public_origins()?;
         config.trusted_proxies()?;
         config.demo_panel()?;
+        let schedule = config.backup_schedule()?;
         let ports = Ports::open(&config.limits);
         let mut bound = Bound::open(&config).await?;
         let admin = bound.serve_admin();
@@ -271,6 +274,7 @@ impl Node {
             compared: Digests::default(),
             checks: Checks::default(),
             log: LogSlot::default(),
+            backups: BackupState::open(&config.data),
             stopping: watch::Sender::new(false),
             draining: Draining::default(),
             refused: LogOnce::default(),
@@ -289,8 +293,8 @@ impl Node {
             tracing::warn!("the log is not synced: acknowledged messages may be lost");
         }
         tracing::info!(registration = %shared.registration, "registration policy");
-        let faults = opened.faults;
-        Ok(Some(Self::serve(shared, bound, &config, faults, admin)))
+        let node = Self::serve(shared, bound, &config, opened.faults, admin);
+        Ok(Some(node.with_backups(schedule)))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -334,6 +338,13 @@ impl Node {
             faults,
             admin,
         }
+    }
+
+    /// Begins to make backups, if there is a schedule.
+    fn with_backups(mut self, schedule: Option<BackupSchedule>) -> Self {
+        let keep = schedule.map(|schedule| schedule::keep(self.shared.clone(), schedule));
+        self.tasks.extend(keep.map(tokio::spawn));
+        self
     }
 
     /// Returns the address for clients.

@@ -8,7 +8,7 @@ pub(crate) const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Largest request in a stream of messages in bytes: the node keeps some of each stream.
 pub(crate) const STREAMED_REQUEST_BYTES_MAX: usize = 128 * 1024;
 /// Services that `grpc.health.v1` reports: the whole node, and each service for clients.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 8] = [
     "",
     "conclave.v1.AccountService",
     "conclave.v1.SessionService",
@@ -16,6 +16,7 @@ pub(crate) const SERVICES: [&str; 7] = [
     "conclave.v1.RoomService",
     "conclave.v1.LiveService",
     "conclave.v1.AdminService",
+    "conclave.v1.BackupService",
 ];
 /// Prefix of the secret in the path of a webhook.
 pub(crate) const HOOKS: &str = "/hooks/";

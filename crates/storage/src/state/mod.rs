@@ -39,6 +39,7 @@ pub use rows::{
     ReactionRow, ReactorRow, RoomChange, RoomRow, RoomsPage, SessionRow, StreamEvent, StreamItem,
     StreamPage, WebhookRow,
 };
+pub use snapshot::contents::Contents;
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;
 pub use write::writer::State;

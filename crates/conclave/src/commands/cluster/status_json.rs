@@ -49,6 +49,8 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
                 "p99_us": latency.p99_us,
                 "entries": latency.entries,
             })),
+            "last_backup_at_ms": (node.last_backup_at_ms > 0).then_some(node.last_backup_at_ms),
+            "last_backup_index": (node.last_backup_at_ms > 0).then_some(node.last_backup_index),
             "events": node.events.iter().map(event).collect::<Vec<_>>(),
         })
     };

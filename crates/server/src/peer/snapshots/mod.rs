@@ -19,5 +19,6 @@ mod tests;
 
 pub(crate) use progress::Transfers;
 pub use progress::{Direction, Transfer};
+pub(crate) use rate_limiter::RateLimiter;
 pub(crate) use receive::{Received, Receiver, next_part};
 pub(crate) use send::{SNAPSHOT_BYTES_PER_SECOND, Sender};

@@ -1,4 +1,4 @@
-//! Limits how fast this node sends snapshots, all of them together.
+//! Limits how fast this node sends snapshots, all of them together, and how fast a backup.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -12,7 +12,7 @@ const BEHIND: Duration = Duration::from_millis(20);
 
 /// A rate in bytes per second.
 #[derive(Debug)]
-pub(super) struct RateLimiter {
+pub(crate) struct RateLimiter {
     /// Rate; 0: no limit.
     bytes_per_second: u64,
     /// Time at which the next bytes may go.
@@ -20,7 +20,7 @@ pub(super) struct RateLimiter {
 }
 
 impl RateLimiter {
-    pub(super) fn new(bytes_per_second: u64) -> Self {
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self {
             bytes_per_second,
             due: Mutex::new(Instant::now()),
@@ -28,7 +28,7 @@ impl RateLimiter {
     }
 
     /// Returns how many bytes should go at once: an eighth of a second's.
-    pub(super) fn step(&self, least: usize, most: usize) -> usize {
+    pub(crate) fn step(&self, least: usize, most: usize) -> usize {
         match self.bytes_per_second {
             0 => most,
             bytes => usize::try_from(bytes / 8).map_or(most, |step| step.clamp(least, most)),
@@ -36,7 +36,7 @@ impl RateLimiter {
     }
 
     /// Waits until so many bytes may go.
-    pub(super) async fn take(&self, bytes: usize) {
+    pub(crate) async fn take(&self, bytes: usize) {
         if self.bytes_per_second == 0 {
             return;
         }

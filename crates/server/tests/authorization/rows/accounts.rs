@@ -238,6 +238,9 @@ fn of_admins() -> Vec<Row> {
         Row::new("AdminService/CheckCluster", OPERATORS, |_| {
             v1::CheckClusterRequest::default()
         }),
+        Row::new("BackupService/TakeBackup", OPERATORS, |_| {
+            v1::TakeBackupRequest::default()
+        }),
         Row::new("AdminService/TransferLeader", OPERATORS, |_| {
             v1::TransferLeaderRequest { node_id: 1 }
         }),

@@ -17,6 +17,7 @@ use std::{
 use conclave_core::ClusterVersion;
 use rusqlite::OptionalExtension as _;
 
+use super::contents::Contents;
 use crate::{
     fault::Fault,
     files::{remove_if_there, with_suffix},
@@ -47,6 +48,18 @@ impl VerifiedSnapshot {
     pub fn new(snapshot: PathBuf, newest: ClusterVersion) -> Result<Self, InstallError> {
         verify(&snapshot, newest)?;
         Ok(Self(snapshot))
+    }
+
+    /// Returns what it holds.
+    ///
+    /// # Errors
+    /// See [`Contents::of`].
+    pub fn contents(&self) -> Result<Contents, InstallError> {
+        Contents::of(&self.0)
+    }
+
+    pub(super) fn into_path(self) -> PathBuf {
+        self.0
     }
 }
 

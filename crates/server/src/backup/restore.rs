@@ -1,0 +1,187 @@
+//! Makes of a backup the data directory of the first node of a new cluster.
+//!
+//! Offline: it needs a directory that is new, and talks to no node. The cluster gets a new secret,
+//! and with it a new name and a new authority: neither the nodes nor the sessions, operators and
+//! tokens of the cluster that the backup was taken of have a place in it. As after `recover`
+//! (`node/recover.rs`), the node is the only member, and others join.
+//!
+//! Always true: the identity is written last. A directory that was left before that belongs to no
+//! node, and is cleared by the next attempt.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use conclave_core::{Batch, Timestamp};
+use conclave_replica::{Member, Members, Survivor};
+use conclave_storage::{backup::Head, state::InstallError};
+
+use super::verify::{self, BackupError, failed};
+use crate::{
+    files::durable,
+    identity::{
+        node_identity::{self, Claim, IdentityError, Stored},
+        secret::ClusterSecret,
+    },
+    peer::codec::WireCodec,
+};
+
+/// Marks a directory into which a backup is being restored.
+const UNFINISHED: &str = "restoring";
+/// Name of the database while it is unpacked and verified.
+const UNPACKED: &str = "restoring.db";
+/// Number of the node: the first one of its cluster.
+const NODE: u64 = 1;
+/// Names in a directory that hold nothing: a lock, and what a new file system has.
+const EMPTY: [&str; 2] = ["lock", "lost+found"];
+/// Beginnings of the names that a restore makes before the identity.
+const MADE: [&str; 6] = [
+    "restoring",
+    "state.",
+    "installed.",
+    "secret",
+    "log",
+    "identity.json",
+];
+
+/// A backup cannot be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The directory belongs to a node, or has other files.
+    #[error("the directory {directory} is not empty: it has {name}")]
+    NotEmpty {
+        /// The directory.
+        directory: PathBuf,
+        /// Name of a file in it.
+        name: String,
+    },
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The backup cannot be used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The new node's log cannot be begun.
+    #[error("the log of the new node cannot be begun")]
+    Log(#[from] conclave_replica::StartError),
+}
+
+/// Result of a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What the backup says of itself.
+    pub backup: Head,
+    /// Name of the new cluster.
+    pub cluster_id: String,
+    /// Number of the node, which is alone.
+    pub node: u64,
+}
+
+/// Restores a backup into a directory that is empty or does not exist. `progress` gets how many
+/// bytes of the database were unpacked, and how many there are; after the last one the database is
+/// verified.
+///
+/// # Errors
+/// See [`RestoreError`]. The directory then belongs to no node, and the same call may be made
+/// again.
+pub fn restore(
+    source: impl Read,
+    directory: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Restored, RestoreError> {
+    let claim = Claim::take(directory)?;
+    clear(directory)?;
+    let io = |what| move |source| RestoreError::from(failed(what)(source));
+    File::create(directory.join(UNFINISHED))
+        .and_then(|marker| marker.sync_all())
+        .map_err(io("marking the directory"))?;
+    let done = fill(source, &claim, progress);
+    if done.is_err() {
+        // The error that matters is the first one.
+        let _ = clear(directory);
+    }
+    done
+}
+
+fn fill(
+    source: impl Read,
+    claim: &Claim,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Restored, RestoreError> {
+    let io = |what| move |source| RestoreError::from(failed(what)(source));
+    let directory = claim.directory();
+    let (backup, verified) = verify::unpack(source, &directory.join(UNPACKED), progress)?;
+    let last = verified
+        .begin_cluster(directory)
+        .map_err(|error| match error {
+            InstallError::Swap(source) => failed("putting the database in its place")(source),
+            other => BackupError::Snapshot(other),
+        })?;
+    let secret = ClusterSecret::generate().map_err(io("making the secret"))?;
+    secret.store(directory).map_err(io("storing the secret"))?;
+    let members = Members {
+        voters: vec![BTreeSet::from([NODE])],
+        // The node announces where it is reached when it runs.
+        nodes: BTreeMap::from([(NODE, Member::default())]),
+    };
+    let nothing = Batch {
+        proposed_at: Timestamp(0),
+        date: Timestamp(0),
+        commands: Vec::new(),
+    };
+    let survivor = Survivor::begin(directory, Arc::new(WireCodec), last)?;
+    let ruled = survivor.rule_alone(NODE, &members, &nothing);
+    ruled.map_err(io("writing the membership"))?;
+    let cluster_id = secret.cluster_id();
+    let stored = Stored::made(cluster_id.clone(), NODE);
+    node_identity::write(directory, &stored).map_err(io("writing the node's identity"))?;
+    durable::remove(&directory.join(UNFINISHED)).map_err(io("removing the mark"))?;
+    Ok(Restored {
+        backup,
+        cluster_id,
+        node: NODE,
+    })
+}
+
+/// Removes what an interrupted restore has left; refuses a directory with anything else.
+fn clear(directory: &Path) -> Result<(), RestoreError> {
+    let io = |source| RestoreError::from(failed("looking into the directory")(source));
+    let mut names = Vec::new();
+    for item in fs::read_dir(directory).map_err(io)? {
+        let name = item.map_err(io)?.file_name().to_string_lossy().into_owned();
+        if !EMPTY.contains(&&*name) {
+            names.push(name);
+        }
+    }
+    let is_unfinished = names.iter().any(|name| name == UNFINISHED)
+        && !names.iter().any(|name| name == node_identity::FILE);
+    let is_made = |name: &str| is_unfinished && MADE.iter().any(|made| name.starts_with(made));
+    if let Some(name) = names.iter().find(|name| !is_made(name)) {
+        return Err(RestoreError::NotEmpty {
+            directory: directory.to_owned(),
+            name: name.clone(),
+        });
+    }
+    // The mark goes last: until then it says whose the other files are.
+    names.sort_by_key(|name| name == UNFINISHED);
+    for name in names {
+        remove(&directory.join(name))
+            .map_err(|source| failed("removing an unfinished restore")(source))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match path.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
+}
+
+#[cfg(test)]
+#[path = "restore_tests.rs"]
+mod tests;
