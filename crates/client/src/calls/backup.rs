@@ -150,6 +150,7 @@ fn refusal(failure: Failure) -> Option<CallError> {
         RetryDecision::NewNumber { .. }
         | RetryDecision::Unknown
         | RetryDecision::Wait(_)
+        | RetryDecision::BackOff
         | RetryDecision::Elsewhere { .. } => None,
     }
 }

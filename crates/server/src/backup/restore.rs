@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use conclave_core::{Batch, Timestamp};
+use conclave_core::{Batch, Timestamp, VersionRange};
 use conclave_replica::{Member, Members, Survivor};
 use conclave_storage::{backup::Head, state::InstallError};
 
@@ -133,7 +133,11 @@ fn fill(
         date: Timestamp(0),
         commands: Vec::new(),
     };
-    let survivor = Survivor::begin(directory, Arc::new(WireCodec), last)?;
+    let survivor = Survivor::begin(
+        directory,
+        Arc::new(WireCodec::of(VersionRange::BUILD)),
+        last,
+    )?;
     let ruled = survivor.rule_alone(NODE, &members, &nothing);
     ruled.map_err(io("writing the membership"))?;
     let cluster_id = secret.cluster_id();

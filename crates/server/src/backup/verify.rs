@@ -9,6 +9,7 @@ use std::{
     path::Path,
 };
 
+use conclave_core::VersionRange;
 use conclave_storage::{
     backup::{Head, UnpackError, Unpacker},
     state::{Contents, InstallError, SCHEMA_VERSION, VerifiedSnapshot},
@@ -126,7 +127,8 @@ pub(super) fn unpack(
         progress(unpacker.unpacked(), head.bytes);
     }
     drop(database);
-    let verified = VerifiedSnapshot::new(file.to_owned()).map_err(BackupError::Snapshot)?;
+    let verified = VerifiedSnapshot::new(file.to_owned(), VersionRange::BUILD.newest)
+        .map_err(BackupError::Snapshot)?;
     let found = verified.contents().map_err(BackupError::Snapshot)?;
     match is_of(&head, &found) {
         true => Ok((head, verified)),

@@ -84,7 +84,7 @@ pub enum ConfigError {
 }
 
 /// Keys that a variable sets to its text.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 13] = [
     "data",
     "client_address",
     "peer_address",

@@ -39,10 +39,10 @@ impl Contents {
     fn read(connection: &Connection) -> Result<Self> {
         let sql = "SELECT digest FROM seal WHERE id = 1";
         let mut rows = BTreeMap::new();
-        for (table, _) in digest::TABLES {
-            let sql = format!("SELECT count(*) FROM {table}");
+        for table in &digest::TABLES {
+            let sql = format!("SELECT count(*) FROM {}", table.name);
             let count: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
-            rows.insert(table, count.unsigned_abs());
+            rows.insert(table.name, count.unsigned_abs());
         }
         Ok(Self {
             applied: meta::load_applied(connection)?,
