@@ -156,13 +156,9 @@ impl Replica {
         };
         let limits = config.retention;
         let retention = Retention::new(raft.clone(), log_view, limits, store, config.data.clone());
+        let watched = watch_leader(raft.clone(), config.node, leader_tx, meter.clone());
         let tasks = vec![
-            tokio::spawn(watch_leader(
-                raft.clone(),
-                config.node,
-                leader_tx,
-                meter.clone(),
-            )),
+            tokio::spawn(watched),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(retention.run()),
