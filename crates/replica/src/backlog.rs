@@ -31,11 +31,11 @@ const WAIT_MAX: Duration = Duration::from_millis(300);
 
 /// Time over which one rate is measured.
 const WINDOW: Duration = Duration::from_millis(250);
-/// Number of rates that are kept, of which the greatest counts: a disk that stalls for a moment does
-/// not make a node slow.
+/// Number of rates that are kept, of which the greatest counts: a disk that stalls for a moment
+/// does not make a node slow.
 const RATES_MAX: usize = 8;
-/// A rate counts only if so many commands waited all the time: else it shows how much was asked, not
-/// how much the node can do.
+/// A rate counts only if so many commands waited all the time: else it shows how much was asked,
+/// not how much the node can do.
 const STANDING_MIN: usize = 256;
 
 /// Counts the commands that wait or are under way. Cheap to clone; all clones are the same.

@@ -81,6 +81,19 @@ impl Failure {
     };
 }
 
+/// Returns whether the command of an attempt may be in the log.
+pub(crate) fn is_maybe_proposed(attempt: &Attempt) -> bool {
+    match attempt {
+        Ok(_) => true,
+        Err(failure) => failure.maybe_proposed,
+    }
+}
+
+/// Returns whether the node that an attempt has reached has too much under way.
+pub(crate) fn is_busy(attempt: &Attempt) -> bool {
+    matches!(attempt, Err(failure) if failure.busy)
+}
+
 /// How far a command may travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {

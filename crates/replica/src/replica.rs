@@ -37,7 +37,7 @@ use crate::{
     log::retention::Retention,
     membership::finisher::Finisher,
     opening::Opened,
-    proposer::{self, Attempt, Failure, Proposer, Reach},
+    proposer::{self, Failure, Proposer, Reach, is_busy, is_maybe_proposed},
     reads::{self, Reads},
     replication::network::Network,
 };
@@ -440,19 +440,6 @@ impl Replica {
             tracing::error!("a thread of the replica has panicked");
         }
     }
-}
-
-/// Returns whether the command of an attempt may be in the log.
-fn is_maybe_proposed(attempt: &Attempt) -> bool {
-    match attempt {
-        Ok(_) => true,
-        Err(failure) => failure.maybe_proposed,
-    }
-}
-
-/// Returns whether the node that was reached has too much under way.
-fn is_busy(attempt: &Attempt) -> bool {
-    matches!(attempt, Err(failure) if failure.busy)
 }
 
 /// Waits until another attempt makes sense: a little, or until another node leads; never beyond

@@ -1,5 +1,5 @@
-//! Backups: what was packed is unpacked to the same, no bit of the file may change, and the state of
-//! a backup begins another cluster.
+//! Backups: what was packed is unpacked to the same, no bit of the file may change, and the state
+//! of a backup begins another cluster.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

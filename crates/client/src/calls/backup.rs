@@ -1,7 +1,7 @@
 //! A backup as a node streams it, for operators.
 //!
-//! Always true: a backup that ends with `None` was given to its last byte by one node; a stream that
-//! breaks is an error, and is not continued on another node, whose file would be another one.
+//! Always true: a backup that ends with `None` was given to its last byte by one node; a stream
+//! that breaks is an error, and is not continued on another node, whose file would be another one.
 
 use std::time::Duration;
 

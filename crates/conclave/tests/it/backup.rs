@@ -14,11 +14,12 @@ use std::{
 use conclave_client::{CallError, Client, Freshness, Page, Reason, core::Sequence};
 use conclave_server::OPERATOR_FILE;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::{
     command::{ANY_PORT, Person, Ran, Served, run},
     readme::{blocks, document},
-    support::{Cluster, until},
+    support::{Cluster, PATIENCE, until},
     witness::{PASSWORD, Witness, client_of, person, stranger_at},
 };
 
@@ -127,6 +128,7 @@ async fn a_backup_under_load_becomes_a_new_cluster_with_everything() {
     let (asker, endpoint) = (cluster.operator_client().await, cluster.endpoint(1));
     let stop = Arc::new(AtomicBool::new(false));
     let (talking, is_over) = (alice.clone(), stop.clone());
+    let (progress, mut said_so_far) = tokio::sync::watch::channel(0_usize);
     let load = tokio::spawn(async move {
         let mut digests = BTreeMap::new();
         let mut said = 0;
@@ -136,14 +138,12 @@ async fn a_backup_under_load_becomes_a_new_cluster_with_everything() {
             let index = sent.position.index();
             let digest = asker.state_digest(&endpoint, index).await.unwrap();
             digests.insert(digest.applied_index, hex(&digest.digest));
+            progress.send_replace(said);
         }
         (said, digests)
     });
-    let before = until("there are messages", async || {
-        let messages = alice.all_messages_at(&cluster.endpoint(1)).await.len();
-        (messages >= 20).then_some(messages)
-    })
-    .await;
+    let enough = timeout(PATIENCE, said_so_far.wait_for(|said| *said >= 20)).await;
+    let before = *enough.expect("messages get through").unwrap();
     let file = desk.path("under load.backup");
     let made = desk.backup(&file).await;
     stop.store(true, Ordering::Relaxed);

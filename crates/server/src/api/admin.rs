@@ -4,15 +4,16 @@
 //! Always true: the log decides an administrator's request, because it knows who is an
 //! administrator; a code or a token is shown to its maker once and stored nowhere.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod status;
+
+use std::sync::Arc;
 
 use conclave_core::{Accepted, SessionId};
 use conclave_wire::{
-    Problem, peer,
+    Problem,
     request::{self, TOKEN_BYTES, token_hash},
     v1::{self, admin_service_server::AdminService},
 };
-use tokio::time::Instant;
 use tonic::Request;
 
 use crate::{
@@ -22,8 +23,6 @@ use crate::{
     },
     auth::sessions::show_token,
     base::random,
-    cluster::membership::Margin,
-    connections::ConnectionSlots,
     context::{
         access::{accepted, position_of},
         call::Call,
@@ -32,102 +31,11 @@ use crate::{
     peer::membership::ChangeRequest,
 };
 
-/// Maximum age of the cluster status that unknown callers get.
-const PUBLIC_STATUS_AGE_MAX: Duration = Duration::from_secs(1);
-
 pub(crate) struct Admin {
     pub(crate) shared: Arc<NodeContext>,
 }
 
 impl Admin {
-    async fn status(&self) -> v1::GetClusterStatusResponse {
-        let replica = self.shared.replica.status();
-        let statuses = self.shared.statuses().await;
-        let up: BTreeSet<u64> = statuses
-            .iter()
-            // A refused node never takes part, so it cannot replace a failed one.
-            .filter(|(node, _, status)| {
-                status.is_some() && self.shared.roll.refusal(*node).is_none()
-            })
-            .map(|(id, ..)| *id)
-            .collect();
-        let nodes = statuses.into_iter().map(|(node, member, status)| {
-            let known = v1::NodeStatus {
-                node_id: node,
-                client_address: member.client_address,
-                peer_address: member.peer_address,
-                refusal: self.shared.roll.refusal(node).unwrap_or_default(),
-                ..v1::NodeStatus::default()
-            };
-            status.map_or(known.clone(), |status| reachable(known, status))
-        });
-        let margins: Vec<Margin> = replica
-            .members
-            .voters
-            .iter()
-            .map(|voters| Margin::of(voters, &up))
-            .collect();
-        let voters = replica.members.all_voters();
-        // A node that is about to get a vote cannot replace a failed voter yet.
-        let spare = match replica.members_settled {
-            true => margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
-            false => 0,
-        };
-        v1::GetClusterStatusResponse {
-            cluster_id: self.shared.identity.cluster_id.clone(),
-            node_id: self.shared.identity.node,
-            leader_id: replica.leader.unwrap_or(0),
-            nodes: nodes.collect(),
-            voters: count(voters.len()),
-            voters_reachable: count(voters.intersection(&up).count()),
-            tolerates_failures: spare,
-            preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
-            quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
-            partial: false,
-            cluster_version: self.shared.replica.cluster_version().0,
-            client_port: Some(port_status(&self.shared.client_slots)),
-            peer_port: Some(port_status(&self.shared.peer_slots)),
-        }
-    }
-
-    /// Returns the status of the cluster, as much of it as the caller may know.
-    async fn status_for(&self, call: Call) -> Result<v1::GetClusterStatusResponse, Problem> {
-        Ok(match self.shared.may_see_all(&call).await {
-            Ok(true) => self.status().await,
-            // A node that cannot read its database answers with what any caller may know.
-            Ok(false) | Err(_) => self.public_status().await,
-        })
-    }
-
-    /// Returns what any caller may know: whether the cluster serves, and which node leads. However
-    /// many callers ask, this node asks the others only once in a while; the leader is the one that
-    /// this node knows now.
-    async fn public_status(&self) -> v1::GetClusterStatusResponse {
-        let mut kept = self.shared.operators.public_status.lock().await;
-        if let Some((at, status)) = &*kept
-            && at.elapsed() < PUBLIC_STATUS_AGE_MAX
-        {
-            return v1::GetClusterStatusResponse {
-                leader_id: self.shared.replica.status().leader.unwrap_or(0),
-                ..status.clone()
-            };
-        }
-        let mut status = self.status().await;
-        status.partial = true;
-        status.cluster_version = 0;
-        for node in &mut status.nodes {
-            *node = v1::NodeStatus {
-                node_id: node.node_id,
-                reachable: node.reachable,
-                role: node.role,
-                term: node.term,
-                ..v1::NodeStatus::default()
-            };
-        }
-        *kept = Some((Instant::now(), status.clone()));
-        status
-    }
-
     async fn digest(
         &self,
         call: Call,
@@ -230,61 +138,6 @@ impl Admin {
             leader_node_id: leader,
         })
     }
-}
-
-fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::NodeStatus {
-    v1::NodeStatus {
-        reachable: true,
-        role: i32::try_from(status.role).unwrap_or(0),
-        term: status.term,
-        log_index_last: status.log_index_last,
-        commit_index: status.commit_index,
-        applied_index: status.applied_index,
-        version: status.version,
-        uptime_ms: status.uptime_ms,
-        durable: status.durable,
-        leader_id: status.leader_id,
-        differs_at_index: status.differs_at_index,
-        clock_skew_ms: status.clock_skew_ms,
-        clock_is_off: status.clock_is_off,
-        waits: status.waits,
-        unreached: status.unreached,
-        transfers: status.transfers,
-        free_bytes: status.free_bytes,
-        low_space: status.low_space,
-        refuses_growth: status.refuses_growth,
-        commands_decided: status.commands_decided,
-        commit_latency: status.commit_latency,
-        events: status.events,
-        oldest_version: status.oldest_version,
-        newest_version: status.newest_version,
-        draining: status.draining,
-        last_backup_at_ms: status.last_backup_at_ms,
-        last_backup_index: status.last_backup_index,
-        ..known
-    }
-}
-
-fn port_status(places: &ConnectionSlots) -> v1::PortStatus {
-    let counts = places.counts();
-    let closed = counts.cut.into_iter().map(|(reason, count)| {
-        let reason = reason.to_owned();
-        v1::ClosedConnections { reason, count }
-    });
-    v1::PortStatus {
-        connections: counts.open,
-        connections_max: counts.open_max,
-        unauthenticated: counts.unauthenticated,
-        unauthenticated_max: counts.unauthenticated_max,
-        taken: counts.taken,
-        held_bytes: counts.held_bytes,
-        held_bytes_max: counts.held_bytes_max,
-        closed: closed.collect(),
-    }
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[tonic::async_trait]

@@ -70,7 +70,7 @@ impl BackupDirectory {
         stored.map(|()| file)
     }
 
-    /// Returns what the newest backup says of itself; `None` if there is none, or it cannot be read.
+    /// Returns what the newest backup says of itself; `None` if none is there or can be read.
     pub(crate) fn newest(&self) -> Option<Head> {
         let whole = self.list(SUFFIX).ok()?;
         let file = File::open(whole.last()?).ok()?;

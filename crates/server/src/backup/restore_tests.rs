@@ -1,3 +1,6 @@
+//! Restores of small backups: what a directory holds afterwards, what is refused, and what an
+//! interrupted or failed restore leaves.
+
 use bytes::Bytes;
 use conclave_storage::{
     backup::Packer,
@@ -84,7 +87,8 @@ fn a_restored_directory_is_the_first_node_of_a_new_cluster() {
     assert!(!stored.joined, "it makes the cluster");
     let secret = ClusterSecret::load(&directory).unwrap().unwrap();
     assert_eq!(secret.cluster_id(), done.cluster_id);
-    let survivor = Survivor::open(&directory, Arc::new(WireCodec)).unwrap();
+    let survivor =
+        Survivor::open(&directory, Arc::new(WireCodec::of(VersionRange::BUILD))).unwrap();
     let standing = survivor.standing().clone();
     survivor.close();
     assert_eq!(standing.applied.map(|last| last.index), Some(7));
@@ -157,7 +161,7 @@ fn a_restore_that_was_interrupted_anywhere_is_begun_again() {
         matches!(refused, RestoreError::NotEmpty { .. }),
         "{refused}"
     );
-    Survivor::open(data.path(), Arc::new(WireCodec))
+    Survivor::open(data.path(), Arc::new(WireCodec::of(VersionRange::BUILD)))
         .unwrap()
         .close();
 }

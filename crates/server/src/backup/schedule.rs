@@ -1,8 +1,8 @@
 //! Makes backups by itself, at the interval and into the directory of the settings.
 //!
 //! Each node with a directory makes its own, whether it leads or not: a backup then needs no other
-//! node, and several directories survive the loss of one. A node that is cut off makes none, because
-//! its state may be an old one.
+//! node, and several directories survive the loss of one. A node that is cut off makes none,
+//! because its state may be an old one.
 //!
 //! Always true: older backups are removed only after a newer one was read back from its file.
 

@@ -7,6 +7,7 @@ pub(crate) mod background;
 mod bound;
 mod faults;
 pub(crate) mod listeners;
+pub(crate) mod opened;
 pub(crate) mod process;
 pub(crate) mod recover;
 pub(crate) mod resolve;

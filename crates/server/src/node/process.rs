@@ -4,7 +4,6 @@
 //! node has been asked to stop.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -14,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{LogRetention, Member, Replica, Timers};
 use conclave_storage::DiskFailure;
 use conclave_tls::Fingerprint;
 use conclave_wire::Problem;
@@ -26,17 +24,13 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::WrongCodes,
-        passwords::Passwords,
-        read_turns::{RateLimiters, ReadTurns},
-        registration::Registration,
-        sessions::Sessions,
-        throttle::AttemptGate,
+        codes::WrongCodes, passwords::Passwords, read_turns::ReadTurns, registration::Registration,
+        sessions::Sessions, throttle::AttemptGate,
     },
     backup::schedule,
     base::log_once::LogOnce,
     cluster::{join, leaving, roll_call, setup, start_error::StartError},
-    config::{backup::BackupSchedule, node_config::NodeConfig},
+    config::{backup::BackupSchedule, node_config::NodeConfig, sources::ConfigError},
     connections::{ConnectionSlots, Ports},
     context::{
         backup_state::BackupState,
@@ -46,30 +40,24 @@ use crate::{
         node_context::{COMMANDS_MAX, NodeContext},
         operator_calls::Operators,
         page_tickets::PageTickets,
-        roll_call_state::{Ended, RollCall},
+        roll_call_state::Ended,
         rotation_state::{self, Rotation},
         space::Space,
     },
-    identity::node_identity::Identity,
     integrity::repair,
-    live::{self, LiveState},
     node::{
         background,
         bound::Bound,
         faults::Faults,
         listeners::{self, Clients},
+        opened::Opened,
         resolve,
     },
     observe::AdminListener,
-    peer::{
-        codec::WireCodec,
-        digest_points::Digests,
-        snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
-        transport::GrpcTransport,
-    },
+    peer::{digest_points::Digests, snapshots::Transfer},
     peer_api::admission::JOINS_MAX,
     protocol::recent_events::RecentEvents,
-    tls::{CertificateSubject, Security, security},
+    tls::{CertificateSubject, security},
 };
 
 /// Maximum number of concurrent reads of the database; further reads wait a bounded time.
@@ -105,92 +93,6 @@ pub struct Node {
     admin: Option<AdminListener>,
 }
 
-/// The data of a node, once it is open and the node takes part in the cluster.
-struct Opened {
-    replica: Replica,
-    transport: Arc<GrpcTransport>,
-    roll: RollCall,
-    snapshots: snapshots::Receiver,
-    live: LiveState,
-    paces: RateLimiters,
-    faults: Arc<Faults>,
-}
-
-impl Opened {
-    /// Returns `None` if the data is damaged; the damage is recorded now.
-    async fn open(
-        config: &NodeConfig,
-        identity: &Identity,
-        security: &Security,
-        members: &BTreeMap<u64, Member>,
-        events: &RecentEvents,
-    ) -> Result<Option<Self>, StartError> {
-        let node = identity.node;
-        let transfers = Transfers::default();
-        let rate = config.snapshot_bytes_per_second;
-        let rate = rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND);
-        let sender = snapshots::Sender::new(rate, transfers.clone(), events.clone());
-        let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
-        let roll = RollCall::begin(config.data.clone(), config.join.clone());
-        let roll = roll.map_err(|error| identity.claim().failed(error))?;
-        let word = roll.incarnation().word;
-        let transport = GrpcTransport::new(node, cluster_id, word, locks, sender, events.clone());
-        let transport = Arc::new(transport);
-        let faults = Arc::new(Faults::new(config));
-        let replica_config = conclave_replica::Config {
-            node,
-            members: members.clone(),
-            bootstrap: !identity.joined,
-            admitted: false,
-            data: config.data.clone(),
-            timers: Timers::default(),
-            sync: !config.unsafe_no_sync,
-            retention: retention(config),
-            sync_delay: config
-                .demo
-                .panel
-                .as_ref()
-                .map(|_| faults.clone().sync_delay()),
-            versions: config.versions(),
-            clock: faults.clone().clock(),
-        };
-        let codec = Arc::new(WireCodec::of(config.versions()));
-        let (listener, blocks) = live::listener();
-        let started = Replica::start(replica_config, codec, transport.clone(), listener).await;
-        let replica = match started.map_err(|error| (error.damage(), error)) {
-            Ok(replica) => replica,
-            Err((Some(damage), _)) => {
-                repair::note(identity.claim(), &damage)?;
-                return Ok(None);
-            }
-            Err((None, error)) => return Err(error.into()),
-        };
-        let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
-        let paces = RateLimiters::default();
-        let live = match LiveState::start(&replica, blocks, &paces) {
-            Ok(live) => live,
-            Err(error) => {
-                replica.stop().await;
-                let Some(damage) = replica.damage() else {
-                    let system = || StartError::System(error.to_string());
-                    return Err(replica.disk_failure().map_or_else(system, StartError::Disk));
-                };
-                repair::note(identity.claim(), &damage)?;
-                return Ok(None);
-            }
-        };
-        Ok(Some(Self {
-            replica,
-            transport,
-            roll,
-            snapshots,
-            live,
-            paces,
-            faults,
-        }))
-    }
-}
-
 impl Node {
     /// Binds both listeners, opens the data directory and takes part in the cluster.
     ///
@@ -213,11 +115,7 @@ impl Node {
 
     /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
-        config.members()?;
-        config.public_origins()?;
-        config.trusted_proxies()?;
-        config.demo_panel()?;
-        let schedule = config.backup_schedule()?;
+        let schedule = checked(&config)?;
         let ports = Ports::open(&config.limits);
         let mut bound = Bound::open(&config).await?;
         let admin = bound.serve_admin();
@@ -512,19 +410,17 @@ impl Node {
     }
 }
 
+/// Checks what only together is right or wrong, before anything is opened; returns when the node
+/// makes backups.
+fn checked(config: &NodeConfig) -> Result<Option<BackupSchedule>, ConfigError> {
+    config.members()?;
+    config.public_origins()?;
+    config.trusted_proxies()?;
+    config.demo_panel()?;
+    config.backup_schedule()
+}
+
 /// Returns the number of permits of a semaphore as it is taken.
 fn all(permits: usize) -> u32 {
     u32::try_from(permits).unwrap_or(u32::MAX)
-}
-
-fn retention(config: &NodeConfig) -> LogRetention {
-    let default = LogRetention::default();
-    match config.log_keep_entries {
-        Some(keep_entries) => LogRetention {
-            keep_entries,
-            sync_entries: keep_entries.div_ceil(2),
-            ..default
-        },
-        None => default,
-    }
 }

@@ -134,6 +134,25 @@ fn members_as_initial(shared: &NodeContext) -> Vec<InitialMember> {
         .collect()
 }
 
+/// Checks the addresses of a machine that asks to join.
+fn check_addresses(request: &peer::JoinRequest) -> Result<(), Problem> {
+    let invalid = |why| Problem::refused(Reason::AddressInvalid, why);
+    for address in [&request.peer_address, &request.client_address] {
+        if address.len() > ADDRESS_SHOWN_MAX {
+            return Err(invalid("an address has at most 260 bytes"));
+        }
+        address::check(address).map_err(invalid)?;
+    }
+    Ok(())
+}
+
+/// Returns the number of another member at this address, 0 if there is none.
+fn other_at(members: &BTreeMap<u64, Member>, node: u64, peer_address: &str) -> u64 {
+    let is_there =
+        |(other, member): &(&u64, &Member)| **other != node && member.peer_address == peer_address;
+    members.iter().find(is_there).map_or(0, |(other, _)| *other)
+}
+
 impl NodeContext {
     async fn admit(
         &self,
@@ -144,13 +163,7 @@ impl NodeContext {
         let secret = self.secret().ok_or_else(no_key)?;
         let missing = || Problem::refused(Reason::RequestIdInvalid, "a request id has 16 bytes");
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
-        for address in [&request.peer_address, &request.client_address] {
-            let invalid = |why| Problem::refused(Reason::AddressInvalid, why);
-            if address.len() > ADDRESS_SHOWN_MAX {
-                return Err(invalid("an address has at most 260 bytes"));
-            }
-            address::check(address).map_err(invalid)?;
-        }
+        check_addresses(&request)?;
         let can = range_in(request.oldest_version, request.newest_version);
         self.fits_the_cluster(can)?;
         let credential = match &request.credential {
@@ -183,14 +196,8 @@ impl NodeContext {
             Accepted::NodeAdmitted { node, voter } => Some((node.0, *voter)),
             _ => None,
         })?;
-        let same_place = |(other, member): &(&u64, &Member)| {
-            **other != node && member.peer_address == request.peer_address
-        };
         let replaces_node_id = match named {
-            0 => members
-                .iter()
-                .find(same_place)
-                .map_or(0, |(other, _)| *other),
+            0 => other_at(&members, node, &request.peer_address),
             named => named,
         };
         let change = Change::Add {

@@ -31,6 +31,28 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
         .unwrap_or_else(unidentified)
 }
 
+/// A request that a node makes on behalf of an operator, before it is checked.
+pub(crate) struct Guard<'g> {
+    shared: &'g NodeContext,
+    caller: &'g Caller,
+    envelope: Option<peer::Envelope>,
+}
+
+impl Guard<'_> {
+    /// Checks who sends the request to whom, and that an operator has asked for it: see
+    /// [`NodeContext::check_request`] and [`NodeContext::on_behalf`].
+    pub(crate) async fn on_behalf(
+        self,
+        role: PeerCall,
+        call: &call::Call,
+        name: &'static str,
+    ) -> Result<(), Status> {
+        let (shared, caller) = (self.shared, self.caller);
+        let names = shared.check_request(caller, role, self.envelope)?;
+        shared.on_behalf(caller, names, call, name).await
+    }
+}
+
 impl NodeContext {
     /// Checks whether the caller may make this call, and whether the request is meant for this
     /// node.
@@ -66,6 +88,19 @@ impl NodeContext {
             return wrong(Reason::NodeSuperseded, sentence);
         }
         Ok(names)
+    }
+
+    /// Begins to check a request that a node makes on behalf of an operator.
+    pub(crate) fn guard<'g>(
+        &'g self,
+        caller: &'g Caller,
+        envelope: Option<peer::Envelope>,
+    ) -> Guard<'g> {
+        Guard {
+            shared: self,
+            caller,
+            envelope,
+        }
     }
 
     /// Refuses a change of the cluster from a node without a vote and without the key of the

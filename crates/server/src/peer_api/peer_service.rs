@@ -284,12 +284,9 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let names =
-            self.shared
-                .check_request(&caller, peer_roles::TRANSFER_LEADER, request.envelope)?;
-        self.shared
-            .on_behalf(&caller, names, &call, "TransferLeader")
-            .await?;
+        let guard = self.shared.guard(&caller, request.envelope);
+        let role = peer_roles::TRANSFER_LEADER;
+        guard.on_behalf(role, &call, "TransferLeader").await?;
         let limit = call.deadline.left();
         let done = self.shared.transfer_leader_here(request.to_node_id, limit);
         let leader_node_id = done.await?;
@@ -305,11 +302,9 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
+        let guard = self.shared.guard(&caller, request.envelope);
         let role = peer_roles::FINALIZE_UPGRADE;
-        let names = self.shared.check_request(&caller, role, request.envelope)?;
-        self.shared
-            .on_behalf(&caller, names, &call, "FinalizeUpgrade")
-            .await?;
+        guard.on_behalf(role, &call, "FinalizeUpgrade").await?;
         let asked = version_in(request.cluster_version);
         let version = self.shared.raise_here(asked, call.deadline.left()).await?;
         Ok(Response::new(peer::FinalizeUpgradeResponse {
@@ -324,12 +319,9 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let names = self
-            .shared
-            .check_request(&caller, peer_roles::DRAIN_NODE, request.envelope)?;
-        self.shared
-            .on_behalf(&caller, names, &call, "DrainNode")
-            .await?;
+        let guard = self.shared.guard(&caller, request.envelope);
+        let role = peer_roles::DRAIN_NODE;
+        guard.on_behalf(role, &call, "DrainNode").await?;
         let asked = request.request.ok_or_else(|| malformed("no request"))?;
         let response = Some(self.shared.drain_here(&asked).await?);
         Ok(Response::new(peer::DrainNodeResponse { response }))

@@ -4,7 +4,7 @@
 //! length unpacked   4 bytes, 1 to 262 144; 0 marks the end of the blocks
 //! length packed     4 bytes
 //! encoding          1 byte: 0 as it is, 1 LZ4 (one block, without a frame)
-//! CRC-32C           4 bytes: of the block's number (8 bytes, from 0), the fields above, the content
+//! CRC-32C           4 bytes: of the block's number (8 bytes, from 0), the fields, the content
 //! content
 //! ```
 //!

@@ -1,5 +1,5 @@
-//! The progress of a backup, of its verification and of a restore: a bar on a terminal's stderr, and
-//! nothing elsewhere.
+//! The progress of a backup, of its verification and of a restore: a bar on a terminal's stderr,
+//! and nothing elsewhere.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},

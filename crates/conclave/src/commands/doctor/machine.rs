@@ -1,7 +1,7 @@
 //! Examines a data directory and the disk below it, on the machine of a node.
 //!
-//! Always true: nothing of the node is changed; one file of this program is written beside its files
-//! and removed again, for a few seconds at most.
+//! Always true: nothing of the node is changed; one file of this program is written beside its
+//! files and removed again, for a few seconds at most.
 
 use std::{
     fs, io,
@@ -72,13 +72,17 @@ fn files(data: &Path, owner: u32, mode: u32, findings: &mut Findings) {
     }
     let mut left = FILES_MAX;
     match foreign(data, owner, DEPTH_MAX, &mut left) {
-        Ok(None) => findings.well("files", MACHINE, "the files belong to the node's user alone"),
+        Ok(None) => findings.well(
+            "files",
+            MACHINE,
+            "the files belong to the node's user alone",
+        ),
         Ok(Some(file)) => findings.add(
             "files",
             Level::Critical,
             MACHINE,
             format!("{file} belongs to another user than its directory"),
-            "give it to the user that runs the node (chown), or the node may not be able to open it",
+            "give it to the user that runs the node (chown): the node may be unable to open it",
         ),
         Err(error) => cannot_read(data, &error.to_string(), findings),
     }

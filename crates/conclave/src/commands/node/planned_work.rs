@@ -1,5 +1,5 @@
-//! `conclave node drain`, `undrain` and `wait`: takes the clients of a node to the others before work
-//! on its machine, and waits until the node is back.
+//! `conclave node drain`, `undrain` and `wait`: takes the clients of a node to the others before
+//! work on its machine, and waits until the node is back.
 
 use std::{process::ExitCode, time::Duration};
 
