@@ -13,6 +13,7 @@ use std::{
     thread,
 };
 
+use conclave_core::VersionRange;
 use conclave_storage::{
     backup::{FORMAT_VERSION, Head, Packer, UnpackError, Unpacker},
     log::LogId,
@@ -217,7 +218,10 @@ fn contents_are_those_of_the_state() {
     assert_eq!((found.rows["messages"], found.rows["accounts"]), (50, 2));
     assert_eq!(found.rows["sessions"], 2);
     assert_eq!(
-        VerifiedSnapshot::new(file).unwrap().contents().unwrap(),
+        VerifiedSnapshot::new(file, VersionRange::BUILD.newest)
+            .unwrap()
+            .contents()
+            .unwrap(),
         found
     );
 }
@@ -229,7 +233,7 @@ fn the_state_of_another_cluster_has_people_and_no_sessions() {
     let before = Contents::of(&file).unwrap();
     let moved = two.path().join("unpacked");
     fs::copy(&file, &moved).unwrap();
-    let verified = VerifiedSnapshot::new(moved).unwrap();
+    let verified = VerifiedSnapshot::new(moved, VersionRange::BUILD.newest).unwrap();
     let last = verified.begin_cluster(two.path()).unwrap();
     assert_eq!(Some(last), state.applied().last);
     let mut begun = State::open(two.path(), Options::default()).unwrap();
