@@ -2,11 +2,10 @@
 
 mod support;
 
-use std::time::Instant;
-
 use conclave_core::limits::BATCH_COMMANDS_MAX;
 use conclave_replica::{Lane, ProposeError};
 use support::{Cluster, PATIENCE, open_session, send};
+use tokio::time::Instant;
 
 /// Groups of commands that fill everything that may wait: 8192 commands.
 const GROUPS: u64 = 8;

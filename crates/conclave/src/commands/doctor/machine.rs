@@ -190,7 +190,10 @@ fn syncs(data: &Path, findings: &mut Findings) {
     );
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a sync takes is measured")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a sync takes is measured"
+)]
 fn sync_times(data: &Path) -> io::Result<Vec<Duration>> {
     let mut file = tempfile::Builder::new()
         .prefix("doctor-")
