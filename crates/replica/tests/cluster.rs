@@ -302,3 +302,13 @@ async fn a_broken_connection_to_a_live_leader_causes_no_election() {
     assert_eq!((status.role, status.term), (Role::Leader, term));
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_voter_that_leads_is_never_cut_off() {
+    let cluster = Cluster::start(1).await;
+    let alone = cluster.node(1);
+    open_session(&alone, "alice", 1).await;
+    // Without others it would count the time since it was last asked for something.
+    assert_eq!(alone.cut_off_for(), Duration::ZERO);
+    cluster.stop().await;
+}

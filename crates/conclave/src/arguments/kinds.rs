@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Lifetime,
     /// A limit of what one account may do.
     Limit,
+    /// A cluster version.
+    Version,
     /// Which lines a log has.
     LogFilter,
     Role,
@@ -100,6 +102,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "uses", Kind::Lifetime),
     ("", "ttl", Kind::Lifetime),
     ("", "set", Kind::Limit),
+    ("cluster upgrade finalize", "version", Kind::Version),
     ("node log-level", "filter", Kind::LogFilter),
     ("token create", "role", Kind::Unjudged),
     ("", "role", Kind::Role),
@@ -145,6 +148,7 @@ pub(super) fn causes(reason: Reason) -> &'static [Kind] {
         Reason::LastOperator => &[Operator],
         Reason::AccountLimitInvalid => &[Limit],
         Reason::LogFilterInvalid => &[LogFilter],
+        Reason::VersionUnsupported => &[Version],
         Reason::RoleMissing => &[Role],
         Reason::RequestReused | Reason::RequestTooOld | Reason::RequestOutOfRange => &[Key],
         Reason::ResumeTokenInvalid => &[Position],

@@ -139,9 +139,15 @@ impl Replica {
     }
 
     /// Returns how long ago a leader that has a majority was heard, or a majority answered this
-    /// leader. What others have decided since then may be unknown here.
+    /// leader. What others have decided since then may be unknown here. A leader that is the only
+    /// voter is its own majority, and has no other to hear from.
     #[must_use]
     pub fn cut_off_for(&self) -> Duration {
+        let status = self.status();
+        let alone = BTreeSet::from([self.inner.config.node]);
+        if status.role == Role::Leader && status.members.voters.iter().all(|set| *set == alone) {
+            return Duration::ZERO;
+        }
         let metrics = self.inner.raft.metrics();
         let acked = {
             let metrics = metrics.borrow_watched();

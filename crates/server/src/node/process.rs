@@ -132,6 +132,7 @@ impl Node {
         let recent_events = RecentEvents::default();
         let opened = Opened::open(&config, &identity, &security, &members, &recent_events);
         let Some(opened) = opened.await? else {
+            AdminListener::end(admin.as_ref()).await;
             return Ok(None);
         };
         let system = |problem: Problem| StartError::System(problem.to_string());
@@ -406,6 +407,7 @@ impl Node {
         self.clients.end().await;
         shared.replica.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
+        AdminListener::end(self.admin.as_ref()).await;
         tracing::info!(node = self.node(), finished, "stopped");
     }
 }

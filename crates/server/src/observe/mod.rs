@@ -13,7 +13,7 @@ mod process;
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -45,7 +45,8 @@ impl Observed {
 pub(crate) struct AdminListener {
     observed: Arc<Observed>,
     address: SocketAddr,
-    task: JoinHandle<()>,
+    /// `None` once it has ended.
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl AdminListener {
@@ -60,7 +61,7 @@ impl AdminListener {
         Self {
             observed,
             address,
-            task: tokio::spawn(served),
+            task: Mutex::new(Some(tokio::spawn(served))),
         }
     }
 
@@ -68,6 +69,21 @@ impl AdminListener {
     pub(crate) fn watch(&self, node: &Arc<NodeContext>) {
         // A node starts once; a second one is that of a later attempt, with a listener of its own.
         let _ = self.observed.node.set(Arc::downgrade(node));
+    }
+
+    /// Ends a listener, if there is one, and returns when its port is free: the node may be started
+    /// again at once.
+    pub(crate) async fn end(listener: Option<&Self>) {
+        if let Some(task) = listener.and_then(Self::take) {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    fn take(&self) -> Option<JoinHandle<()>> {
+        // A task is taken or it is not.
+        let task = self.task.lock();
+        task.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Returns the address on which it listens.
@@ -78,6 +94,8 @@ impl AdminListener {
 
 impl Drop for AdminListener {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = self.take() {
+            task.abort();
+        }
     }
 }
