@@ -97,6 +97,8 @@ async fn a_raised_version_holds_on_every_node_and_after_a_restart() {
         .unwrap()
         .answer
         .unwrap();
+    // A node that follows applies the raise after it was answered.
+    wait_for("the version", || one.has_cluster_version().then_some(())).await;
     one.propose(admission(2), PATIENCE)
         .await
         .unwrap()
