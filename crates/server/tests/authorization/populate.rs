@@ -1,8 +1,8 @@
 //! Sets up accounts, rooms and messages before any caller is tried: see [`Caller`].
 
-use std::{collections::HashMap, fs, path::Path, time::Duration};
+use std::{collections::HashMap, fs, path::Path, sync::Arc, time::Duration};
 
-use conclave_server::{IdentityError, Node, NodeConfig, OPERATOR_FILE, StartError};
+use conclave_server::{IdentityError, LogControl, Node, NodeConfig, OPERATOR_FILE, StartError};
 use conclave_wire::{
     OperatorCredential,
     v1::{
@@ -111,6 +111,19 @@ async fn make_accounts(config: NodeConfig) -> HashMap<Caller, Person> {
     HashMap::from([(Caller::Expired, root), (Caller::Program, bot)])
 }
 
+/// A log with one filter: what a call may say, not what is logged, is tried here.
+struct OneFilter;
+
+impl LogControl for OneFilter {
+    fn filter(&self) -> String {
+        "info".to_owned()
+    }
+
+    fn set_filter(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// Starts a node where another one has stopped; the last tasks of that one may still hold the
 /// directory.
 pub(crate) async fn start_again(config: NodeConfig) -> Node {
@@ -128,6 +141,7 @@ pub(crate) async fn start_again(config: NodeConfig) -> Node {
     let node = timeout(PATIENCE, started)
         .await
         .expect("the directory is free");
+    node.set_log_control(Arc::new(OneFilter));
     node.ready().await;
     node
 }
