@@ -39,7 +39,7 @@ pub(crate) struct Guard<'g> {
 }
 
 impl Guard<'_> {
-    /// Checks who sends the request to whom, and that an operator has asked for it: see
+    /// Checks the sender and the receiver, and that an operator has asked for it: see
     /// [`NodeContext::check_request`] and [`NodeContext::on_behalf`].
     pub(crate) async fn on_behalf(
         self,
