@@ -9,7 +9,14 @@ use std::{fs, path::Path};
 use read_support::opened;
 
 /// Sources whose statements scan whole tables on purpose, seldom.
-const WHOLE: [&str; 5] = ["database", "digest", "install", "snapshot", "search"];
+const WHOLE: [&str; 6] = [
+    "database",
+    "digest",
+    "install",
+    "migrations",
+    "snapshot",
+    "search",
+];
 
 /// Source with pieces of statements.
 const PIECES: &str = "sent";
@@ -113,7 +120,8 @@ fn statements() -> Vec<String> {
                 // A statement for each table, from a row on.
                 let key = "conversation, sequence, account, reaction";
                 let after = format!("({key}) > (1, 1, 1, '')");
-                let sql = sql.replace("{table}", "reactions");
+                let sql = sql.replace("{name}", "reactions");
+                let sql = sql.replace("{columns}", "reaction");
                 let sql = sql.replace("1{}{}", &after);
                 found.push(sql.replace("{key}", key));
             }
