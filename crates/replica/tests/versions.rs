@@ -1,6 +1,8 @@
 //! Builds of two cluster versions in one cluster: nothing is written that one of them cannot apply,
 //! until every member can.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::time::Duration;

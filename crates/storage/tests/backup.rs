@@ -43,7 +43,7 @@ fn head(bytes: u64) -> Head {
 fn packed(head: &Head, database: &[u8]) -> Vec<u8> {
     let mut packer = Packer::new(head, database);
     let mut file = Vec::new();
-    while let Some(piece) = packer.next() {
+    for piece in packer.by_ref() {
         let piece = piece.unwrap();
         assert!(piece.len() < 257 * 1024, "a piece is small");
         file.extend(piece);
