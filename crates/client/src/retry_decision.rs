@@ -8,7 +8,7 @@ use std::{error::Error, fmt, io, time::Duration};
 use conclave_wire::{Problem, Reason};
 use tonic::{Code, ConnectError, Status};
 
-use crate::{rpc::Kind, trust::Distrust};
+use crate::{CallError, rpc::Kind, trust::Distrust};
 
 /// Wait before a cluster without space is asked again: its nodes check the space every second.
 const NO_SPACE_WAIT: Duration = Duration::from_secs(1);
@@ -55,6 +55,25 @@ pub(crate) enum RetryDecision {
         /// Whether to wait first.
         wait: bool,
     },
+}
+
+impl RetryDecision {
+    /// Returns the error of a failure that every node would repeat; `None` if the request may
+    /// succeed later, or elsewhere. For requests whose outcome is certain.
+    pub(crate) fn refusal(self) -> Option<CallError> {
+        match self {
+            Self::Refused { reason, sentence } => Some(CallError::Refused { reason, sentence }),
+            Self::LogIn { sentence } => Some(CallError::SessionExpired {
+                sentence,
+                certain: true,
+            }),
+            Self::NewNumber { .. }
+            | Self::Unknown
+            | Self::Wait(_)
+            | Self::BackOff
+            | Self::Elsewhere { .. } => None,
+        }
+    }
 }
 
 impl Failure {

@@ -15,7 +15,7 @@ use crate::{
     attempts::Attempts,
     nodes::Node,
     random,
-    retry_decision::{Failure, RetryDecision},
+    retry_decision::Failure,
     rpc::{self, Kind},
 };
 
@@ -85,7 +85,7 @@ impl Client {
                 }
                 Err(failure) => {
                     attempts.note(&failure, true);
-                    if let Some(refused) = refusal(failure) {
+                    if let Some(refused) = failure.next(Kind::Read, false).refusal() {
                         return Err(refused);
                     }
                 }
@@ -133,24 +133,9 @@ impl Backup {
             Err(_) => Failure::Silent,
         };
         self.attempts.note(&failure, true);
-        Err(refusal(failure).unwrap_or_else(|| self.attempts.give_up(Kind::Read, None)))
-    }
-}
-
-/// Returns the error of a failure that every node would repeat.
-fn refusal(failure: Failure) -> Option<CallError> {
-    match failure.next(Kind::Read, false) {
-        RetryDecision::Refused { reason, sentence } => {
-            Some(CallError::Refused { reason, sentence })
-        }
-        RetryDecision::LogIn { sentence } => Some(CallError::SessionExpired {
-            sentence,
-            certain: true,
-        }),
-        RetryDecision::NewNumber { .. }
-        | RetryDecision::Unknown
-        | RetryDecision::Wait(_)
-        | RetryDecision::BackOff
-        | RetryDecision::Elsewhere { .. } => None,
+        Err(failure
+            .next(Kind::Read, false)
+            .refusal()
+            .unwrap_or_else(|| self.attempts.give_up(Kind::Read, None)))
     }
 }

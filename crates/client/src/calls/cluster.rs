@@ -6,7 +6,6 @@ use futures::future::join_all;
 use crate::{
     CallError, Client,
     attempts::Attempts,
-    retry_decision::RetryDecision,
     rpc::{Kind, Rpc},
 };
 
@@ -115,20 +114,8 @@ impl Client {
             Ok(answer) => Ok(answer),
             Err(failure) => {
                 attempts.note(&failure, true);
-                Err(match failure.next(Kind::Read, false) {
-                    RetryDecision::Refused { reason, sentence } => {
-                        CallError::Refused { reason, sentence }
-                    }
-                    RetryDecision::LogIn { sentence } => CallError::SessionExpired {
-                        sentence,
-                        certain: true,
-                    },
-                    RetryDecision::NewNumber { .. }
-                    | RetryDecision::Unknown
-                    | RetryDecision::Wait(_)
-                    | RetryDecision::BackOff
-                    | RetryDecision::Elsewhere { .. } => attempts.give_up(Kind::Read, None),
-                })
+                let refusal = failure.next(Kind::Read, false).refusal();
+                Err(refusal.unwrap_or_else(|| attempts.give_up(Kind::Read, None)))
             }
         }
     }

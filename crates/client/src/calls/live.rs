@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conclave_core::ConversationId;
 use conclave_wire::v1;
 
-use crate::{CallError, Client, attempts::Attempts, retry_decision::RetryDecision, rpc::Rpc};
+use crate::{CallError, Client, attempts::Attempts, rpc::Rpc};
 
 impl Client {
     /// Returns the presence of 1 to 100 accounts, in the order of the names.
@@ -59,17 +59,7 @@ impl Client {
             Err(failure) => failure,
         };
         attempts.note(&failure, true);
-        Err(match failure.next(R::KIND, false) {
-            RetryDecision::Refused { reason, sentence } => CallError::Refused { reason, sentence },
-            RetryDecision::LogIn { sentence } => CallError::SessionExpired {
-                sentence,
-                certain: true,
-            },
-            RetryDecision::NewNumber { .. }
-            | RetryDecision::Unknown
-            | RetryDecision::Wait(_)
-            | RetryDecision::BackOff
-            | RetryDecision::Elsewhere { .. } => attempts.give_up(R::KIND, None),
-        })
+        let refusal = failure.next(R::KIND, false).refusal();
+        Err(refusal.unwrap_or_else(|| attempts.give_up(R::KIND, None)))
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     attempts::back_off,
     nodes::Node,
     random,
-    retry_decision::{Failure, RetryDecision},
+    retry_decision::Failure,
     rpc::{self, live},
 };
 
@@ -90,24 +90,6 @@ struct Late {
 impl Late {
     fn notice(self) -> Batch {
         Batch::Notice(Item::Reconnected(self.reconnect))
-    }
-}
-
-/// Returns the error with which the stream ends, if another node would give the same.
-fn end(failure: Failure) -> Option<CallError> {
-    match failure.next(rpc::Kind::Read, false) {
-        RetryDecision::Refused { reason, sentence } => {
-            Some(CallError::Refused { reason, sentence })
-        }
-        RetryDecision::LogIn { sentence } => Some(CallError::SessionExpired {
-            sentence,
-            certain: true,
-        }),
-        RetryDecision::NewNumber { .. }
-        | RetryDecision::Unknown
-        | RetryDecision::Wait(_)
-        | RetryDecision::BackOff
-        | RetryDecision::Elsewhere { .. } => None,
     }
 }
 
@@ -181,7 +163,7 @@ impl Stream {
             tracing::debug!(node = %node.address, error = %failure, "the stream was lost");
             let sentence = failure.to_string();
             self.blame(&node, &failure);
-            if let Some(error) = end(failure) {
+            if let Some(error) = failure.next(rpc::Kind::Read, false).refusal() {
                 let _ = self.out.send(Batch::End(error)).await;
                 return;
             }
