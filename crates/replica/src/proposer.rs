@@ -236,10 +236,10 @@ impl Proposer {
     }
 
     /// Proposes one entry. The replies are given where the outcome becomes known.
-    async fn propose(&self, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
-        let (pack, too_new): (Vec<_>, Vec<_>) = pack
-            .into_iter()
-            .partition(|waiting| waiting.commands.iter().all(|one| self.may_write(one)));
+    async fn propose(&self, mut pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
+        let is_too_new =
+            |waiting: &mut Waiting| !waiting.commands.iter().all(|one| self.may_write(one));
+        let too_new: Vec<_> = pack.extract_if(.., is_too_new).collect();
         // A caller that knows a higher version than this node asks again in a moment.
         Replies::of(too_new).1.fail(Failure::before_proposing(None));
         if pack.is_empty() {

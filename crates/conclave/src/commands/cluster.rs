@@ -253,6 +253,11 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
     warnings
 }
 
+/// Returns whether a node is reached and takes part in the cluster, by what its status says.
+pub(super) fn takes_part(node: &v1::NodeStatus) -> bool {
+    node.reachable && !node.waits && !node.unreached && node.refusal.is_empty()
+}
+
 /// Returns what is to be done to end an upgrade whose release all nodes run; `None` if nothing is.
 fn to_finalize(status: &v1::GetClusterStatusResponse) -> Option<String> {
     let newest = status.nodes.iter().map(|node| match node.reachable {

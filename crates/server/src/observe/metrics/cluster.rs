@@ -1,6 +1,6 @@
 //! Metrics of the cluster as this node sees it: members, engine, proposals, followers, snapshots.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt};
 
 use conclave_replica::Role;
 
@@ -88,12 +88,7 @@ impl OfStarted<'_> {
             "Role of the node in the cluster: 1 for the one that it has.",
             roles.map(|(role, name)| ([label("role", name)], role == status.role)),
         )?;
-        // A single voter asks no other node, and so is never answered.
-        let leads = status.role == Role::Leader;
-        let contact = match leads && has_quorum(&self.margins(&self.up())) {
-            true => Duration::ZERO,
-            false => self.node.replica.cut_off_for(),
-        };
+        let contact = self.node.replica.cut_off_for();
         page.gauge(
             "conclave_raft_leader_known",
             "Whether the node knows a leader, and has heard it lately or, if it leads, reaches a \
@@ -107,8 +102,8 @@ impl OfStarted<'_> {
         )?;
         page.gauge(
             "conclave_raft_contact_age_seconds",
-            "Time since a leader with a majority was heard, in seconds; 0 on a leader that reaches \
-             a majority.",
+            "Time since a leader with a majority was heard or, on a leader, since a majority \
+             answered it, in seconds.",
             contact.as_secs_f64(),
         )?;
         for (name, help, value) in [
