@@ -133,6 +133,7 @@ fn open_pair(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     let log = SegmentLog::open(&config.data.join("log"), options)?;
     let options = state::Options {
         versions: config.versions,
+        witness: config.witness,
         ..state::Options::default()
     };
     let state = State::open(&config.data, options);

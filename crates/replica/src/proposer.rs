@@ -183,6 +183,8 @@ pub(crate) struct Proposer {
     /// Cluster versions that this node applies.
     pub(crate) versions: VersionRange,
     pub(crate) version: VersionNow,
+    /// Whether this node is a witness, and so decides nothing for callers.
+    pub(crate) witness: bool,
 }
 
 impl Proposer {
@@ -237,6 +239,10 @@ impl Proposer {
 
     /// Proposes one entry. The replies are given where the outcome becomes known.
     async fn propose(&self, mut pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
+        if self.witness {
+            // It could not answer. Another voter leads in a moment.
+            return Replies::of(pack).1.fail(Failure::before_proposing(None));
+        }
         let is_too_new =
             |waiting: &mut Waiting| !waiting.commands.iter().all(|one| self.may_write(one));
         let too_new: Vec<_> = pack.extract_if(.., is_too_new).collect();

@@ -31,10 +31,11 @@ use crate::{
         campaign::{self, Campaigner},
         contact::Contact,
         participation::Participation,
+        transfer::Transferrer,
     },
     engine::start_engine,
     health::meter::Meter,
-    log::retention::Retention,
+    log::{full_members::FullMembers, retention::Retention},
     membership::finisher::Finisher,
     opening::Opened,
     proposer::{self, Failure, Proposer, Reach, is_busy, is_maybe_proposed},
@@ -61,13 +62,15 @@ pub(crate) struct Inner {
     pub(crate) search: Search,
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
-    campaign: campaign::Handle,
+    pub(crate) campaign: campaign::Handle,
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
     pub(crate) version: VersionNow,
     pub(crate) contact: Contact,
+    pub(crate) full: FullMembers,
+    pub(crate) transferrer: Transferrer,
     /// The reason why this replica's state is not that of a majority, if it is not.
     pub(crate) diverged: OnceLock<String>,
     pub(crate) participation: Participation,
@@ -98,6 +101,7 @@ impl Replica {
             codec: codec.clone(),
             members: config.members.clone(),
             store: opened.store.clone(),
+            witness: config.witness,
         };
         let started = start_engine(&config, network, &opened.log_view, &opened.machine);
         let raft = match started.await {
@@ -141,6 +145,7 @@ impl Replica {
             meter: meter.clone(),
             versions: config.versions,
             version: version.clone(),
+            witness: config.witness,
         };
         let others = Others {
             raft: raft.clone(),
@@ -155,20 +160,32 @@ impl Replica {
             member_of,
         };
         let limits = config.retention;
-        let retention = Retention::new(raft.clone(), log_view, limits, store, config.data.clone());
+        let full = FullMembers::new(config.witness);
+        let data = config.data.clone();
+        let retention = Retention::new(raft.clone(), log_view, limits, store, data, full.clone());
         let watched = watch_leader(raft.clone(), config.node, leader_tx, meter.clone());
-        let tasks = vec![
+        let lease = Duration::from_millis(config.timers.election_max_ms);
+        let transferrer = Transferrer {
+            node: config.node,
+            raft: raft.clone(),
+            leader: leader.clone(),
+            lease,
+        };
+        let mut tasks = vec![
             tokio::spawn(watched),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(retention.run()),
         ];
+        if config.witness {
+            tasks.push(tokio::spawn(transferrer.clone().never_lead()));
+        }
         let contact = Contact::new();
         let campaign = Campaigner {
             node: config.node,
             raft: raft.clone(),
             contact: contact.clone(),
-            lease: Duration::from_millis(config.timers.election_max_ms),
+            lease,
         };
         let inner = Inner {
             campaign: campaign.start(),
@@ -188,6 +205,8 @@ impl Replica {
             meter,
             version,
             contact,
+            full,
+            transferrer,
             diverged: OnceLock::new(),
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),
@@ -392,18 +411,6 @@ impl Replica {
     #[must_use]
     pub fn leader(&self) -> watch::Receiver<Option<u64>> {
         self.inner.leader.clone()
-    }
-
-    /// Notes that the connection from another node has broken. If that one leads, this node
-    /// campaigns as soon as its lease has run out, and not only after an election timeout.
-    pub fn connection_lost(&self, node: u64) {
-        self.inner.campaign.lost(node);
-    }
-
-    /// Leaves it to the other voters to campaign early, or takes its turn among them again. It is
-    /// elected all the same if none of them is.
-    pub fn stand_back(&self, stands_back: bool) {
-        self.inner.campaign.stand_back(stands_back);
     }
 
     /// Returns this replica's number.

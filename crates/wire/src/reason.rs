@@ -147,6 +147,8 @@ reasons! {
     LastOperator = "LAST_OPERATOR", FailedPrecondition;
     LastVoter = "LAST_VOTER", FailedPrecondition;
     LearnerBehind = "LEARNER_BEHIND", FailedPrecondition;
+    NodeIsWitness = "NODE_IS_WITNESS", FailedPrecondition;
+    TooFewFullNodes = "TOO_FEW_FULL_NODES", FailedPrecondition;
     MemberNotAsked = "MEMBER_NOT_ASKED", FailedPrecondition;
     MessageGone = "MESSAGE_GONE", FailedPrecondition;
     NodeRetired = "NODE_RETIRED", FailedPrecondition;

@@ -160,6 +160,8 @@ pub(super) fn causes(reason: Reason) -> &'static [Kind] {
         | Reason::NodeRetired
         | Reason::NotTakenOver
         | Reason::LastVoter
+        | Reason::NodeIsWitness
+        | Reason::TooFewFullNodes
         | Reason::LearnerBehind
         | Reason::WouldLoseQuorum
         | Reason::WouldLoseAuthority => &[Node],

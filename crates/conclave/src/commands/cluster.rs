@@ -297,7 +297,7 @@ fn span(seconds: u64) -> String {
 /// Builds the row of a node from what callers without an operator's credential may see.
 fn partial_row(node: &v1::NodeStatus) -> Vec<String> {
     let told = match node.reachable {
-        true => role(node.role()),
+        true => role(node),
         false => "unreachable",
     };
     let mut row = vec!["-".to_owned(); 8];
@@ -324,7 +324,7 @@ fn row(node: &v1::NodeStatus, commit: u64) -> Vec<String> {
     vec![
         node.node_id.to_string(),
         address,
-        role(node.role()).to_owned(),
+        role(node).to_owned(),
         node.term.to_string(),
         node.commit_index.to_string(),
         node.applied_index.to_string(),
@@ -343,8 +343,9 @@ fn summary(status: &v1::GetClusterStatusResponse) -> String {
     }
 }
 
-fn role(role: v1::NodeRole) -> &'static str {
-    match role {
+fn role(node: &v1::NodeStatus) -> &'static str {
+    match node.role() {
+        v1::NodeRole::Follower | v1::NodeRole::Candidate if node.witness => "witness",
         v1::NodeRole::Unspecified => "unknown",
         v1::NodeRole::Leader => "leader",
         v1::NodeRole::Follower => "follower",

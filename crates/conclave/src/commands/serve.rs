@@ -89,6 +89,9 @@ pub(crate) struct Args {
     /// Member that the node replaces when it joins
     #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
     replaces: Option<u64>,
+    /// Join as a witness: it votes and keeps the log, and has no messages to serve
+    #[arg(long)]
+    witness: bool,
     /// Host under which others reach the node, if it listens on every address of its machine
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
@@ -414,6 +417,7 @@ fn from_flags(args: Args) -> Overrides {
         bootstrap_expect: args.bootstrap_expect,
         secret_file: args.secret_file,
         replaces: args.replaces,
+        witness: args.witness.then_some(true),
         advertise: args.advertise,
         tls_certificate: args.tls_certificate,
         tls_key: args.tls_key,

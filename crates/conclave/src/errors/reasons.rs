@@ -102,6 +102,12 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         ),
         Reason::AddressInvalid => (EXIT_USAGE, "write it as HOST:PORT"),
         Reason::LastVoter => (EXIT_CONFLICT, "give another node a vote first"),
+        Reason::NodeIsWitness => (EXIT_CONFLICT, "name a full node: conclave cluster status"),
+        Reason::TooFewFullNodes => (
+            EXIT_CONFLICT,
+            "give a full node a vote first, or remove a witness first: after the failures that the \
+             cluster tolerates a full node must be left",
+        ),
         Reason::MembersUnreachable => (
             EXIT_UNAVAILABLE,
             "start the nodes that do not answer, or remove them (conclave cluster remove): such a \

@@ -66,4 +66,5 @@ mod tokens;
 mod upgrade;
 mod watching;
 mod witness;
+mod witness_nodes;
 mod words;

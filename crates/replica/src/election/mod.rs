@@ -4,4 +4,4 @@
 pub(crate) mod campaign;
 pub(crate) mod contact;
 pub(crate) mod participation;
-mod transfer;
+pub(crate) mod transfer;

@@ -185,6 +185,9 @@ impl Replica {
             Some(node) if !status.members.all_voters().contains(&node) => {
                 return Err(ChangeError::Refused(Refusal::NoSuchNode(node)));
             }
+            Some(node) if status.members.is_witness(node) => {
+                return Err(ChangeError::Refused(Refusal::Witness(node)));
+            }
             Some(node) => {
                 self.answers(node, deadline.min(Instant::now() + ANSWER_LIMIT))
                     .await?;

@@ -114,6 +114,20 @@ pub enum Refusal {
     /// Another node has one of the addresses.
     #[error("node {0} has this address")]
     AddressTaken(u64),
+    /// A witness has no state by which it could answer.
+    #[error("node {0} is a witness, and does not lead")]
+    Witness(u64),
+    /// After as many failures as the cluster tolerates there must be a full node among those that
+    /// are left.
+    #[error("{full} of {voters} voters would be full nodes: there must be at least {needed}")]
+    TooFewFull {
+        /// Voters that are full nodes.
+        full: usize,
+        /// All voters.
+        voters: usize,
+        /// How many full ones there must be.
+        needed: usize,
+    },
     /// A cluster without voters decides nothing.
     #[error("node {0} is the last voter")]
     LastVoter(u64),
@@ -227,10 +241,28 @@ impl Members {
             let last = self.all_voters().first().copied().unwrap_or(0);
             return Err(Refusal::LastVoter(last));
         }
-        Ok(Some(Self {
+        let after = Self {
             voters: vec![voters],
             nodes,
-        }))
+        };
+        after.has_enough_full_nodes()?;
+        Ok(Some(after))
+    }
+
+    /// Refuses a membership in which the failures that it tolerates could take every full node.
+    fn has_enough_full_nodes(&self) -> Result<(), Refusal> {
+        let voters = self.all_voters();
+        let full = voters.iter().filter(|node| !self.is_witness(**node));
+        let (full, voters) = (full.count(), voters.len());
+        let needed = (voters - 1) / 2 + 1;
+        match full >= needed {
+            true => Ok(()),
+            false => Err(Refusal::TooFewFull {
+                full,
+                voters,
+                needed,
+            }),
+        }
     }
 }
 
@@ -242,6 +274,7 @@ mod tests {
         Member {
             peer_address: format!("h:{port}"),
             client_address: format!("h:{}", port + 1),
+            witness: false,
         }
     }
 
@@ -333,6 +366,34 @@ mod tests {
         ] {
             assert_eq!(some.after(&change), Ok(None), "{change:?}");
         }
+    }
+
+    #[test]
+    fn the_failures_that_are_tolerated_never_take_every_full_node() {
+        let with_witnesses = |mut members: Members, witnesses: &[u64]| {
+            for node in witnesses {
+                members.nodes.get_mut(node).unwrap().witness = true;
+            }
+            members
+        };
+        let five = with_witnesses(members(&[1, 2, 3, 4], &[5]), &[4, 5]);
+        assert!(five.after(&Change::Promote(5)).unwrap().is_some());
+        let three = with_witnesses(members(&[1, 2], &[3, 4]), &[3, 4]);
+        let three = three.after(&Change::Promote(3)).unwrap().unwrap();
+        let refused = |full, voters, needed| {
+            Err(Refusal::TooFewFull {
+                full,
+                voters,
+                needed,
+            })
+        };
+        // Of two full nodes and two witnesses one may fail: a full one is left.
+        assert!(three.after(&Change::Promote(4)).unwrap().is_some());
+        assert!(three.after(&Change::Remove(1)).unwrap().is_some());
+        let alone = with_witnesses(members(&[1, 3, 4], &[2]), &[3, 4]);
+        assert_eq!(alone.after(&Change::Demote(1)), refused(0, 2, 1));
+        let two = with_witnesses(members(&[1, 2, 3, 4], &[]), &[3, 4]);
+        assert_eq!(two.after(&Change::Remove(1)), refused(1, 3, 2));
     }
 
     #[test]

@@ -117,11 +117,15 @@ impl Codec for TestCodec {
     }
 }
 
+/// The first number of a witness; a full node has a lower one.
+pub(crate) const WITNESS_FIRST: u64 = 90;
+
 /// Returns the advertised addresses of a node; the network of the test does not use them.
 pub(crate) fn member(node: u64) -> Member {
     Member {
         peer_address: format!("node-{node}:1"),
         client_address: format!("node-{node}:2"),
+        witness: node >= WITNESS_FIRST,
     }
 }
 
@@ -199,6 +203,7 @@ impl Cluster {
             admitted: !self.waiting.lock().unwrap().contains(&node),
             sync_delay: None,
             retention: self.retention,
+            witness: node >= WITNESS_FIRST,
             clock: self.clocks.of(node),
         };
         let transport = Arc::new(From {

@@ -174,9 +174,15 @@ impl NodeContext {
         request: v1::PreferLeaderRequest,
     ) -> Result<v1::PreferLeaderResponse, Problem> {
         let node = request.node_id;
-        if node != 0 && !self.replica.status().members.nodes.contains_key(&node) {
+        let members = self.replica.status().members;
+        let refusal = match members.nodes.get(&node) {
+            None if node != 0 => Some(Refusal::NoSuchNode(node)),
+            Some(member) if member.witness => Some(Refusal::Witness(node)),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
             self.for_operators(&call, "PreferLeader").await?;
-            return Err(problems::of_refusal(Refusal::NoSuchNode(node)));
+            return Err(problems::of_refusal(refusal));
         }
         let asked = request::prefer_leader(node);
         let id = &request.request_id;

@@ -190,6 +190,7 @@ pub(crate) fn members_of(initial_members: &[InitialMember]) -> BTreeMap<u64, Mem
         let member = Member {
             peer_address: initial_member.peer_address.clone(),
             client_address: initial_member.client_address.clone(),
+            witness: false,
         };
         (initial_member.node, member)
     });

@@ -19,3 +19,4 @@ pub(crate) mod setup;
 pub(crate) mod space_watch;
 pub(crate) mod start_error;
 pub(crate) mod upgrade;
+pub(crate) mod witness;

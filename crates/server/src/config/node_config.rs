@@ -67,6 +67,8 @@ pub struct NodeConfig {
     pub bootstrap_expect: u32,
     /// Number of the member whose place the node takes when it joins.
     pub replaces: Option<u64>,
+    /// Whether the node joins as a witness, which votes and keeps the log, and has no messages.
+    pub witness: bool,
     /// Host under which other machines reach the node, if it differs from the one that it listens
     /// on.
     pub advertise: Option<String>,
@@ -137,6 +139,7 @@ impl Default for NodeConfig {
             secret_file: None,
             bootstrap_expect: 0,
             replaces: None,
+            witness: false,
             advertise: None,
             public_addresses: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -343,6 +346,12 @@ impl NodeConfig {
         let initial_members = self.bootstrap_expect as usize;
         let contradiction = if self.join_token.is_some() && self.join.is_empty() {
             "a token (--token or CONCLAVE_JOIN_TOKEN) needs the addresses of nodes to --join"
+        } else if self.witness && self.join.is_empty() {
+            "a witness joins a cluster that is there: it needs addresses to --join"
+        } else if self.witness && initial_members > 0 {
+            "a witness joins a cluster that is there, and makes none"
+        } else if self.witness && self.join_token.is_none() {
+            "a witness joins with a token (--token or CONCLAVE_JOIN_TOKEN)"
         } else if self.join_token.is_some() && initial_members > 0 {
             "a node either joins with a token or makes a cluster with others"
         } else if initial_members > self.join.len() {
@@ -392,6 +401,7 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
         Member {
             peer_address,
             client_address,
+            witness: false,
         },
     ))
 }

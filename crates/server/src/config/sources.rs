@@ -34,6 +34,8 @@ pub struct Overrides {
     pub bootstrap_expect: Option<u32>,
     /// See `NodeConfig::replaces`.
     pub replaces: Option<u64>,
+    /// See `NodeConfig::witness`.
+    pub witness: Option<bool>,
     /// See `NodeConfig::advertise`.
     pub advertise: Option<String>,
     /// See `NodeConfig::tls_certificate`.
@@ -134,12 +136,14 @@ pub(crate) fn from_environment(
             given.push((key, Value::from(number)));
         }
     }
-    if let Some(text) = variable("CONCLAVE_PLAIN")? {
-        let plain: bool = text.trim().parse().map_err(|_| {
-            let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
-            ConfigError::Unreadable(sentence)
-        })?;
-        given.push(("plain", Value::from(plain)));
+    for key in ["plain", "witness"] {
+        if let Some(text) = variable(&name(key))? {
+            let said: bool = text.trim().parse().map_err(|_| {
+                let sentence = format!("{} must be true or false, not `{text}`", name(key));
+                ConfigError::Unreadable(sentence)
+            })?;
+            given.push((key, Value::from(said)));
+        }
     }
     if let Some(text) = variable("CONCLAVE_REGISTRATION")? {
         let mode: Registration = text
@@ -197,6 +201,11 @@ pub(crate) fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     );
     given.extend(flags.join.map(|join| ("join", Value::from(join))));
     given.extend(flags.plain.map(|plain| ("plain", Value::from(plain))));
+    given.extend(
+        flags
+            .witness
+            .map(|witness| ("witness", Value::from(witness))),
+    );
     given.extend(
         flags
             .unsafe_no_sync

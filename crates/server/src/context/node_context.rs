@@ -183,7 +183,9 @@ impl NodeContext {
     /// Returns the client addresses of all members, in order.
     pub(crate) fn client_addresses(&self) -> Vec<String> {
         let members = self.members().into_values();
-        members.map(|member| member.client_address).collect()
+        // A witness serves no calls but those of operators.
+        let full = members.filter(|member| !member.witness);
+        full.map(|member| member.client_address).collect()
     }
 
     /// Returns the client address of this node.
@@ -223,6 +225,11 @@ impl NodeContext {
     /// ready then.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.stage() != Stage::Serving || self.is_stopping()
+    }
+
+    /// Returns whether this node is to lead if another voter could as well.
+    pub(crate) fn may_lead(&self) -> bool {
+        !self.is_draining() && !self.identity.witness
     }
 
     /// Returns the client address of the leader, if the leader is known and is another node.
@@ -267,6 +274,7 @@ impl NodeContext {
             oldest_version: self.replica.versions().oldest.0,
             newest_version: self.replica.versions().newest.0,
             draining: self.is_draining(),
+            witness: self.identity.witness,
             last_backup_at_ms: self.backups.last().map_or(0, |last| last.made_at_ms),
             last_backup_index: self.backups.last().map_or(0, |last| last.log_index),
             rotations: self.security.tls.rotations(),

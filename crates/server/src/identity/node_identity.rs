@@ -47,6 +47,12 @@ pub enum IdentityError {
         /// How the damage shows.
         why: String,
     },
+    /// The directory was made for a full node, and is to be a witness's.
+    #[error("the data directory {directory} belongs to a full node, not to a witness")]
+    NotAWitness {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A newer version made the file.
     #[error("{file} cannot be understood: {why}")]
     Unreadable {
@@ -93,6 +99,9 @@ pub(crate) struct Stored {
     /// Number that the node had first, if it was repaired since: flags may still name it.
     #[serde(default)]
     pub(crate) node_first: Option<u64>,
+    /// Whether the node keeps the log alone.
+    #[serde(default)]
+    pub(crate) witness: bool,
 }
 
 /// Role that a node is to get after it has caught up.
@@ -125,6 +134,7 @@ impl Stored {
             pending_role: None,
             initial_members: Vec::new(),
             node_first: None,
+            witness: false,
         }
     }
 
@@ -226,12 +236,18 @@ impl Claim {
     }
 
     /// Returns the identity of a directory that belonged to a node before. `node`: the number in
-    /// the flags, if there is one.
+    /// the flags, if there is one. `witness`: whether they ask for a witness.
     pub(crate) fn again(
         self,
         stored: Stored,
         node: Option<u64>,
+        witness: bool,
     ) -> Result<Identity, IdentityError> {
+        if witness && !stored.witness {
+            return Err(IdentityError::NotAWitness {
+                directory: self.directory,
+            });
+        }
         match node {
             Some(node) if !stored.is(node) => Err(IdentityError::OtherNode {
                 directory: self.directory,
@@ -247,6 +263,7 @@ impl Claim {
             cluster_id: stored.cluster_id.clone(),
             node: stored.node,
             joined: stored.joined,
+            witness: stored.witness,
             stored: Mutex::new(stored),
             claim: self,
         }
@@ -267,6 +284,8 @@ pub(crate) struct Identity {
     pub(crate) node: u64,
     /// Whether the node joined an existing cluster.
     pub(crate) joined: bool,
+    /// Whether the node is a witness: it keeps the log alone.
+    pub(crate) witness: bool,
     stored: Mutex<Stored>,
     claim: Claim,
 }

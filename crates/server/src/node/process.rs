@@ -120,10 +120,15 @@ impl Node {
         let mut bound = Bound::open(&config).await?;
         let admin = bound.serve_admin();
         let own = bound.member(&config)?;
-        let resolved = Box::pin(resolve::find(&config, &own, &bound.peers)).await?;
+        let resolved = Box::pin(resolve::find(&config, own.clone(), &bound.peers)).await?;
         let (identity, members) = (resolved.identity, resolved.members);
         let node = identity.node;
         let own = members.get(&node).cloned().unwrap_or(own);
+        // Flags know addresses only.
+        let own = Member {
+            witness: identity.witness,
+            ..own
+        };
         let subject = CertificateSubject::at(Some(node), &[&own.client_address]);
         let security = security::of(config.plain, Some(&resolved.credentials), subject)?;
         let resumed = rotation_state::resume(&config.data, &security.tls);

@@ -64,6 +64,12 @@ pub enum RecoverError {
         /// Number of the node.
         node: u64,
     },
+    /// The node is a witness: it has no messages.
+    #[error("node {node} is a witness, which has the log alone")]
+    Witness {
+        /// Number of the node.
+        node: u64,
+    },
     /// The file system refuses.
     #[error("{what} failed")]
     Io {
@@ -119,6 +125,9 @@ impl Recovery {
                 return Err(RecoverError::Damaged { directory, why });
             }
         };
+        if stored.witness {
+            return Err(RecoverError::Witness { node: stored.node });
+        }
         let survivor = Survivor::open(data, Arc::new(WireCodec::of(VersionRange::BUILD)));
         let survivor = survivor.map_err(|error| match error.damage() {
             Some(damage) => RecoverError::Damaged {

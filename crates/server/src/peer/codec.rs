@@ -50,16 +50,21 @@ pub(crate) fn members_out(members: &Members) -> peer::Membership {
         node_id: *node,
         peer_address: member.peer_address.clone(),
         client_address: member.client_address.clone(),
+        witness: member.witness,
     };
+    let has_witness = members.nodes.values().any(|member| member.witness);
     let set = |voters: &std::collections::BTreeSet<u64>| peer::VoterSet {
         node_ids: voters.iter().copied().collect(),
     };
     peer::Membership {
         configs: members.voters.iter().map(set).collect(),
         members: members.nodes.iter().map(member).collect(),
-        // Every build can apply what is above. Bytes that are stored already must not change: the
-        // chain has them.
-        needs_version: 0,
+        // Every build can apply a membership without witnesses. Bytes that are stored already must
+        // not change: the chain has them.
+        needs_version: match has_witness {
+            true => ClusterVersion::WITNESSES.0,
+            false => 0,
+        },
     }
 }
 
@@ -69,12 +74,14 @@ pub(crate) fn members_in(membership: peer::Membership) -> Members {
             node_id,
             peer_address,
             client_address,
+            witness,
         } = member;
         (
             node_id,
             Member {
                 peer_address,
                 client_address,
+                witness,
             },
         )
     };

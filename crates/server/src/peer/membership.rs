@@ -61,6 +61,7 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
             let member = Member {
                 peer_address: node.peer_address,
                 client_address: node.client_address,
+                witness: node.witness,
             };
             Ok(Change::Add {
                 node: node.node_id,
@@ -93,6 +94,7 @@ fn change_out(change: &Change) -> Asked {
             peer_address: member.peer_address.clone(),
             client_address: member.client_address.clone(),
             replaces_node_id: replaces.unwrap_or(0),
+            witness: member.witness,
         }),
         Change::Promote(node) => Asked::PromoteNodeId(*node),
         Change::Demote(node) => Asked::DemoteNodeId(*node),
@@ -113,6 +115,7 @@ mod tests {
         let member = Member {
             peer_address: "10.0.0.1:7400".to_owned(),
             client_address: "10.0.0.1:7500".to_owned(),
+            witness: true,
         };
         let add = |replaces| Change::Add {
             node: 4,

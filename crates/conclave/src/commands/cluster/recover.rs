@@ -162,6 +162,10 @@ fn explained(error: RecoverError) -> anyhow::Error {
             EXIT_FAILED,
             "recover a survivor that voted; a learner may lack what was acknowledged",
         ),
+        RecoverError::Witness { .. } => (
+            EXIT_FAILED,
+            "recover a full node that voted: start it with this one first if it lacks entries",
+        ),
         RecoverError::Identity(_) | RecoverError::Replica(_) | RecoverError::Io { .. } => (
             EXIT_FAILED,
             "what was changed is in the copy beside the directory; docs/operations.md",

@@ -43,6 +43,7 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "unreached": node.unreached,
             "refusal": node.refusal,
             "draining": node.draining,
+            "witness": node.witness,
             "commands_decided": node.commands_decided,
             "commit_latency": node.commit_latency.map(|latency| json!({
                 "median_us": latency.median_us,

@@ -29,6 +29,7 @@ impl Admin {
                 client_address: member.client_address,
                 peer_address: member.peer_address,
                 refusal: self.shared.roll.refusal(node).unwrap_or_default(),
+                witness: member.witness,
                 ..v1::NodeStatus::default()
             };
             status.map_or(known.clone(), |status| reachable(known, status))

@@ -197,6 +197,8 @@ impl NodeContext {
         let member = Member {
             peer_address: said.place.peer_address.clone(),
             client_address: said.place.client_address.clone(),
+            // What a node keeps is settled when it joins.
+            witness: known.witness,
         };
         if *known == member {
             return;

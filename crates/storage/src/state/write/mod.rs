@@ -14,6 +14,7 @@ mod nodes;
 mod sessions;
 mod sweep;
 mod view;
+mod witness;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;

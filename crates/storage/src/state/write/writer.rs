@@ -19,7 +19,7 @@ use conclave_core::{
 };
 use rusqlite::Connection;
 
-use super::{cache::Caches, checkpointer::Checkpointer};
+use super::{cache::Caches, checkpointer::Checkpointer, witness};
 use crate::{
     fault::{self, Fault},
     log::LogId,
@@ -67,6 +67,7 @@ pub(crate) struct Writer {
     /// What the last commit left of `meta` and `limits`.
     committed: (Meta, AccountLimits),
     rows_max: usize,
+    witness: bool,
 }
 
 impl State {
@@ -314,7 +315,10 @@ pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Resul
 
 impl Writer {
     pub(crate) fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
-        let connection = database::open_writer(path, options)?;
+        let mut connection = database::open_writer(path, options)?;
+        if options.witness {
+            witness::strip(&mut connection)?;
+        }
         let meta = Meta::load(&connection)?;
         let limits = allowances::load_limits(&connection)?;
         Ok(Self {
@@ -325,6 +329,7 @@ impl Writer {
             limits,
             committed: (meta, limits),
             rows_max: options.cached_rows_max,
+            witness: options.witness,
         })
     }
 
@@ -413,6 +418,9 @@ impl Writer {
         let mut decided_in = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
+            if self.witness && !witness::decides(command) {
+                continue;
+            }
             let written = events.len() as u64;
             let position_of = |event| Position::new(index, written + event);
             if matches!(command.origin, Origin::Once(_)) {
