@@ -162,6 +162,7 @@ rpc!(Operator Read AdminServiceClient::list_operators,
 rpc!(Operator Once AdminServiceClient::revoke_operator,
     RevokeOperatorRequest => RevokeOperatorResponse);
 rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
+rpc!(Operator Once AdminServiceClient::set_ack_policy, SetAckPolicyRequest => SetAckPolicyResponse);
 rpc!(Operator Read AdminServiceClient::change_log_filter,
     ChangeLogFilterRequest => ChangeLogFilterResponse);
 rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);

@@ -5,7 +5,7 @@
 //! refused.
 
 use crate::{
-    AccountId, AccountLimits, AccountName, AccountRole, AuthorityId, ClusterVersion,
+    AccountId, AccountLimits, AccountName, AccountRole, AckPolicy, AuthorityId, ClusterVersion,
     ConversationId, DisplayName, InviteId, MemberRole, MessageText, NodeId, OperatorName, Progress,
     Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
     Topic, WebhookId,
@@ -472,5 +472,10 @@ pub enum ClusterEvent {
     LeaderPreferred {
         /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
+    },
+    /// Acknowledgements wait for other voters from now on.
+    AckPolicyChanged {
+        /// The voters.
+        policy: AckPolicy,
     },
 }

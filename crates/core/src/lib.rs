@@ -77,8 +77,8 @@ pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
 pub use once::OncePool;
 pub use operation::{
-    AccessOperation, AccountOperation, AccountRole, AdminOperation, ClusterOperation, Grant,
-    JoinCredential, LoginKeys, MemberRole, MessageOperation, MessageRef, Operation,
+    AccessOperation, AccountOperation, AccountRole, AckPolicy, AdminOperation, ClusterOperation,
+    Grant, JoinCredential, LoginKeys, MemberRole, MessageOperation, MessageRef, Operation,
     OperatorRequest, Progress, Recipient, RoomOperation,
 };
 pub use pattern::NamePattern;

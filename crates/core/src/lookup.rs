@@ -3,10 +3,10 @@
 //! Every value is small and copied. Storage answers from memory in the steady state.
 
 use crate::{
-    AccountId, AccountLimits, AccountRole, Allowance, Answer, AuthorityId, ClusterVersion,
-    ConversationId, Digest, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId, OnceId,
-    OncePool, OperatorName, Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey,
-    Timestamp, TokenHash, WebhookId, limits::THROTTLE_MAX_MS,
+    AccountId, AccountLimits, AccountRole, AckPolicy, Allowance, Answer, AuthorityId,
+    ClusterVersion, ConversationId, Digest, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId,
+    OnceId, OncePool, OperatorName, Progress, Reaction, RequestWindow, Sequence, SessionId,
+    ThrottleKey, Timestamp, TokenHash, WebhookId, limits::THROTTLE_MAX_MS,
 };
 
 /// The state cannot be read. Not an answer to a client: the node has to stop.
@@ -331,6 +331,8 @@ pub trait Lookup {
     fn cluster_members(&self) -> Result<Vec<NodeId>, Broken>;
     /// Returns the node that leads while it is healthy.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
+    /// Returns which voters acknowledgements wait for.
+    fn ack_policy(&self) -> Result<AckPolicy, Broken>;
     /// Returns the authority that peers trust, and the one that takes its place next.
     fn authority(&self) -> Result<PeerAuthority, Broken>;
     /// Returns the limits of accounts.

@@ -363,6 +363,11 @@ pub enum OperatorRequest {
         /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
     },
+    /// Set which voters an acknowledgement waits for.
+    SetAckPolicy {
+        /// The voters.
+        policy: AckPolicy,
+    },
     /// Add an operator.
     CreateOperator {
         /// Name of the operator, which no other operator has.
@@ -375,6 +380,17 @@ pub enum OperatorRequest {
         /// Name of the operator.
         name: OperatorName,
     },
+}
+
+/// The voters that must have an entry on disk before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AckPolicy {
+    /// A majority: what decides the entry.
+    #[default]
+    Majority,
+    /// All that a committed membership names, so that whichever is left has all that was
+    /// acknowledged.
+    All,
 }
 
 /// Keys under which an attempt with a password is counted. All are hashes.

@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
+    acks::gate::{Gate, Verdict},
     apply::{Raft, VersionNow},
     backlog::{BACKLOG_MAX, Backlog, Place},
     clocks::Clocks,
@@ -183,6 +184,7 @@ pub(crate) struct Proposer {
     /// Cluster versions that this node applies.
     pub(crate) versions: VersionRange,
     pub(crate) version: VersionNow,
+    pub(crate) gate: Gate,
 }
 
 impl Proposer {
@@ -253,7 +255,7 @@ impl Proposer {
             commands,
         };
         let entry = Commands::of(batch, &*self.codec);
-        let (meter, began) = (self.meter.clone(), Instant::now());
+        let (meter, gate, began) = (self.meter.clone(), self.gate.clone(), Instant::now());
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
             match &result {
@@ -261,7 +263,15 @@ impl Proposer {
                 Err(ClientWriteError::ForwardToLeader(_)) => {}
                 Err(_) => meter.outcome_unknown(),
             }
-            replies.conclude(result);
+            let index = match &result {
+                Ok(decided) if gate.holds() => decided.log_id.index(),
+                _ => return replies.conclude(result),
+            };
+            let reply = move |verdict| match verdict {
+                Verdict::Reached => replies.conclude(result),
+                Verdict::Unknown => replies.fail(Failure::UNKNOWN),
+            };
+            gate.hold(index, Box::new(reply));
         }));
         // If the core has stopped, the completion is dropped, and the replies with it.
         if let Err(error) = self.raft.write(entry).responder(completion).await {

@@ -25,11 +25,13 @@ use tokio::{
 use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, StartError, Transport,
     Written,
+    acks::{gate::Gate, keeper::Keeper},
     apply::{Raft, StateMachine, VersionNow},
     clocks::{Clocks, rounds::Others},
     election::{
         campaign::{self, Campaigner},
         contact::Contact,
+        leader_watch::watch_leader,
         participation::Participation,
     },
     engine::start_engine,
@@ -67,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
     pub(crate) version: VersionNow,
+    pub(crate) gate: Gate,
     pub(crate) contact: Contact,
     /// The reason why this replica's state is not that of a majority, if it is not.
     pub(crate) diverged: OnceLock<String>,
@@ -125,6 +128,7 @@ impl Replica {
             clocks,
             meter,
             version,
+            gate,
             machine,
             writer,
         } = opened;
@@ -141,6 +145,13 @@ impl Replica {
             meter: meter.clone(),
             versions: config.versions,
             version: version.clone(),
+            gate: gate.clone(),
+        };
+        let keeper = Keeper {
+            node: config.node,
+            raft: raft.clone(),
+            gate: gate.clone(),
+            meter: meter.clone(),
         };
         let others = Others {
             raft: raft.clone(),
@@ -161,6 +172,7 @@ impl Replica {
             tokio::spawn(watched),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
+            tokio::spawn(keeper.run()),
             tokio::spawn(retention.run()),
         ];
         let contact = Contact::new();
@@ -187,6 +199,7 @@ impl Replica {
             clocks,
             meter,
             version,
+            gate,
             contact,
             diverged: OnceLock::new(),
             tasks: Mutex::new(tasks),
@@ -424,6 +437,7 @@ impl Replica {
             .unwrap_or_else(lock)
             .drain(..)
             .for_each(|task| task.abort());
+        self.inner.gate.give_up();
         self.inner.machine.stop();
         let writer = self
             .inner
@@ -468,25 +482,4 @@ fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Memb
                 .cloned()
         })
     })
-}
-
-/// Publishes the leader, and logs it once for each change.
-async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>, meter: Meter) {
-    let mut metrics = raft.server_metrics();
-    loop {
-        let (now, term) = {
-            let metrics = metrics.borrow_and_update();
-            (metrics.current_leader, metrics.vote.leader_id.term)
-        };
-        let changed = leader.send_if_modified(|known| std::mem::replace(known, now) != now);
-        if changed {
-            tracing::info!(node, term, leader = now, "leader changed");
-            if let Some(leads) = now {
-                meter.leader_changed(leads == node);
-            }
-        }
-        if metrics.changed().await.is_err() {
-            return;
-        }
-    }
 }

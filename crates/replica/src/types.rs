@@ -11,6 +11,26 @@ pub struct Member {
     pub peer_address: String,
     /// host:port of its listener for clients.
     pub client_address: String,
+    /// Whether it was set aside: it lost its vote, or is about to, because acknowledgements waited
+    /// for it, and gets it back once it has caught up.
+    pub set_aside: bool,
+}
+
+impl Member {
+    /// Returns whether this member is reached where `other` is.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        *self == self.moved_to(other)
+    }
+
+    /// Returns this member at the addresses of `place`.
+    #[must_use]
+    pub fn moved_to(&self, place: &Self) -> Self {
+        Self {
+            set_aside: self.set_aside,
+            ..place.clone()
+        }
+    }
 }
 
 /// The members of the cluster.

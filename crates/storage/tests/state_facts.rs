@@ -67,10 +67,11 @@ fn kind(event: &Event) -> u8 {
         Event::Account(AccountEvent::LimitsChanged { .. }) => 42,
         Event::Cluster(ClusterEvent::AuthorityRotated { .. }) => 43,
         Event::Cluster(ClusterEvent::VersionRaised { .. }) => 44,
+        Event::Cluster(ClusterEvent::AckPolicyChanged { .. }) => 45,
     }
 }
 
-const KINDS: u8 = 45;
+const KINDS: u8 = 46;
 
 /// Returns all rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {
@@ -153,8 +154,8 @@ fn accounts_and_their_credentials_have_their_rows() {
         at,
         "SELECT account_last, accounts, session_last, conversation_last, admins, rooms,
             invite_last, invites, webhook_last, throttles, setup_token, node_last,
-            preferred_leader, authority_generation, authority_next FROM meta",
-        &["9|7|7|4|1|2|3|1|2|1|-|9|2|1|32x02"],
+            preferred_leader, authority_generation, authority_next, ack_all FROM meta",
+        &["9|7|7|4|1|2|3|1|2|1|-|9|2|1|32x02|1"],
     );
     check(
         at,

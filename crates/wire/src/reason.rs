@@ -63,6 +63,7 @@ macro_rules! reasons {
 
 reasons! {
     AccountLimitInvalid = "ACCOUNT_LIMIT_INVALID", InvalidArgument, "limits";
+    AckPolicyMissing = "ACK_POLICY_MISSING", InvalidArgument, "policy";
     AddressInvalid = "ADDRESS_INVALID", InvalidArgument;
     BodyInvalid = "BODY_INVALID", InvalidArgument;
     BodyTooLong = "BODY_TOO_LONG", InvalidArgument;

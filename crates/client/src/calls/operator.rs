@@ -113,6 +113,18 @@ impl Client {
         Ok(Position(self.ask(request).await?.position))
     }
 
+    /// Sets which voters acknowledgements wait for. Returns when those of both policies have it.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `VERSION_TOO_LOW`.
+    pub async fn set_ack_policy(&self, policy: v1::AckPolicy) -> Result<Position, CallError> {
+        let request = v1::SetAckPolicyRequest {
+            request_id: request_id(),
+            policy: policy.into(),
+        };
+        Ok(Position(self.ask(request).await?.position))
+    }
+
     /// Changes the members of the cluster. Repeating a request is safe: a change that was made
     /// already changes nothing.
     ///

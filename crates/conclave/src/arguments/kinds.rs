@@ -105,6 +105,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("cluster upgrade finalize", "version", Kind::Version),
     ("node log-level", "filter", Kind::LogFilter),
     ("token create", "role", Kind::Unjudged),
+    ("cluster ack", "voters", Kind::Unjudged),
     ("", "role", Kind::Role),
     ("", "again", Kind::Key),
     ("", "since", Kind::Position),

@@ -1,5 +1,6 @@
 //! `conclave cluster`: the state of the cluster as its own nodes see it, and its members.
 
+mod acks;
 mod catching_up;
 mod check;
 mod limits;
@@ -74,6 +75,12 @@ enum Command {
     /// Print the commands that restart every node in turn, without a pause for clients; for
     /// operators
     RestartPlan(restart_plan::Args),
+    /// Set which voters must have a change on disk before it is acknowledged; for operators
+    Ack {
+        /// These voters
+        #[arg(value_enum)]
+        voters: acks::Voters,
+    },
     #[command(flatten)]
     Change(members::Command),
 }
@@ -92,6 +99,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::UpgradeCheck { output } => return upgrade::check(output, &args.connection).await,
         Command::Upgrade(how) => return upgrade::run(how, &args.connection).await,
         Command::RestartPlan(plan) => return restart_plan::run(plan, &args.connection).await,
+        Command::Ack { voters } => return acks::run(voters, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let connected = args.connection.connect_as_operator_if_any().await?;
@@ -156,6 +164,7 @@ pub(super) fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
 fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
     table(status).iter().try_for_each(|row| output::line(row))?;
     warnings(status).iter().for_each(|warning| note(warning));
+    acks::told(status).iter().for_each(|told| note(told));
     to_finalize(status).iter().for_each(|told| note(told));
     if status.partial {
         note("operators and administrators see more: --operator-file, or conclave login");

@@ -220,6 +220,7 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         | Reason::RequestTooOld
         | Reason::ResumeTokenInvalid
         | Reason::RoleMissing
+        | Reason::AckPolicyMissing
         | Reason::SessionExpired
         | Reason::SessionMisplaced
         | Reason::TicketInvalid

@@ -76,7 +76,8 @@ fn shown(event: &mut Event) -> Option<&mut Timestamp> {
             | ClusterEvent::NodeRetired { .. }
             | ClusterEvent::AuthorityRotated { .. }
             | ClusterEvent::VersionRaised { .. }
-            | ClusterEvent::LeaderPreferred { .. },
+            | ClusterEvent::LeaderPreferred { .. }
+            | ClusterEvent::AckPolicyChanged { .. },
         ) => None,
     }
 }

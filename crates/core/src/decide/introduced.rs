@@ -112,5 +112,6 @@ fn of_operator(request: &OperatorRequest) -> ClusterVersion {
         | OperatorRequest::PreferLeader { .. }
         | OperatorRequest::CreateOperator { .. }
         | OperatorRequest::RevokeOperator { .. } => ClusterVersion::FIRST,
+        OperatorRequest::SetAckPolicy { .. } => ClusterVersion::ACK_POLICY,
     }
 }

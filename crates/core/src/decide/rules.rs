@@ -11,7 +11,7 @@ use super::{
     messages::{advance_positions, delete_messages, edit_message, send_message, set_reaction},
     nodes::{
         admit_node, create_join_token, operators, prefer_leader, raise_version, retire_node,
-        revoke_join_token, rotate_authority,
+        revoke_join_token, rotate_authority, set_ack_policy,
     },
     rooms::{
         create_room, create_webhook, delete_webhook, invite_to_room, join_room, kick_from_room,
@@ -301,6 +301,7 @@ fn rule_of_operators(
             revoke_join_token::revoke_join_token(lookup, *id)
         }
         OperatorRequest::PreferLeader { node } => prefer_leader::prefer_leader(lookup, *node),
+        OperatorRequest::SetAckPolicy { policy } => set_ack_policy::set_ack_policy(lookup, *policy),
         OperatorRequest::CreateOperator { name, token } => {
             operators::create_operator(lookup, now, by, name, *token)
         }

@@ -3,9 +3,9 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, ConversationId, Digest,
-    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command,
+    ConversationId, Digest, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MemberRole, MessageOperation, MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName,
     OperatorRequest, Origin, Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence,
     SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
@@ -171,6 +171,9 @@ fn of_operators() -> impl Strategy<Value = ClusterOperation> {
             id: JoinTokenId::of(&token),
         }),
         1 => edge().prop_map(|id| OperatorRequest::PreferLeader { node: Some(NodeId(id)) }),
+        1 => any::<bool>().prop_map(|all| OperatorRequest::SetAckPolicy {
+            policy: if all { AckPolicy::All } else { AckPolicy::Majority },
+        }),
         1 => (name(), token()).prop_map(|(name, token)| {
             OperatorRequest::CreateOperator { name, token }
         }),

@@ -2,11 +2,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, ConversationId, Digest,
-    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Progress,
-    Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
-    TokenHash, Topic, WebhookId,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command,
+    ConversationId, Digest, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MemberRole, MessageOperation, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin,
+    Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel,
+    ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::{
@@ -240,6 +240,13 @@ fn operating(line: &Line<'_>) -> Result<Operation, Fault> {
                 node: match line.word(3)? {
                     "none" => None,
                     node => Some(NodeId(number(node)?)),
+                },
+            },
+            "ack" => OperatorRequest::SetAckPolicy {
+                policy: match line.word(3)? {
+                    "all" => AckPolicy::All,
+                    "majority" => AckPolicy::Majority,
+                    other => return Err(format!("no policy {other}").into()),
                 },
             },
             "add" => OperatorRequest::CreateOperator {

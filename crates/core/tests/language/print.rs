@@ -121,6 +121,7 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
         | Event::Cluster(ClusterEvent::VersionRaised { .. })
         | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+        | Event::Cluster(ClusterEvent::AckPolicyChanged { .. })
         | Event::Account(AccountEvent::LimitsChanged { .. }) => of_nodes(event),
         Event::Message(MessageEvent::Sent(_))
         | Event::Message(MessageEvent::Edited { .. })
@@ -171,6 +172,9 @@ fn of_nodes(event: &Event) -> String {
             Some(node) => format!("LeaderPreferred node={node}"),
             None => "LeaderPreferred none".to_owned(),
         },
+        Event::Cluster(ClusterEvent::AckPolicyChanged { policy }) => {
+            format!("AckPolicyChanged {policy:?}")
+        }
         Event::Account(AccountEvent::LimitsChanged { limits }) => {
             let defaults = AccountLimits::default();
             let others = limits

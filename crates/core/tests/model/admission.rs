@@ -106,6 +106,7 @@ impl Observer {
                 self.version = Some(*to);
             }
             Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+            | Event::Cluster(ClusterEvent::AckPolicyChanged { .. })
             | Event::Account(AccountEvent::LimitsChanged { .. }) => {}
             other => panic!("{other:?} is not about access"),
         }

@@ -1,6 +1,6 @@
 //! The requests of a client as small numbers. `operations.rs` makes operations of them.
 
-use conclave_core::{AccountRole, MemberRole, VersionRange};
+use conclave_core::{AccountRole, AckPolicy, MemberRole, VersionRange};
 use proptest::prelude::*;
 
 use super::plan::Weather;
@@ -91,6 +91,7 @@ pub(crate) enum Operate {
     JoinToken(u8),
     RevokeToken(u8),
     Prefer(u64),
+    Ack(AckPolicy),
     Add(usize),
     Remove(usize),
 }
@@ -204,6 +205,8 @@ fn operate() -> impl Strategy<Value = Operate> {
         4 => (0u8..3).prop_map(Operate::JoinToken),
         1 => (0u8..3).prop_map(Operate::RevokeToken),
         2 => (0u64..3).prop_map(Operate::Prefer),
+        1 => prop::sample::select(vec![AckPolicy::Majority, AckPolicy::All])
+            .prop_map(Operate::Ack),
         3 => who().prop_map(Operate::Add),
         3 => who().prop_map(Operate::Remove),
     ]

@@ -241,6 +241,7 @@ impl Operate {
             Self::Prefer(node) => OperatorRequest::PreferLeader {
                 node: (*node > 0).then_some(NodeId(*node)),
             },
+            Self::Ack(policy) => OperatorRequest::SetAckPolicy { policy: *policy },
             Self::Add(which) => OperatorRequest::CreateOperator {
                 name: operator(*which),
                 token: TokenHash([160 + *which as u8; 32]),

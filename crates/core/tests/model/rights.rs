@@ -69,7 +69,8 @@ impl Observer {
             | Event::Account(AccountEvent::RoleChanged { .. })
             | Event::Account(AccountEvent::LimitsChanged { .. }) => self.is_admin(asker),
             Event::Cluster(ClusterEvent::JoinTokenCreated { .. })
-            | Event::Cluster(ClusterEvent::LeaderPreferred { .. }) => self.is_operator(command),
+            | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+            | Event::Cluster(ClusterEvent::AckPolicyChanged { .. }) => self.is_operator(command),
             Event::Cluster(ClusterEvent::JoinTokenRemoved { .. }) => {
                 let is_used_up = matches!(
                     command.operation,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, Allowance, Broken, ClusterVersion, Conversation,
+    Account, AccountId, AccountLimits, AckPolicy, Allowance, Broken, ClusterVersion, Conversation,
     ConversationId, Invite, InviteId, JoinTokenId, Kind, Lookup, MemberRole, Membership,
     MessageHead, MessageRef, NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session,
     SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
@@ -261,6 +261,9 @@ impl Lookup for Memory {
     }
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.nodes.preferred)
+    }
+    fn ack_policy(&self) -> Result<AckPolicy, Broken> {
+        Ok(self.nodes.ack_policy)
     }
     fn authority(&self) -> Result<PeerAuthority, Broken> {
         Ok(self.nodes.authority)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    ClusterEvent, ClusterVersion, Event, NodeId, OperatorName, Timestamp, TokenHash,
+    AckPolicy, ClusterEvent, ClusterVersion, Event, NodeId, OperatorName, Timestamp, TokenHash,
     lookup::{JoinToken, PeerAuthority},
 };
 
@@ -13,6 +13,7 @@ pub(super) struct Nodes {
     pub(super) last: NodeId,
     pub(super) retired: BTreeSet<NodeId>,
     pub(super) preferred: Option<NodeId>,
+    pub(super) ack_policy: AckPolicy,
     pub(super) authority: PeerAuthority,
     pub(super) version: Option<ClusterVersion>,
     pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
@@ -75,6 +76,10 @@ impl Nodes {
             Event::Cluster(ClusterEvent::LeaderPreferred { node }) => {
                 assert_ne!(self.preferred, *node, "nothing is preferred anew");
                 self.preferred = *node;
+            }
+            Event::Cluster(ClusterEvent::AckPolicyChanged { policy }) => {
+                assert_ne!(self.ack_policy, *policy, "nothing is set anew");
+                self.ack_policy = *policy;
             }
             other => panic!("{other:?} is not about nodes"),
         }

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     Listener,
+    acks::gate::Gate,
     clocks::Clocks,
     convert::Decided,
     health::{meter::Meter, pins::Pins},
@@ -66,6 +67,8 @@ pub(crate) struct Observers {
     pub(crate) meter: Meter,
     /// Knows the cluster version.
     pub(crate) version: VersionNow,
+    /// Knows which voters answers wait for.
+    pub(crate) gate: Gate,
 }
 
 /// The cluster version after the last entry that is decided on this node; all clones are the same.
@@ -246,7 +249,7 @@ impl Writer {
     /// Answers and publishes what was decided.
     fn decided(&mut self, entries: Undecided, results: Vec<state::EntryResult>) {
         self.unwritten.bytes += entries.bytes;
-        self.note_version();
+        self.note_settings();
         self.decided.store(self.last_index(), Ordering::Release);
         let mut events = Vec::new();
         for (responder, result) in entries.responders.into_iter().zip(results) {
@@ -365,7 +368,7 @@ impl Writer {
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.state);
         tracing::info!(log_index, "snapshot installed");
-        self.note_version();
+        self.note_settings();
         self.observers.meter.snapshot_installed();
         self.observers.clocks.applied(self.now());
         self.observers.listener.installed(log_index);
@@ -374,12 +377,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes the cluster version, before any answer or the listener tells of it.
-    fn note_version(&self) {
+    /// Notes the cluster version and the policy of acknowledgements, before any answer or the
+    /// listener tells of them.
+    fn note_settings(&self) {
         if self.observers.version.set(self.state.cluster_version()) {
             let version = self.observers.version.get();
             tracing::info!(%version, "the cluster version was raised");
         }
+        let policy = self.state.ack_policy();
+        self.observers.gate.note(policy, self.last_index());
     }
 
     fn now(&self) -> Now {

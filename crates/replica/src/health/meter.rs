@@ -63,6 +63,8 @@ pub struct Counts {
     pub elections_won: u64,
     /// Received snapshots that have taken the place of the database.
     pub snapshots_installed: u64,
+    /// Voters that this node has set aside as the leader, each time that it has.
+    pub voters_set_aside: u64,
 }
 
 /// The measurements of a node. Cheap to clone; all clones are the same.
@@ -79,6 +81,7 @@ struct Inner {
     leader_changes: AtomicU64,
     elections_won: AtomicU64,
     snapshots_installed: AtomicU64,
+    voters_set_aside: AtomicU64,
     /// When an entry was decided, and how long that took; the oldest first.
     latencies: Mutex<VecDeque<(Instant, Duration)>>,
 }
@@ -107,6 +110,11 @@ impl Meter {
     /// Notes that the outcome of a proposed entry is unknown here.
     pub(crate) fn outcome_unknown(&self) {
         self.0.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a voter was set aside.
+    pub(crate) fn voter_set_aside(&self) {
+        self.0.voters_set_aside.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that commands were refused because too many wait.
@@ -143,6 +151,7 @@ impl Meter {
             leader_changes,
             elections_won,
             snapshots_installed,
+            voters_set_aside,
             latencies: _,
         } = &*self.0;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -155,6 +164,7 @@ impl Meter {
             leader_changes: load(leader_changes),
             elections_won: load(elections_won),
             snapshots_installed: load(snapshots_installed),
+            voters_set_aside: load(voters_set_aside),
         }
     }
 

@@ -162,7 +162,7 @@ impl Members {
                 replaces,
             } => {
                 match nodes.get(node) {
-                    Some(known) if known == member => return Ok(None),
+                    Some(known) if known.is_at(member) => return Ok(None),
                     Some(_) => return Err(Refusal::NumberTaken(*node)),
                     None => {}
                 }
@@ -187,10 +187,9 @@ impl Members {
                 nodes.insert(*node, member.clone());
             }
             Change::Promote(node) => {
-                if !nodes.contains_key(node) {
-                    return Err(Refusal::NoSuchNode(*node));
-                }
-                if !voters.insert(*node) {
+                let known = nodes.get_mut(node).ok_or(Refusal::NoSuchNode(*node))?;
+                let was_aside = std::mem::take(&mut known.set_aside);
+                if !voters.insert(*node) && !was_aside {
                     return Ok(None);
                 }
                 if voters.len() > VOTERS_MAX {
@@ -198,10 +197,9 @@ impl Members {
                 }
             }
             Change::Demote(node) => {
-                if !nodes.contains_key(node) {
-                    return Err(Refusal::NoSuchNode(*node));
-                }
-                if !voters.remove(node) {
+                let known = nodes.get_mut(node).ok_or(Refusal::NoSuchNode(*node))?;
+                let was_aside = std::mem::take(&mut known.set_aside);
+                if !voters.remove(node) && !was_aside {
                     return Ok(None);
                 }
             }
@@ -242,6 +240,7 @@ mod tests {
         Member {
             peer_address: format!("h:{port}"),
             client_address: format!("h:{}", port + 1),
+            set_aside: false,
         }
     }
 
@@ -333,6 +332,18 @@ mod tests {
         ] {
             assert_eq!(some.after(&change), Ok(None), "{change:?}");
         }
+    }
+
+    #[test]
+    fn an_operator_ends_that_a_node_is_set_aside() {
+        let mut some = members(&[1, 2], &[3]);
+        some.nodes.get_mut(&3).unwrap().set_aside = true;
+        let stays = some.after(&Change::Demote(3)).unwrap().unwrap();
+        assert_eq!(stays, members(&[1, 2], &[3]));
+        let votes = some.after(&Change::Promote(3)).unwrap().unwrap();
+        assert_eq!(votes, members(&[1, 2, 3], &[]));
+        let moved = some.after(&add(3, 30)).unwrap();
+        assert_eq!(moved, None, "it is there");
     }
 
     #[test]

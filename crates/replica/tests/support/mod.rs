@@ -93,7 +93,9 @@ impl Codec for TestCodec {
 
     fn encode_members(&self, members: &Members) -> Bytes {
         let nodes = members.nodes.keys().copied().collect();
-        let sets = std::iter::once(&nodes).chain(&members.voters);
+        let aside = members.nodes.iter().filter(|(_, member)| member.set_aside);
+        let aside = aside.map(|(node, _)| *node).collect();
+        let sets = [&nodes, &aside].into_iter().chain(&members.voters);
         let numbers = sets.flat_map(|set| {
             let count = u64::try_from(set.len()).unwrap();
             std::iter::once(count).chain(set.iter().copied())
@@ -109,7 +111,11 @@ impl Codec for TestCodec {
             let count = usize::try_from(count).unwrap();
             sets.push(numbers.by_ref().take(count).collect::<BTreeSet<u64>>());
         }
-        let nodes = sets.remove(0);
+        let (nodes, aside) = (sets.remove(0), sets.remove(0));
+        let member = |node| Member {
+            set_aside: aside.contains(&node),
+            ..member(node)
+        };
         Ok(Members {
             voters: sets,
             nodes: nodes.into_iter().map(|node| (node, member(node))).collect(),
@@ -122,6 +128,7 @@ pub(crate) fn member(node: u64) -> Member {
     Member {
         peer_address: format!("node-{node}:1"),
         client_address: format!("node-{node}:2"),
+        set_aside: false,
     }
 }
 

@@ -184,6 +184,18 @@ impl NodeContext {
         Ok(v1::PreferLeaderResponse { position })
     }
 
+    /// Sets which voters acknowledgements wait for.
+    pub(crate) async fn set_ack_policy(
+        &self,
+        call: Call,
+        request: v1::SetAckPolicyRequest,
+    ) -> Result<v1::SetAckPolicyResponse, Problem> {
+        let asked = request::set_ack_policy(request.policy())?;
+        let id = &request.request_id;
+        let position = self.operated(&call, "SetAckPolicy", id, asked).await?;
+        Ok(v1::SetAckPolicyResponse { position })
+    }
+
     /// Adds an operator.
     pub(crate) async fn create_operator(
         &self,

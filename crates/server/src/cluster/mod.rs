@@ -5,6 +5,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod event_watch;
+pub(crate) mod fail_stop;
 pub(crate) mod gossip;
 pub(crate) mod join;
 pub(crate) mod keys;

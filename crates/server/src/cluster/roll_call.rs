@@ -156,6 +156,7 @@ impl Round {
                 let place = Member {
                     peer_address: answer.peer_address.clone(),
                     client_address: answer.client_address.clone(),
+                    set_aside: false,
                 };
                 if other != node {
                     shared.has_moved(other, place);
@@ -246,7 +247,7 @@ async fn commit_moves(shared: &NodeContext) {
     }
     for (node, member) in shared.roll.moved() {
         let known = status.members.nodes.get(&node);
-        if known.is_none_or(|known| *known == member) {
+        if known.is_none_or(|known| known.is_at(&member)) {
             continue;
         }
         match shared

@@ -19,6 +19,7 @@ use crate::{
     config::{
         backup::{BackupConfig, BackupSchedule},
         demo::Demo,
+        recover::{FailStop, RecoverConfig},
         sources::{ConfigError, Overrides, from_environment, from_flags},
     },
     connections::proxies::TrustedProxies,
@@ -121,6 +122,8 @@ pub struct NodeConfig {
     pub min_free_bytes: Option<u64>,
     /// Backups that the node makes by itself.
     pub backup: BackupConfig,
+    /// Recovery that the node carries out by itself.
+    pub recover: RecoverConfig,
 }
 
 impl Default for NodeConfig {
@@ -159,6 +162,7 @@ impl Default for NodeConfig {
             stop_seconds: STOP_SECONDS,
             min_free_bytes: None,
             backup: BackupConfig::default(),
+            recover: RecoverConfig::default(),
         }
     }
 }
@@ -174,7 +178,9 @@ impl NodeConfig {
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_DRAIN_MS`,
     /// `CONCLAVE_STOP_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_LOG_FORMAT` (`text` or `json`),
     /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`, `CONCLAVE_BACKUP_DIRECTORY`,
-    /// `CONCLAVE_BACKUP_EVERY`, `CONCLAVE_BACKUP_KEEP`; an empty one says nothing),
+    /// `CONCLAVE_BACKUP_EVERY`, `CONCLAVE_BACKUP_KEEP`, `CONCLAVE_RECOVER_FENCE_COMMAND`,
+    /// `CONCLAVE_RECOVER_FENCE_SECONDS`, `CONCLAVE_RECOVER_ASSUME_FAIL_STOP`,
+    /// `CONCLAVE_RECOVER_AFTER_SECONDS`; an empty one says nothing),
     /// then `flags`; what comes later wins.
     ///
     /// # Errors
@@ -334,6 +340,14 @@ impl NodeConfig {
         self.backup.schedule().map_err(ConfigError::Backup)
     }
 
+    /// Returns how the node recovers the cluster by itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Recover`].
+    pub(crate) fn fail_stop(&self) -> Result<Option<FailStop>, ConfigError> {
+        self.recover.fail_stop().map_err(ConfigError::Recover)
+    }
+
     /// Checks that the settings for joining a cluster fit together. They have no effect on a
     /// directory that belongs to a node already: leftovers of its first start are harmless.
     ///
@@ -392,6 +406,7 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
         Member {
             peer_address,
             client_address,
+            set_aside: false,
         },
     ))
 }

@@ -78,13 +78,16 @@ pub enum ConfigError {
     /// The table `backup` is none of a schedule.
     #[error("backup: {0}")]
     Backup(String),
+    /// The table `recover` contradicts itself.
+    #[error("recover: {0}")]
+    Recover(String),
     /// The table `demo` is none of a node that `conclave demo` starts.
     #[error("demo: {0}")]
     Demo(&'static str),
 }
 
 /// Keys that a variable sets to its text.
-const TEXTS: [&str; 13] = [
+const TEXTS: [&str; 14] = [
     "data",
     "client_address",
     "peer_address",
@@ -98,9 +101,10 @@ const TEXTS: [&str; 13] = [
     "log_format",
     "backup.directory",
     "backup.every",
+    "recover.fence_command",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 13] = [
+const NUMBERS: [&str; 15] = [
     "node",
     "bootstrap_expect",
     "replaces",
@@ -114,6 +118,8 @@ const NUMBERS: [&str; 13] = [
     "drain_ms",
     "stop_seconds",
     "backup.keep",
+    "recover.after_seconds",
+    "recover.fence_seconds",
 ];
 
 /// Returns the variables that are set.
@@ -134,12 +140,14 @@ pub(crate) fn from_environment(
             given.push((key, Value::from(number)));
         }
     }
-    if let Some(text) = variable("CONCLAVE_PLAIN")? {
-        let plain: bool = text.trim().parse().map_err(|_| {
-            let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
-            ConfigError::Unreadable(sentence)
-        })?;
-        given.push(("plain", Value::from(plain)));
+    for key in ["plain", "recover.assume_fail_stop"] {
+        if let Some(text) = variable(&name(key))? {
+            let value: bool = text.trim().parse().map_err(|_| {
+                let sentence = format!("{} must be true or false, not `{text}`", name(key));
+                ConfigError::Unreadable(sentence)
+            })?;
+            given.push((key, Value::from(value)));
+        }
     }
     if let Some(text) = variable("CONCLAVE_REGISTRATION")? {
         let mode: Registration = text

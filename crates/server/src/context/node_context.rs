@@ -38,7 +38,7 @@ use crate::{
         send_places::SendPlaces,
         space::Space,
     },
-    identity::node_identity::Identity,
+    identity::{node_identity::Identity, recovered::RecoveryState},
     live::LiveState,
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
     protocol::{
@@ -111,6 +111,7 @@ pub(crate) struct NodeContext {
     pub(crate) log: LogSlot,
     /// What the node knows of its backups.
     pub(crate) backups: BackupState,
+    pub(crate) recovery: RecoveryState,
     pub(crate) stopping: watch::Sender<bool>,
     /// How far this node has left its clients.
     pub(crate) draining: Draining,
@@ -162,13 +163,17 @@ impl NodeContext {
         // members before anything is in the log.
         let is_new = members.is_empty();
         for (node, member) in &self.members {
-            if is_new || members.contains_key(node) {
-                members.insert(*node, member.clone());
+            match members.get_mut(node) {
+                Some(known) => *known = known.moved_to(member),
+                None if is_new => drop(members.insert(*node, member.clone())),
+                None => {}
             }
         }
         // A member's own announcement is newer than both.
         for (node, member) in self.roll.moved() {
-            members.entry(node).and_modify(|known| *known = member);
+            members
+                .entry(node)
+                .and_modify(|known| *known = known.moved_to(&member));
         }
         members
     }
@@ -269,6 +274,7 @@ impl NodeContext {
             draining: self.is_draining(),
             last_backup_at_ms: self.backups.last().map_or(0, |last| last.made_at_ms),
             last_backup_index: self.backups.last().map_or(0, |last| last.log_index),
+            recovery: Some(self.recovery.to_wire()),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

@@ -78,6 +78,7 @@ impl Bound {
         Ok(Member {
             peer_address: advertised(config, self.peer_address)?,
             client_address: advertised(config, self.client_address)?,
+            set_aside: false,
         })
     }
 }

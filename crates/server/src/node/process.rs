@@ -15,7 +15,7 @@ use std::{
 
 use conclave_storage::DiskFailure;
 use conclave_tls::Fingerprint;
-use conclave_wire::Problem;
+use conclave_wire::{Problem, v1::RecoveryMode};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -29,8 +29,14 @@ use crate::{
     },
     backup::schedule,
     base::log_once::LogOnce,
-    cluster::{join, leaving, roll_call, setup, start_error::StartError},
-    config::{backup::BackupSchedule, node_config::NodeConfig, sources::ConfigError},
+    cluster::{
+        fail_stop::{self, GoesAlone},
+        join, leaving, roll_call, setup,
+        start_error::StartError,
+    },
+    config::{
+        backup::BackupSchedule, node_config::NodeConfig, recover::FailStop, sources::ConfigError,
+    },
     connections::{ConnectionSlots, Ports},
     context::{
         backup_state::BackupState,
@@ -44,6 +50,7 @@ use crate::{
         rotation_state::{self, Rotation},
         space::Space,
     },
+    identity::recovered::RecoveryState,
     integrity::repair,
     node::{
         background,
@@ -89,6 +96,7 @@ pub struct Node {
     clients: Clients,
     stopped: Arc<AtomicBool>,
     faults: Arc<Faults>,
+    alone: watch::Receiver<Option<GoesAlone>>,
     /// Ends with the node.
     admin: Option<AdminListener>,
 }
@@ -115,7 +123,7 @@ impl Node {
 
     /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
-        let schedule = checked(&config)?;
+        let (schedule, fail_stop) = (checked(&config)?, config.fail_stop()?);
         let ports = Ports::open(&config.limits);
         let mut bound = Bound::open(&config).await?;
         let admin = bound.serve_admin();
@@ -174,6 +182,12 @@ impl Node {
             checks: Checks::default(),
             log: LogSlot::default(),
             backups: BackupState::open(&config.data),
+            recovery: RecoveryState::open(
+                &config.data,
+                fail_stop
+                    .as_ref()
+                    .map_or(RecoveryMode::Unspecified, fail_stop::mode),
+            ),
             stopping: watch::Sender::new(false),
             draining: Draining::default(),
             refused: LogOnce::default(),
@@ -193,7 +207,7 @@ impl Node {
         }
         tracing::info!(registration = %shared.registration, "registration policy");
         let node = Self::serve(shared, bound, &config, opened.faults, admin);
-        Ok(Some(node.with_backups(schedule)))
+        Ok(Some(node.with_backups(schedule).with_recovery(fail_stop)))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -235,6 +249,7 @@ impl Node {
             clients,
             stopped: Arc::default(),
             faults,
+            alone: watch::channel(None).1,
             admin,
         }
     }
@@ -244,6 +259,27 @@ impl Node {
         let keep = schedule.map(|schedule| schedule::keep(self.shared.clone(), schedule));
         self.tasks.extend(keep.map(tokio::spawn));
         self
+    }
+
+    /// Begins to watch for the loss of the majority, if the node recovers by itself.
+    fn with_recovery(mut self, how: Option<FailStop>) -> Self {
+        let (tell, alone) = watch::channel(None);
+        let watch = how.map(|how| fail_stop::watch(self.shared.clone(), how, tell));
+        self.tasks.extend(watch.map(tokio::spawn));
+        self.alone = alone;
+        self
+    }
+
+    /// Ends when the node is to recover its cluster alone: the process must restart and do so with
+    /// [`recover_alone`](crate::recover_alone). Never ends unless the operator has set that.
+    pub async fn goes_alone(&self) -> GoesAlone {
+        let mut alone = self.alone.clone();
+        let said = alone.wait_for(Option::is_some).await;
+        let said = said.ok().and_then(|said| said.clone());
+        match said {
+            Some(said) => said,
+            None => std::future::pending().await,
+        }
     }
 
     /// Returns the address for clients.

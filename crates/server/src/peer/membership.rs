@@ -61,6 +61,7 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
             let member = Member {
                 peer_address: node.peer_address,
                 client_address: node.client_address,
+                set_aside: false,
             };
             Ok(Change::Add {
                 node: node.node_id,
@@ -113,6 +114,7 @@ mod tests {
         let member = Member {
             peer_address: "10.0.0.1:7400".to_owned(),
             client_address: "10.0.0.1:7500".to_owned(),
+            set_aside: false,
         };
         let add = |replaces| Change::Add {
             node: 4,

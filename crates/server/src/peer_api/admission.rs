@@ -205,6 +205,7 @@ impl NodeContext {
             member: Member {
                 peer_address: request.peer_address,
                 client_address: request.client_address.clone(),
+                set_aside: false,
             },
             replaces: (replaces_node_id != 0).then_some(replaces_node_id),
         };

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, AuthorityId, ClusterVersion, ConversationId, InviteId, NodeId, Now, Position,
-    SessionId, Timestamp, TokenHash, WebhookId, lookup::PeerAuthority,
+    AccountId, AckPolicy, AuthorityId, ClusterVersion, ConversationId, InviteId, NodeId, Now,
+    Position, SessionId, Timestamp, TokenHash, WebhookId, lookup::PeerAuthority,
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
@@ -40,6 +40,7 @@ pub(crate) struct Meta {
     pub(super) preferred_leader: Option<NodeId>,
     pub(super) authority: PeerAuthority,
     pub(super) cluster_version: Option<ClusterVersion>,
+    pub(super) ack_policy: AckPolicy,
     pub(super) chain: [u8; 32],
 }
 
@@ -49,7 +50,7 @@ impl Meta {
                 accounts, session_last, conversation_last, once_last, orphan_last,
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
                 changes, changes_after, setup_token, node_last, preferred_leader, date,
-                authority_generation, authority_next, messages, cluster_version
+                authority_generation, authority_next, messages, cluster_version, ack_all
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -96,6 +97,10 @@ impl Meta {
                 next: row.get::<_, Option<[u8; 32]>>(25)?.map(AuthorityId),
             },
             cluster_version: row.get::<_, Option<u32>>(27)?.map(ClusterVersion),
+            ack_policy: match row.get::<_, Option<u32>>(28)? {
+                None => AckPolicy::Majority,
+                Some(_) => AckPolicy::All,
+            },
         })
     }
 
@@ -107,7 +112,7 @@ impl Meta {
                 invites = ?16, webhook_last = ?17, throttles = ?18, changes = ?19,
                 changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23,
                 date = ?24, authority_generation = ?25, authority_next = ?26,
-                messages = ?27, cluster_version = ?28
+                messages = ?27, cluster_version = ?28, ack_all = ?29
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -138,6 +143,7 @@ impl Meta {
             self.authority.next.map(|next| next.0),
             stored(self.messages),
             self.cluster_version.map(|version| version.0),
+            (self.ack_policy == AckPolicy::All).then_some(1),
         ])?;
         Ok(())
     }

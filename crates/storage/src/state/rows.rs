@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use conclave_core::{
-    AccountId, AccountRole, ClusterVersion, ConversationId, InviteId, JoinTokenId, MemberRole,
-    MessageRef, NodeId, Position, Progress, Sequence, SessionId, Timestamp, WebhookId,
+    AccountId, AccountRole, AckPolicy, ClusterVersion, ConversationId, InviteId, JoinTokenId,
+    MemberRole, MessageRef, NodeId, Position, Progress, Sequence, SessionId, Timestamp, WebhookId,
     limits::MESSAGE_COST_BYTES, lookup::PeerAuthority,
 };
 
@@ -423,6 +423,8 @@ pub struct NodesRow {
     pub last: NodeId,
     /// The node that leads while it is healthy.
     pub preferred_leader: Option<NodeId>,
+    /// The voters that acknowledgements wait for.
+    pub ack_policy: AckPolicy,
     /// The authority that peers trust, and the one that takes its place next.
     pub authority: PeerAuthority,
     /// The cluster version; `None` if the log has said none.

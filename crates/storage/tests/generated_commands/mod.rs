@@ -4,10 +4,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, AuthorityId,
-    ClusterOperation, ClusterVersion, Command, DisplayName, Grant, InviteId, JoinCredential,
-    JoinTokenId, LoginKeys, MemberRole, MessageOperation, NodeId, Operation, OperatorName,
-    OperatorRequest, Recipient, RoomOperation, SessionId, ThrottleKey, WebhookId,
+    AccessOperation, AccountLimit, AccountOperation, AccountRole, AckPolicy, AdminOperation,
+    AuthorityId, ClusterOperation, ClusterVersion, Command, DisplayName, Grant, InviteId,
+    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, NodeId, Operation,
+    OperatorName, OperatorRequest, Recipient, RoomOperation, SessionId, ThrottleKey, WebhookId,
     limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
@@ -174,6 +174,12 @@ impl GeneratedCommand {
             3 if self.sequence == 1 => OperatorRequest::RevokeOperator { name },
             3 if self.sequence == 2 => OperatorRequest::RevokeJoinToken {
                 id: JoinTokenId::of(&join),
+            },
+            3 if self.sequence == 3 => OperatorRequest::SetAckPolicy {
+                policy: match self.yes {
+                    true => AckPolicy::All,
+                    false => AckPolicy::Majority,
+                },
             },
             3 => OperatorRequest::PreferLeader {
                 node: Some(NodeId(self.place)).filter(|node| node.0 > 1),

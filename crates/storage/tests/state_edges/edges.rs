@@ -124,6 +124,8 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
             OperatorRequest::CreateJoinToken { .. } => "create_join_token",
             OperatorRequest::RevokeJoinToken { .. } => "revoke_join_token",
             OperatorRequest::PreferLeader { .. } => "prefer_leader",
+            // Two values, and neither a number nor a text.
+            OperatorRequest::SetAckPolicy { .. } => "",
             OperatorRequest::CreateOperator { .. } => "create_operator",
             OperatorRequest::RevokeOperator { .. } => "revoke_operator",
         },

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use conclave_core::{
-    AccessOperation, AccountId, AccountLimit, AccountOperation, AccountRole, AdminOperation,
-    AuthorityId, ClusterOperation, ClusterVersion, Command, DisplayName, Event, Grant,
-    JoinCredential, LoginKeys, MemberRole, NodeId, OnceId, Operation, OperatorName,
+    AccessOperation, AccountId, AccountLimit, AccountOperation, AccountRole, AckPolicy,
+    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, DisplayName, Event,
+    Grant, JoinCredential, LoginKeys, MemberRole, NodeId, OnceId, Operation, OperatorName,
     OperatorRequest, Origin, Recipient, RoomOperation, SessionId, SessionLabel, ThrottleKey,
     WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
@@ -242,7 +242,7 @@ fn nodes_change(teller: &mut Teller<'_>) {
         known_last: NodeId(3),
         newest: None,
     }));
-    for to in 1..=2 {
+    for to in 1..=3 {
         teller.once(Operation::Cluster(ClusterOperation::RaiseVersion {
             to: ClusterVersion(to),
             asked: (1..=9).map(NodeId).collect(),
@@ -255,6 +255,8 @@ fn nodes_change(teller: &mut Teller<'_>) {
     }
     let node = Some(NodeId(2));
     teller.operate(OperatorRequest::PreferLeader { node });
+    let policy = AckPolicy::All;
+    teller.operate(OperatorRequest::SetAckPolicy { policy });
     let limit = AccountLimit::CONVERSATIONS;
     let values = vec![(limit, 77)];
     teller.ask(

@@ -5,11 +5,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
-    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
-    MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
-    Recipient, Rejection, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
-    TokenHash, Topic, WebhookId,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId,
+    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
+    Progress, Reaction, Recipient, Rejection, RoomName, RoomOperation, Sequence, SessionId,
+    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::DecodeError;
@@ -269,6 +269,12 @@ fn of_operators(encoded: peer::by_operator::Request) -> Result<OperatorRequest, 
         },
         Encoded::PreferLeader(prefer) => OperatorRequest::PreferLeader {
             node: (prefer.node_id != 0).then_some(NodeId(prefer.node_id)),
+        },
+        Encoded::SetAckPolicy(set) => OperatorRequest::SetAckPolicy {
+            policy: match set.all {
+                true => AckPolicy::All,
+                false => AckPolicy::Majority,
+            },
         },
         Encoded::CreateOperator(create) => OperatorRequest::CreateOperator {
             name: OperatorName::new(create.name)?,

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, ClusterOperation,
-    Grant, JoinCredential, LoginKeys, MemberRole, MessageOperation, Operation, OperatorRequest,
-    Recipient, RoomOperation, ThrottleKey, TokenHash,
+    AccessOperation, AccountLimit, AccountOperation, AccountRole, AckPolicy, AdminOperation,
+    ClusterOperation, Grant, JoinCredential, LoginKeys, MemberRole, MessageOperation, Operation,
+    OperatorRequest, Recipient, RoomOperation, ThrottleKey, TokenHash,
 };
 
 use crate::peer::{self, command::Operation as Encoded};
@@ -368,6 +368,9 @@ fn of_operators(request: &OperatorRequest) -> peer::by_operator::Request {
         }
         OperatorRequest::PreferLeader { node } => Encoded::PreferLeader(peer::PreferLeader {
             node_id: node.map_or(0, |node| node.0),
+        }),
+        OperatorRequest::SetAckPolicy { policy } => Encoded::SetAckPolicy(peer::SetAckPolicy {
+            all: *policy == AckPolicy::All,
         }),
         OperatorRequest::CreateOperator { name, token } => {
             Encoded::CreateOperator(peer::CreateOperator {

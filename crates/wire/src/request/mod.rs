@@ -27,7 +27,7 @@ pub use once::{
 };
 pub use operators::{
     by_operator, create_join_token, create_operator, make_first_operator, prefer_leader,
-    reset_operators, revoke_join_token, revoke_operator,
+    reset_operators, revoke_join_token, revoke_operator, set_ack_policy,
 };
 pub use rooms::create_webhook;
 

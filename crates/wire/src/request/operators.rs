@@ -1,7 +1,7 @@
 //! Requests of operators. They come outside of any session, with a credential.
 
 use conclave_core::{
-    ClusterOperation, Command, JoinTokenId, NodeId, OnceId, Operation, OperatorName,
+    AckPolicy, ClusterOperation, Command, JoinTokenId, NodeId, OnceId, Operation, OperatorName,
     OperatorRequest, Origin, Rejection, TokenHash, limits::JOIN_TOKEN_MS_MAX,
 };
 
@@ -61,6 +61,22 @@ pub fn prefer_leader(node: u64) -> OperatorRequest {
     }
 }
 
+/// Makes the request to set which voters acknowledgements wait for.
+///
+/// # Errors
+/// [`Problem::Refused`] if the request names none.
+pub fn set_ack_policy(policy: v1::AckPolicy) -> Result<OperatorRequest, Problem> {
+    let policy = match policy {
+        v1::AckPolicy::Majority => AckPolicy::Majority,
+        v1::AckPolicy::All => AckPolicy::All,
+        v1::AckPolicy::Unspecified => {
+            let sentence = "the request names no policy of acknowledgements";
+            return Err(Problem::refused(Reason::AckPolicyMissing, sentence));
+        }
+    };
+    Ok(OperatorRequest::SetAckPolicy { policy })
+}
+
 /// Makes the request for another operator, with the hash of its credential.
 ///
 /// # Errors
@@ -97,6 +113,11 @@ pub fn by_operator(id: OnceId, credential: TokenHash, request: OperatorRequest) 
             let node = node.map_or(0, |node| node.0).to_le_bytes();
             digest(0, "prefer_leader", &[shown, &node])
         }
+        OperatorRequest::SetAckPolicy { policy } => digest(
+            0,
+            "set_ack_policy",
+            &[shown, &[u8::from(*policy == AckPolicy::All)]],
+        ),
         OperatorRequest::CreateOperator { name, token } => {
             let parts = [shown, name.as_str().as_bytes(), &token.0];
             digest(0, "create_operator", &parts)
@@ -162,6 +183,8 @@ mod tests {
             revoke_join_token("01020305").unwrap(),
             prefer_leader(0),
             prefer_leader(1),
+            set_ack_policy(v1::AckPolicy::Majority).unwrap(),
+            set_ack_policy(v1::AckPolicy::All).unwrap(),
             create_operator("eva".to_owned(), a).unwrap(),
             create_operator("eva".to_owned(), b).unwrap(),
             create_operator("max".to_owned(), a).unwrap(),

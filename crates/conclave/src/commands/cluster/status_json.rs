@@ -4,6 +4,7 @@ use conclave_client::v1;
 use serde_json::{Value, json};
 
 use super::{
+    acks,
     catching_up::{Transfer, transfers},
     commit_max, role,
 };
@@ -43,6 +44,8 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "unreached": node.unreached,
             "refusal": node.refusal,
             "draining": node.draining,
+            "set_aside": node.set_aside,
+            "recovery": node.recovery.as_ref().map(acks::recovery),
             "commands_decided": node.commands_decided,
             "commit_latency": node.commit_latency.map(|latency| json!({
                 "median_us": latency.median_us,
@@ -62,6 +65,7 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
         "up": status.voters_reachable,
         "tolerates": status.tolerates_failures,
         "quorum": status.quorum,
+        "ack": acks::word(status.ack_policy()),
         "partial": status.partial,
         "cluster_version": (!status.partial).then_some(status.cluster_version),
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),

@@ -8,3 +8,4 @@ pub(crate) mod raise_version;
 pub(crate) mod retire_node;
 pub(crate) mod revoke_join_token;
 pub(crate) mod rotate_authority;
+pub(crate) mod set_ack_policy;

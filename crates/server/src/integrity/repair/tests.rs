@@ -27,6 +27,7 @@ fn own() -> Member {
     Member {
         peer_address: "c:1".to_owned(),
         client_address: "c:2".to_owned(),
+        set_aside: false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
+use conclave_core::AckPolicy;
 use conclave_replica::Role;
 
 use super::OfStarted;
@@ -64,6 +65,18 @@ impl OfStarted<'_> {
             "conclave_failures_tolerated",
             "How many more failures of voters the cluster would survive, as this node sees it.",
             margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
+        )?;
+        let set_aside = members.nodes.values().filter(|member| member.set_aside);
+        page.gauge(
+            "conclave_members_set_aside",
+            "Members without a vote, for which acknowledgements have waited for too long.",
+            set_aside.count(),
+        )?;
+        page.gauge(
+            "conclave_recovered_alone",
+            "Whether the node has recovered the cluster without an operator, and votes alone \
+             since.",
+            node.recovery.has_recovered() && voters.len() == 1,
         )?;
         let others = members.nodes.keys().filter(|id| **id != node.identity.node);
         page.gauges(
@@ -160,6 +173,21 @@ impl OfStarted<'_> {
             "conclave_proposals_busy_total",
             "Refusals of commands because too many wait to be proposed.",
             counts.busy,
+        )?;
+        page.gauge(
+            "conclave_acknowledgements_wait_for_all",
+            "Whether acknowledgements wait for all voters, and not only for a majority.",
+            self.node.replica.ack_policy() == AckPolicy::All,
+        )?;
+        page.gauge(
+            "conclave_acknowledgements_held",
+            "Entries of this leader that are decided and whose acknowledgements wait for voters.",
+            self.figures.acknowledgements_held,
+        )?;
+        page.counter(
+            "conclave_voters_set_aside_total",
+            "How often this node has set a voter aside, as the leader.",
+            counts.voters_set_aside,
         )
     }
 

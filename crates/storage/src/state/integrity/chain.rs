@@ -7,8 +7,8 @@
 
 use blake3::Hasher;
 use conclave_core::{
-    AccessEvent, AccountEvent, AccountId, Allowance, ClusterEvent, ConversationEvent, Event,
-    MessageEvent, OperatorName, Position, RoomEvent, SentMessage, SessionEvent,
+    AccessEvent, AccountEvent, AccountId, AckPolicy, Allowance, ClusterEvent, ConversationEvent,
+    Event, MessageEvent, OperatorName, Position, RoomEvent, SentMessage, SessionEvent,
 };
 
 use crate::state::column::{account_role_number, member_role_number};
@@ -369,6 +369,9 @@ fn of_cluster(hasher: &mut Hasher, position: Position, event: &ClusterEvent) {
         }
         ClusterEvent::VersionRaised { to } => put(66, &[u64::from(to.0)]),
         ClusterEvent::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
+        ClusterEvent::AckPolicyChanged { policy } => {
+            put(67, &[u64::from(*policy == AckPolicy::All)]);
+        }
     }
 }
 

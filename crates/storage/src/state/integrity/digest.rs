@@ -40,7 +40,10 @@ pub(crate) const TABLES: [Table; 30] = [
          admins, rooms, invite_last, invites, webhook_last, throttles, changes, \
          changes_after, setup_token, node_last, preferred_leader, authority_generation, \
          authority_next, messages, chain",
-        added: &[(ClusterVersion(2), "cluster_version")],
+        added: &[
+            (ClusterVersion(2), "cluster_version"),
+            (ClusterVersion(3), "ack_all"),
+        ],
     },
     table("membership", "id", "id, term, node, log_index, bytes"),
     table("chain_points", "log_index", "log_index, chain"),

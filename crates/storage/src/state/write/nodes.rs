@@ -118,6 +118,10 @@ impl Writer {
                 self.meta.preferred_leader = *node;
                 Ok(())
             }
+            ClusterEvent::AckPolicyChanged { policy } => {
+                self.meta.ack_policy = *policy;
+                Ok(())
+            }
         }
     }
 }

@@ -15,7 +15,8 @@ use std::{
 
 use blake3::Hasher;
 use conclave_core::{
-    AccountLimits, Batch, ClusterVersion, Now, Origin, Position, Remember, answer, decide,
+    AccountLimits, AckPolicy, Batch, ClusterVersion, Now, Origin, Position, Remember, answer,
+    decide,
 };
 use rusqlite::Connection;
 
@@ -208,6 +209,13 @@ impl State {
     #[must_use]
     pub fn cluster_version(&self) -> Option<ClusterVersion> {
         self.writer.as_ref()?.meta.cluster_version
+    }
+
+    /// Returns which voters acknowledgements wait for after what is decided.
+    #[must_use]
+    pub fn ack_policy(&self) -> AckPolicy {
+        let writer = self.writer.as_ref();
+        writer.map_or_else(AckPolicy::default, |writer| writer.meta.ack_policy)
     }
 
     /// Returns the times of the last batch.

@@ -2,11 +2,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
-    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
-    MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
-    Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash,
-    Topic, WebhookId,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId,
+    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
+    Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel,
+    ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -259,6 +259,8 @@ fn of_operators() -> impl Strategy<Value = OperatorRequest> {
         (0u64..9).prop_map(|node| OperatorRequest::PreferLeader {
             node: (node > 0).then_some(NodeId(node)),
         }),
+        prop_oneof![Just(AckPolicy::Majority), Just(AckPolicy::All)]
+            .prop_map(|policy| OperatorRequest::SetAckPolicy { policy }),
         (name(), hash()).prop_map(|(name, token)| OperatorRequest::CreateOperator { name, token }),
         name().prop_map(|name| OperatorRequest::RevokeOperator { name }),
     ]

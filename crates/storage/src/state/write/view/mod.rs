@@ -3,7 +3,7 @@
 mod query;
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, Allowance, Broken, ClusterVersion, Conversation,
+    Account, AccountId, AccountLimits, AckPolicy, Allowance, Broken, ClusterVersion, Conversation,
     ConversationId, Invite, InviteId, JoinToken, JoinTokenId, Lookup, MemberRole, Membership,
     MessageHead, MessageRef, NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session,
     SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
@@ -331,6 +331,10 @@ impl Lookup for Writer {
 
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.meta.preferred_leader)
+    }
+
+    fn ack_policy(&self) -> Result<AckPolicy, Broken> {
+        Ok(self.meta.ack_policy)
     }
 
     fn authority(&self) -> Result<PeerAuthority, Broken> {
