@@ -39,6 +39,10 @@ pub use rows::{
     ReactionRow, ReactorRow, RoomChange, RoomRow, RoomsPage, SessionRow, StreamEvent, StreamItem,
     StreamPage, WebhookRow,
 };
+pub use snapshot::browse::{
+    BrowseError, BrowsedAccount, BrowsedDirect, BrowsedMember, BrowsedMessage, BrowsedRoom,
+    Browser, Received,
+};
 pub use snapshot::contents::Contents;
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;
