@@ -50,9 +50,10 @@ mod protocol;
 mod tls;
 
 pub use api::operator_file::{OPERATOR_FILE, OPERATOR_RESET_FILE};
+pub use auth::passwords::{hash_alone, hash_of_no_password};
 pub use auth::registration::Registration;
-pub use backup::restore::{RestoreError, Restored, restore};
-pub use backup::verify::{BackupError, check_backup, verify_backup};
+pub use backup::restore::{Begun, RestoreError, Restored, begin_cluster, restore};
+pub use backup::verify::{BackupError, check_backup, unpack_backup, verify_backup};
 pub use cluster::start_error::{StartError, Stuck};
 pub use conclave_storage::{
     DiskFailure, Fault,

@@ -184,7 +184,7 @@ mod tests {
     use crate::cli::Cli;
 
     /// Commands that run or prepare nodes, or send no request.
-    const ALONE: [&str; 8] = [
+    const ALONE: [&str; 10] = [
         "serve",
         "up",
         "demo",
@@ -192,6 +192,8 @@ mod tests {
         "trust",
         "completions",
         "manual",
+        "export",
+        "import",
         "cluster recover",
     ];
 

@@ -63,6 +63,7 @@ mod survival;
 mod survival_restart;
 mod tls;
 mod tokens;
+mod transfer;
 mod upgrade;
 mod watching;
 mod witness;
