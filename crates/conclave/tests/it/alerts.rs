@@ -5,6 +5,7 @@
 //! rounds to Debian's `promtool`, which evaluates the rules themselves. Without `promtool` the
 //! conditions are caused all the same, and what was to be seen is looked for in the metrics.
 
+mod data;
 mod watch;
 
 use std::{fs, time::Duration};

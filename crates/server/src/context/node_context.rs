@@ -25,7 +25,7 @@ use crate::{
         sessions::Sessions, throttle::AttemptGate,
     },
     base::log_once::LogOnce,
-    connections::{ConnectionSlots, proxies::TrustedProxies},
+    connections::{ConnectionSlots, descriptors, proxies::TrustedProxies},
     context::{
         backup_state::BackupState,
         check_state::Checks,
@@ -269,6 +269,9 @@ impl NodeContext {
             draining: self.is_draining(),
             last_backup_at_ms: self.backups.last().map_or(0, |last| last.made_at_ms),
             last_backup_index: self.backups.last().map_or(0, |last| last.log_index),
+            certificate_expires_at_ms: self.security.tls.first_expiry_ms().unwrap_or(0),
+            open_descriptors: descriptors::open().unwrap_or(0),
+            open_descriptors_max: descriptors::allowed().unwrap_or(0),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

@@ -51,6 +51,10 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
             })),
             "last_backup_at_ms": (node.last_backup_at_ms > 0).then_some(node.last_backup_at_ms),
             "last_backup_index": (node.last_backup_at_ms > 0).then_some(node.last_backup_index),
+            "certificate_expires_at_ms":
+                (node.certificate_expires_at_ms > 0).then_some(node.certificate_expires_at_ms),
+            "open_descriptors": node.open_descriptors,
+            "open_descriptors_max": node.open_descriptors_max,
             "events": node.events.iter().map(event).collect::<Vec<_>>(),
         })
     };

@@ -133,6 +133,9 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         draining: status.draining,
         last_backup_at_ms: status.last_backup_at_ms,
         last_backup_index: status.last_backup_index,
+        certificate_expires_at_ms: status.certificate_expires_at_ms,
+        open_descriptors: status.open_descriptors,
+        open_descriptors_max: status.open_descriptors_max,
         ..known
     }
 }

@@ -85,6 +85,15 @@ impl OfStarted<'_> {
         Ok(())
     }
 
+    pub(super) fn backups(&self, page: &mut Page<'_>) -> fmt::Result {
+        let last = self.node.backups.last();
+        page.gauges(
+            "conclave_last_backup_timestamp_seconds",
+            "When the last good backup of the state of this node was made, in seconds since 1970.",
+            last.map(|last| ([], last.made_at_ms / 1000)),
+        )
+    }
+
     pub(super) fn disk(&self, page: &mut Page<'_>) -> fmt::Result {
         let space = &self.node.space;
         let free = Some(space.free()).filter(|free| *free < u64::MAX);
