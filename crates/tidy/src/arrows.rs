@@ -230,6 +230,7 @@ openraft = \"1\"
             "text",
             "words",
             "storage",
+            "transfer",
             "replica",
             "wire",
             "tls",

@@ -22,7 +22,7 @@ fn every_part_of_a_server_has_its_place() {
             &second,
             "ben: [file: plan.pdf]",
             "ann: a reply 😄",
-            "nobody-known: me too",
+            "unlisted: me too",
         ]
     );
     let messages = found.messages("rooms/town-square");
@@ -82,7 +82,7 @@ fn what_is_not_as_it_was_stands_in_the_report() {
         ),
         (
             "author_without_account",
-            vec!["nobody-known -> nobody-known"],
+            vec!["unlisted -> unlisted"],
         ),
         ("setting_lost", vec!["ann, ben -> between us"]),
     ] {
