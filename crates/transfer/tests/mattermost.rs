@@ -80,10 +80,7 @@ fn what_is_not_as_it_was_stands_in_the_report() {
             "file_as_link",
             vec!["export.jsonl, line 12 -> 20200913/teams/noteam/channels/1/users/2/3/plan.pdf"],
         ),
-        (
-            "author_without_account",
-            vec!["unlisted -> unlisted"],
-        ),
+        ("author_without_account", vec!["unlisted -> unlisted"]),
         ("setting_lost", vec!["ann, ben -> between us"]),
     ] {
         assert_eq!(found.reported(what), lines, "{what}");
