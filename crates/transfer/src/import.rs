@@ -9,7 +9,7 @@ use conclave_core::AccountName;
 use conclave_storage::pile::Pile;
 
 use crate::{
-    build::{self, Admin, Common},
+    build::{self, Admin, Defaults},
     conclave,
     error::ImportError,
     format::MANIFEST,
@@ -113,7 +113,7 @@ pub fn import(
         person: administrator(&mut plan, importing.admin)?,
         password_hash: importing.admin_password_hash.to_owned(),
     };
-    let common = Common {
+    let defaults = Defaults {
         password_hash: importing.no_password_hash,
         // It is random, and what follows from it is of use for nothing.
         seed: *blake3::hash(importing.no_password_hash.as_bytes()).as_bytes(),
@@ -124,7 +124,7 @@ pub fn import(
     let built = build::build(
         &mut plan,
         &admin,
-        &common,
+        &defaults,
         importing.scratch,
         &snapshot,
         &mut |done| progress(Stage::Building(done, total)),

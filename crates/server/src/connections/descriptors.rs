@@ -1,5 +1,5 @@
-//! File descriptors: how many the process has and may have, and which errors mean that they have run
-//! out.
+//! File descriptors: how many the process has and may have, and which errors mean that they have
+//! run out.
 
 use std::{fs, io};
 

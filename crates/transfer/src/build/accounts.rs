@@ -5,7 +5,7 @@ use conclave_core::{
     Operation,
 };
 
-use super::{Admin, Builder, Common, accepted, refused};
+use super::{Admin, Builder, Defaults, accepted, refused};
 use crate::{
     error::ImportError,
     plan::{PersonId, Role},
@@ -15,19 +15,19 @@ impl Builder<'_, '_, '_> {
     pub(super) fn accounts(
         &mut self,
         admin: &Admin,
-        common: &Common<'_>,
+        defaults: &Defaults<'_>,
     ) -> Result<(), ImportError> {
-        self.begin(admin, common)?;
+        self.begin(admin, defaults)?;
         for person in 0..self.plan.people.len() {
             let person = PersonId::try_from(person).expect("people are counted in 32 bits");
             if person == admin.person {
                 continue;
             }
-            self.set_date_of(person, common);
+            self.set_date_of(person, defaults);
             match self.plan.people[person as usize].role {
                 Role::Bot => self.bot(person)?,
                 Role::User | Role::Admin => {
-                    self.create(person, common.password_hash, Grant::Open)?;
+                    self.create(person, defaults.password_hash, Grant::Open)?;
                 }
             }
         }
@@ -40,8 +40,8 @@ impl Builder<'_, '_, '_> {
 
     /// Makes the administrator, and lifts the limits of accounts: what people have written in years
     /// is built in minutes.
-    fn begin(&mut self, admin: &Admin, common: &Common<'_>) -> Result<(), ImportError> {
-        self.set_date_of(admin.person, common);
+    fn begin(&mut self, admin: &Admin, defaults: &Defaults<'_>) -> Result<(), ImportError> {
+        self.set_date_of(admin.person, defaults);
         let token = self.machine.token();
         let offer = Operation::Access(AccessOperation::OfferSetup { token });
         accepted("the offer to an administrator", self.machine.once(offer)?)?;
@@ -56,9 +56,9 @@ impl Builder<'_, '_, '_> {
         )
     }
 
-    fn set_date_of(&mut self, person: PersonId, common: &Common<'_>) {
+    fn set_date_of(&mut self, person: PersonId, defaults: &Defaults<'_>) {
         let created_at = self.plan.people[person as usize].created_at;
-        let otherwise = self.plan.earliest.unwrap_or(common.now_ms);
+        let otherwise = self.plan.earliest.unwrap_or(defaults.now_ms);
         self.machine.set_date(created_at.unwrap_or(otherwise));
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Admin {
 }
 
 /// What all accounts have until an administrator gives them a password.
-pub(crate) struct Common<'a> {
+pub(crate) struct Defaults<'a> {
     /// argon2id in PHC form, of a password that is known to no one.
     pub(crate) password_hash: &'a str,
     /// Random bytes from which tokens and names of requests follow.
@@ -67,7 +67,7 @@ struct Builder<'p, 'a, 'r> {
 pub(crate) fn build(
     plan: &mut Plan<'_, '_>,
     admin: &Admin,
-    common: &Common<'_>,
+    defaults: &Defaults<'_>,
     directory: &Path,
     snapshot: &Path,
     progress: &mut dyn FnMut(u64),
@@ -80,7 +80,7 @@ pub(crate) fn build(
             .sort_by_key(|member| (member.person, std::cmp::Reverse(member.role)));
         place.members.dedup_by_key(|member| member.person);
     }
-    let machine = Machine::open(directory, common.seed, plan.people.len())?;
+    let machine = Machine::open(directory, defaults.seed, plan.people.len())?;
     let mut builder = Builder {
         plan,
         machine,
@@ -94,8 +94,8 @@ pub(crate) fn build(
             reactions: 0,
         },
     };
-    builder.accounts(admin, common)?;
-    builder.rooms(common.now_ms)?;
+    builder.accounts(admin, defaults)?;
+    builder.rooms(defaults.now_ms)?;
     builder.messages(progress)?;
     builder.finish()?;
     builder.machine.finish(snapshot)?;
