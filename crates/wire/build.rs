@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "conclave/v1/admin.proto",
         "conclave/v1/upgrade.proto",
         "conclave/v1/drain.proto",
+        "conclave/v1/retention.proto",
         "conclave/v1/backup.proto",
         "conclave/peer/v1/log.proto",
         "conclave/peer/v1/peer.proto",

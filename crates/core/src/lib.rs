@@ -51,6 +51,7 @@ pub mod operation;
 pub mod pattern;
 pub mod rejection;
 pub mod requests;
+pub mod retention;
 pub mod text;
 pub mod version;
 
@@ -71,7 +72,7 @@ pub use ids::{
 };
 pub use lookup::{
     Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,
-    Session, Throttle, Webhook,
+    OldMessage, Session, Throttle, Webhook,
 };
 pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
@@ -84,5 +85,6 @@ pub use operation::{
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};
 pub use requests::RequestWindow;
+pub use retention::{ClusterRetention, Retention, RetentionChange, RoomRetention};
 pub use text::{DisplayName, MessageText, Reaction, SessionLabel, Topic};
 pub use version::{ClusterVersion, VersionRange};

@@ -5,8 +5,8 @@
 
 use crate::{
     AccountId, AccountLimit, AccountName, AuthorityId, ClusterVersion, ConversationId, DisplayName,
-    InviteId, JoinTokenId, MessageText, NodeId, OperatorName, Reaction, RoomName, Sequence,
-    SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    InviteId, JoinTokenId, MessageText, NodeId, OperatorName, Reaction, RetentionChange, RoomName,
+    RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 /// An operation that a client can request.
@@ -95,6 +95,12 @@ pub enum ClusterOperation {
         /// The members that have said that they can apply it: at most
         /// [`crate::limits::MEMBERS_ASKED_MAX`].
         asked: Vec<NodeId>,
+    },
+    /// Forget what these conversations keep too long or too much of, as far as one command may.
+    /// Only the leader proposes it.
+    ForgetMessages {
+        /// 1 to [`crate::limits::FORGET_CONVERSATIONS_MAX`].
+        conversations: Vec<ConversationId>,
     },
     /// Retire the number of a removed node: no node with it can join again.
     RetireNode {
@@ -254,6 +260,13 @@ pub enum RoomOperation {
         /// The new topic.
         topic: Topic,
     },
+    /// Set how long a room keeps messages, and how many.
+    SetRoomRetention {
+        /// Name of the room.
+        name: RoomName,
+        /// What the room sets for itself.
+        retention: RoomRetention,
+    },
     /// Set the role of a member.
     SetMemberRole {
         /// Name of the room.
@@ -362,6 +375,11 @@ pub enum OperatorRequest {
     PreferLeader {
         /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
+    },
+    /// Set how long the cluster keeps messages, and how many.
+    SetRetention {
+        /// What is set; the rest stays as it is.
+        change: RetentionChange,
     },
     /// Add an operator.
     CreateOperator {

@@ -109,6 +109,7 @@ reasons! {
     RequestOutOfRange = "REQUEST_OUT_OF_RANGE", InvalidArgument, "request.number";
     RequestReused = "REQUEST_REUSED", InvalidArgument, "request.number";
     ResumeTokenInvalid = "RESUME_TOKEN_INVALID", InvalidArgument, "resume_token";
+    RetentionOutOfRange = "RETENTION_OUT_OF_RANGE", InvalidArgument, "retention";
     RoleMissing = "ROLE_MISSING", InvalidArgument, "role";
     SessionMisplaced = "SESSION_MISPLACED", InvalidArgument;
     TextEmpty = "TEXT_EMPTY", InvalidArgument, "text";
@@ -157,6 +158,7 @@ reasons! {
     NoAuthorityKey = "NO_AUTHORITY_KEY", FailedPrecondition;
     NoStream = "NO_STREAM", FailedPrecondition;
     RecipientGone = "RECIPIENT_GONE", FailedPrecondition;
+    RetentionTooLong = "RETENTION_TOO_LONG", FailedPrecondition;
     VersionTooLow = "VERSION_TOO_LOW", FailedPrecondition;
     VersionUnsupported = "VERSION_UNSUPPORTED", FailedPrecondition;
     WouldLoseAuthority = "WOULD_LOSE_AUTHORITY", FailedPrecondition;
@@ -243,6 +245,8 @@ impl From<&Rejection> for Reason {
             Rejection::VersionTooLow { .. } => Self::VersionTooLow,
             Rejection::VersionUnsupported { .. } => Self::VersionUnsupported,
             Rejection::MemberNotAsked { .. } => Self::MemberNotAsked,
+            Rejection::RetentionOutOfRange => Self::RetentionOutOfRange,
+            Rejection::RetentionTooLong => Self::RetentionTooLong,
         }
     }
 }

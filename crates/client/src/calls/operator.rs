@@ -113,6 +113,22 @@ impl Client {
         Ok(Position(self.ask(request).await?.position))
     }
 
+    /// Sets how long the cluster keeps messages, and how many, and returns all of it. What is absent
+    /// stays as it is; the request's id is chosen here.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `RETENTION_OUT_OF_RANGE`, `VERSION_TOO_LOW`.
+    pub async fn change_retention(
+        &self,
+        change: v1::ChangeRetentionRequest,
+    ) -> Result<v1::ClusterRetention, CallError> {
+        let request = v1::ChangeRetentionRequest {
+            request_id: request_id(),
+            ..change
+        };
+        Ok(self.ask(request).await?.retention.unwrap_or_default())
+    }
+
     /// Changes the members of the cluster. Repeating a request is safe: a change that was made
     /// already changes nothing.
     ///

@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Lifetime,
     /// A limit of what one account may do.
     Limit,
+    /// How long messages are kept, or how many.
+    Retention,
     /// A cluster version.
     Version,
     /// Which lines a log has.
@@ -101,6 +103,8 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "days", Kind::Lifetime),
     ("", "uses", Kind::Lifetime),
     ("", "ttl", Kind::Lifetime),
+    ("cluster retention", "set", Kind::Retention),
+    ("room retention", "set", Kind::Retention),
     ("", "set", Kind::Limit),
     ("cluster upgrade finalize", "version", Kind::Version),
     ("node log-level", "filter", Kind::LogFilter),
@@ -147,6 +151,7 @@ pub(super) fn causes(reason: Reason) -> &'static [Kind] {
         Reason::TokenIdInvalid | Reason::JoinTokenInvalid => &[JoinToken],
         Reason::LastOperator => &[Operator],
         Reason::AccountLimitInvalid => &[Limit],
+        Reason::RetentionOutOfRange | Reason::RetentionTooLong => &[Retention],
         Reason::LogFilterInvalid => &[LogFilter],
         Reason::VersionUnsupported => &[Version],
         Reason::RoleMissing => &[Role],

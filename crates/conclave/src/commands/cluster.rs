@@ -6,6 +6,7 @@ mod limits;
 mod members;
 mod recover;
 mod restart_plan;
+pub(crate) mod retention;
 mod rotate_secret;
 mod status_json;
 mod upgrade;
@@ -56,6 +57,9 @@ enum Command {
     },
     /// Show or set the limits of what one account may do and keep; for administrators
     Limits(limits::Args),
+    /// Show or set how long messages are kept, and how many. What is forgotten does not come back;
+    /// to set it is for operators
+    Retention(retention::Args),
     /// Put one survivor back in service alone, when a majority is gone for good. Works on the
     /// directory of a node that does not run
     Recover(recover::Args),
@@ -87,6 +91,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Status { output, watch } => (output, watch),
         Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Limits(limits) => return limits::run(limits, &args.connection).await,
+        Command::Retention(how) => return retention::run(how, &args.connection).await,
         Command::Recover(args) => return recover::run(&args),
         Command::RotateSecret(how) => return rotate_secret::run(how, &args.connection).await,
         Command::UpgradeCheck { output } => return upgrade::check(output, &args.connection).await,

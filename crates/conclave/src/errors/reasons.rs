@@ -119,6 +119,15 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
             EXIT_CONFLICT,
             "install the version that the cluster runs (conclave cluster status) on that machine",
         ),
+        Reason::RetentionOutOfRange => (
+            EXIT_USAGE,
+            "write an age such as 90d (1m to 36525d), a number, or `forever`",
+        ),
+        Reason::RetentionTooLong => (
+            EXIT_CONFLICT,
+            "set less than the cluster keeps (conclave cluster retention), or ask an operator for \
+             rooms=longer",
+        ),
         Reason::MemberNotAsked => (EXIT_TEMPORARY, "a node has just joined: repeat the command"),
         Reason::LearnerBehind => (EXIT_CONFLICT, "check that it runs, and repeat the command"),
         Reason::TooManyVoters | Reason::TooManyMembers => (EXIT_CONFLICT, "remove a node first"),

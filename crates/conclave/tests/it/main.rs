@@ -47,6 +47,7 @@ mod reading;
 mod readme;
 mod recover;
 mod refusals;
+mod retention;
 mod roles;
 mod rotation;
 mod search;

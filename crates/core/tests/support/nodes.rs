@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    ClusterEvent, ClusterVersion, Event, NodeId, OperatorName, Timestamp, TokenHash,
+    ClusterEvent, ClusterRetention, ClusterVersion, Event, NodeId, OperatorName, Timestamp,
+    TokenHash,
     lookup::{JoinToken, PeerAuthority},
 };
 
@@ -15,6 +16,7 @@ pub(super) struct Nodes {
     pub(super) preferred: Option<NodeId>,
     pub(super) authority: PeerAuthority,
     pub(super) version: Option<ClusterVersion>,
+    pub(super) retention: ClusterRetention,
     pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
     /// Operators by the keys of their names.
     pub(super) operators: BTreeMap<String, (OperatorName, TokenHash)>,
@@ -71,6 +73,10 @@ impl Nodes {
             Event::Cluster(ClusterEvent::VersionRaised { to }) => {
                 assert!(Some(*to) > self.version, "the version falls");
                 self.version = Some(*to);
+            }
+            Event::Cluster(ClusterEvent::RetentionChanged { retention }) => {
+                assert_ne!(self.retention, *retention, "nothing is kept anew");
+                self.retention = *retention;
             }
             Event::Cluster(ClusterEvent::LeaderPreferred { node }) => {
                 assert_ne!(self.preferred, *node, "nothing is preferred anew");

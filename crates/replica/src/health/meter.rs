@@ -63,6 +63,10 @@ pub struct Counts {
     pub elections_won: u64,
     /// Received snapshots that have taken the place of the database.
     pub snapshots_installed: u64,
+    /// Bytes inside the database that hold nothing, when it was looked at last.
+    pub free_bytes: u64,
+    /// How long steps took that gave some of them back to the file system.
+    pub vacuums: LatencyCounts,
 }
 
 /// The measurements of a node. Cheap to clone; all clones are the same.
@@ -79,6 +83,8 @@ struct Inner {
     leader_changes: AtomicU64,
     elections_won: AtomicU64,
     snapshots_installed: AtomicU64,
+    free_bytes: AtomicU64,
+    vacuums: Latencies,
     /// When an entry was decided, and how long that took; the oldest first.
     latencies: Mutex<VecDeque<(Instant, Duration)>>,
 }
@@ -132,6 +138,13 @@ impl Meter {
         self.0.snapshots_installed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes how many bytes inside the database hold nothing, after a step that took so long to give
+    /// some of them back.
+    pub(crate) fn vacuumed(&self, free_bytes: u64, took: Duration) {
+        self.0.free_bytes.store(free_bytes, Ordering::Relaxed);
+        self.0.vacuums.note(took);
+    }
+
     /// Returns what was counted since the start.
     pub(crate) fn counts(&self) -> Counts {
         let Inner {
@@ -143,6 +156,8 @@ impl Meter {
             leader_changes,
             elections_won,
             snapshots_installed,
+            free_bytes,
+            vacuums,
             latencies: _,
         } = &*self.0;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -155,6 +170,8 @@ impl Meter {
             leader_changes: load(leader_changes),
             elections_won: load(elections_won),
             snapshots_installed: load(snapshots_installed),
+            free_bytes: load(free_bytes),
+            vacuums: vacuums.counts(),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use conclave_core::{
     Accepted, AccessOperation, AuthorityId, ClusterOperation, Command, OnceId, Operation,
-    OperatorRequest, Rejection, TokenHash,
+    OperatorRequest, Rejection, RetentionChange, TokenHash,
 };
 use conclave_replica::{Outcome, Refusal};
 use conclave_wire::{
@@ -23,7 +23,7 @@ use crate::{
         call::Call,
         node_context::NodeContext,
     },
-    protocol::problems,
+    protocol::{problems, show},
 };
 
 impl NodeContext {
@@ -184,6 +184,32 @@ impl NodeContext {
         Ok(v1::PreferLeaderResponse { position })
     }
 
+    /// Sets how long the cluster keeps messages, and how many, and shows it.
+    pub(crate) async fn change_retention(
+        &self,
+        call: Call,
+        request: v1::ChangeRetentionRequest,
+    ) -> Result<v1::ChangeRetentionResponse, Problem> {
+        let asked = request::set_retention(&request)?;
+        let shows = OperatorRequest::SetRetention {
+            change: RetentionChange::default(),
+        };
+        let position = if asked == shows {
+            self.for_operators(&call, "ChangeRetention").await?;
+            0
+        } else {
+            let id = &request.request_id;
+            let position = self.operated(&call, "ChangeRetention", id, asked).await?;
+            self.barrier(call.deadline).await?;
+            position
+        };
+        let kept = self.read(|reader| reader.retention()).await?;
+        Ok(v1::ChangeRetentionResponse {
+            retention: Some(show::cluster_retention(kept)),
+            position,
+        })
+    }
+
     /// Adds an operator.
     pub(crate) async fn create_operator(
         &self,
@@ -241,6 +267,7 @@ impl NodeContext {
         match &command.operation {
             Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
             | Operation::Cluster(ClusterOperation::RaiseVersion { .. })
+            | Operation::Cluster(ClusterOperation::ForgetMessages { .. })
             | Operation::Access(AccessOperation::OfferSetup { .. }) => false,
             // Any node may forward the request for a rotation; only the leader, which makes the
             // authority, names it.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Starts all background tasks; the caller aborts them when it stops the node.
-pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 14] {
+pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 15] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -25,6 +25,7 @@ pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 14] {
         tokio::spawn(upgrade::keep(shared.clone())),
         tokio::spawn(leader::preferred::keep(shared.clone())),
         tokio::spawn(leader::full::keep(shared.clone())),
+        tokio::spawn(leader::retention::keep(shared.clone())),
         tokio::spawn(peers_file_writer::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(check::daily(shared.clone())),

@@ -33,6 +33,7 @@ pub use integrity::ranges::{
 pub use migrations::{SCHEMA_OLDEST, SCHEMA_VERSION};
 pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
+pub use read::retention::DuePage;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Counterpart, Delivery,
     Destination, HistoryFrom, HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, PreviewRow,
@@ -42,4 +43,5 @@ pub use rows::{
 pub use snapshot::contents::Contents;
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;
+pub use write::vacuum::{FreeRoom, VACUUM_STEP_PAGES};
 pub use write::writer::State;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use conclave_core::{
     AccountId, AccountRole, ClusterVersion, ConversationId, InviteId, JoinTokenId, MemberRole,
-    MessageRef, NodeId, Position, Progress, Sequence, SessionId, Timestamp, WebhookId,
-    limits::MESSAGE_COST_BYTES, lookup::PeerAuthority,
+    MessageRef, NodeId, Position, Progress, Retention, RoomRetention, Sequence, SessionId,
+    Timestamp, WebhookId, limits::MESSAGE_COST_BYTES, lookup::PeerAuthority,
 };
 
 /// An account.
@@ -250,6 +250,8 @@ pub struct HistoryPage {
     pub newer: Option<Sequence>,
     /// The number of the conversation's last message.
     pub sequence_last: Sequence,
+    /// Messages up to this number are no longer kept; 0: all are.
+    pub forgotten: Sequence,
 }
 
 /// A part of the stream of everything that an account may see.
@@ -311,6 +313,14 @@ pub enum StreamEvent {
         account: AccountId,
         /// The new position.
         progress: Progress,
+    },
+    /// The oldest messages of a conversation are no longer kept. Only the last time is given, at
+    /// its position.
+    Forgotten {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Messages up to this number are gone.
+        through: Sequence,
     },
     /// A direct conversation was opened.
     Opened {
@@ -396,6 +406,10 @@ pub struct RoomRow {
     pub role: Option<MemberRole>,
     /// Whether the account is invited.
     pub invited: bool,
+    /// What the room keeps, as it and the cluster say.
+    pub retention: Retention,
+    /// What the room has set for itself.
+    pub own_retention: RoomRetention,
 }
 
 /// A part of the list of rooms.

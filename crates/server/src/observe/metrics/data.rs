@@ -43,6 +43,11 @@ impl OfStarted<'_> {
             "Time of a transaction that writes decided entries to the database, in seconds.",
             [([], figures.counts.writes)],
         )?;
+        page.latencies(
+            "conclave_state_vacuum_duration_seconds",
+            "Time of a step that gives free pages of the database back, in seconds.",
+            [([], figures.counts.vacuums)],
+        )?;
         for (name, help, value) in [
             (
                 "conclave_state_applied_index",
@@ -68,6 +73,11 @@ impl OfStarted<'_> {
                 "conclave_state_wal_bytes",
                 "Length of the write-ahead log of the database, in bytes.",
                 figures.database_wal_bytes,
+            ),
+            (
+                "conclave_state_free_bytes",
+                "Bytes inside the database file that hold nothing.",
+                figures.counts.free_bytes,
             ),
             (
                 "conclave_search_bytes",

@@ -219,6 +219,12 @@ fn of_admins() -> Vec<Row> {
                 ..Default::default()
             }
         }),
+        Row::new("AdminService/ChangeRetention", OPERATORS, |_| {
+            v1::ChangeRetentionRequest {
+                messages: Some(1_000_000),
+                ..Default::default()
+            }
+        }),
         Row::new("AdminService/GetAccountLimits", ADMINS, |_| {
             v1::GetAccountLimitsRequest::default()
         }),

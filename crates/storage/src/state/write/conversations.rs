@@ -2,7 +2,7 @@
 
 use conclave_core::{
     AccountId, Conversation, ConversationEvent, ConversationId, Kind, MemberRole, Membership,
-    Position, Progress, RoomEvent, RoomName, Sequence, Timestamp, Topic,
+    Position, Progress, RoomEvent, RoomName, RoomRetention, Sequence, Timestamp, Topic,
 };
 use rusqlite::params;
 
@@ -29,6 +29,10 @@ impl Writer {
                 account,
                 progress,
             } => self.write_progress(position, *conversation, *account, *progress),
+            ConversationEvent::Forgotten {
+                conversation,
+                through,
+            } => self.forget(position, *conversation, *through),
         }
     }
 
@@ -60,6 +64,8 @@ impl Writer {
             id: conversation,
             kind: Kind::Direct(low, high),
             sequence_last: Sequence(0),
+            forgotten: Sequence(0),
+            retention: RoomRetention::default(),
         };
         let caches = self.caches.get_mut();
         caches.conversations.insert(conversation, row);
@@ -140,6 +146,20 @@ impl Writer {
                 let sql = "UPDATE conversations SET topic = ?2 WHERE id = ?1";
                 self.change_one(sql, params![stored(conversation.0), topic.as_str()])
             }
+            RoomEvent::RetentionChanged {
+                conversation,
+                retention,
+            } => {
+                let sql = "UPDATE conversations SET keep_ms = ?2, keep_messages = ?3 WHERE id = ?1";
+                let [age, messages] =
+                    [retention.age_ms, retention.messages].map(|value| value.map(stored));
+                self.change_one(sql, params![stored(conversation.0), age, messages])?;
+                let conversations = &mut self.caches.get_mut().conversations;
+                if let Some(known) = conversations.get_mut(conversation) {
+                    known.retention = *retention;
+                }
+                Ok(())
+            }
             RoomEvent::MemberInvited {
                 conversation,
                 account,
@@ -200,6 +220,8 @@ impl Writer {
             id: conversation,
             kind: Kind::Room { public, members: 0 },
             sequence_last: Sequence(0),
+            forgotten: Sequence(0),
+            retention: RoomRetention::default(),
         };
         let caches = self.caches.get_mut();
         caches.conversations.insert(conversation, row);

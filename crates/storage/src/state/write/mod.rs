@@ -9,10 +9,12 @@ mod cache;
 mod changes;
 mod checkpointer;
 mod conversations;
+mod forget;
 mod messages;
 mod nodes;
 mod sessions;
 mod sweep;
+pub(crate) mod vacuum;
 mod view;
 pub(crate) mod writer;
 

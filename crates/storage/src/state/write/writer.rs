@@ -195,7 +195,7 @@ impl State {
     }
 
     /// Remembers what an error says of the disk.
-    fn judged(&self, error: ApplyError) -> ApplyError {
+    pub(super) fn judged(&self, error: ApplyError) -> ApplyError {
         let (fault, why) = error.judge(&self.path);
         if fault == Fault::Full {
             return ApplyError::Full(why);
