@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 1 | everything before there was a second one |
 //! | 2 | an admission says which versions the machine can apply, and the log refuses an older one |
-//! | 3 | retention: messages are forgotten by age and number, and have the log time of their entry |
+//! | 3 | messages are forgotten by age and number, and have the log time of their entry |
 //!
 //! Which operation needs which version is in `decide/introduced.rs`. Always true: a version that a
 //! release has had keeps its meaning.

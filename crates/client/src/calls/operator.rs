@@ -113,8 +113,8 @@ impl Client {
         Ok(Position(self.ask(request).await?.position))
     }
 
-    /// Sets how long the cluster keeps messages, and how many, and returns all of it. What is absent
-    /// stays as it is; the request's id is chosen here.
+    /// Sets how long the cluster keeps messages, and how many, and returns all of it. What is
+    /// absent stays as it is; the request's id is chosen here.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`, `RETENTION_OUT_OF_RANGE`, `VERSION_TOO_LOW`.

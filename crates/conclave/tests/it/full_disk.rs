@@ -39,7 +39,8 @@ fn bob() -> Recipient {
 }
 
 impl World {
-    /// Starts nodes on a small disk each; returns `None` if this machine does not allow small disks.
+    /// Starts nodes on a small disk each; returns `None` if this machine does not allow small
+    /// disks.
     #[expect(clippy::print_stderr, reason = "seen with `--nocapture`")]
     async fn start(nodes: u64) -> Option<Self> {
         let cluster = Cluster::prepare(nodes).await;
@@ -288,15 +289,14 @@ async fn fill_under_load(world: &World, full: &[u64], talking: &mut [Talking], g
 
 /// Reads on every node, deletes, logs in and out, and takes a vote and gives it back.
 async fn shrinks_and_governs(world: &World) {
+    let (bob, fresh) = (bob(), Freshness::Linearizable);
     for node in world.cluster.nodes() {
         let client = client_of(&world.cluster.endpoint(node), &world.token);
-        let page = client.messages(&bob(), Page::Newest, 10, Freshness::Linearizable);
-        assert!(!page.await.unwrap().messages.is_empty());
+        let page = client.messages(&bob, Page::Newest, 10, fresh).await;
+        assert!(!page.unwrap().messages.is_empty());
     }
-    let sent = world
-        .alice
-        .messages(&bob(), Page::Newest, 10, Freshness::Linearizable);
-    let newest = sent.await.unwrap().messages.pop().unwrap();
+    let sent = world.alice.messages(&bob, Page::Newest, 10, fresh).await;
+    let newest = sent.unwrap().messages.pop().unwrap();
     let newest = MessageRef {
         conversation: ConversationId(newest.conversation_id),
         sequence: Sequence(newest.sequence),

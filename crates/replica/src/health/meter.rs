@@ -138,8 +138,8 @@ impl Meter {
         self.0.snapshots_installed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes how many bytes inside the database hold nothing, after a step that took so long to give
-    /// some of them back.
+    /// Notes how many bytes inside the database hold nothing, after a step that took so long to
+    /// give some of them back.
     pub(crate) fn vacuumed(&self, free_bytes: u64, took: Duration) {
         self.0.free_bytes.store(free_bytes, Ordering::Relaxed);
         self.0.vacuums.note(took);

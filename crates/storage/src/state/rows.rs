@@ -1,4 +1,5 @@
-//! Rows that readers return, with names instead of numbers where people read them.
+//! Rows that readers return, with names instead of numbers where people read them. The file is
+//! long because it has all of them.
 
 use std::collections::BTreeSet;
 

@@ -310,8 +310,8 @@ fn messages_change(teller: &mut Teller<'_>) {
     teller.ask(1, say("cyd", "psst"));
 }
 
-/// Renews a session, and forgets another one; the loft (5) keeps one of its messages; the last member
-/// leaves the cellar (4).
+/// Renews a session, and forgets another one; the loft (5) keeps one of its messages; the last
+/// member leaves the cellar (4).
 fn time_passes(teller: &mut Teller<'_>) {
     teller.ask(1, create_room("cellar", true));
     for _ in 0..CELLAR_MESSAGES {

@@ -1,5 +1,5 @@
-//! `conclave cluster retention`: how long messages are kept, and how many; and the words for it that
-//! `conclave room retention` shares.
+//! `conclave cluster retention`: how long messages are kept, and how many; and the words for it
+//! that `conclave room retention` shares.
 
 use std::{process::ExitCode, time::Duration};
 

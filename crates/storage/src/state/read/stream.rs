@@ -1,9 +1,9 @@
 //! What an account may see of the log, in order: messages, changes, and the positions of members.
 //!
 //! Always true: one page is read from one state. Pages that follow each other give everything once;
-//! only the last advance of each member is given, at its position, and so the last time that messages
-//! of a conversation were forgotten. Messages of other conversations cost nothing, however many there
-//! are.
+//! only the last advance of each member is given, at its position, and so the last time that
+//! messages of a conversation were forgotten. Messages of other conversations cost nothing, however
+//! many there are.
 
 mod own_messages;
 

@@ -34,8 +34,8 @@ impl State {
     /// free then. It does nothing while entries are decided and not written.
     ///
     /// # Errors
-    /// See [`ApplyError`]. After [`ApplyError::Full`] nothing has changed; after any other error the
-    /// node must stop.
+    /// See [`ApplyError`]. After [`ApplyError::Full`] nothing has changed; after any other error
+    /// the node must stop.
     pub fn vacuum(&mut self) -> Result<FreeRoom, ApplyError> {
         let vacuumed = match &self.writer {
             Some(writer) if self.unwritten.is_empty() && writer.connection.is_autocommit() => {
