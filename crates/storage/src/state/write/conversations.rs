@@ -129,16 +129,7 @@ impl Writer {
                 conversation,
                 account,
                 role,
-            } => {
-                let sql = "UPDATE members SET role = ?3 WHERE conversation = ?1 AND account = ?2";
-                let (id, of) = (stored(conversation.0), stored(account.0));
-                self.change_one(sql, params![id, of, member_role_number(*role)])?;
-                let members = &mut self.caches.get_mut().members;
-                if let Some(known) = members.get_mut(&(*conversation, *account)) {
-                    known.role = *role;
-                }
-                Ok(())
-            }
+            } => self.set_role(*conversation, *account, *role),
             RoomEvent::TopicChanged {
                 conversation,
                 topic,
@@ -149,17 +140,7 @@ impl Writer {
             RoomEvent::RetentionChanged {
                 conversation,
                 retention,
-            } => {
-                let sql = "UPDATE conversations SET keep_ms = ?2, keep_messages = ?3 WHERE id = ?1";
-                let [age, messages] =
-                    [retention.age_ms, retention.messages].map(|value| value.map(stored));
-                self.change_one(sql, params![stored(conversation.0), age, messages])?;
-                let conversations = &mut self.caches.get_mut().conversations;
-                if let Some(known) = conversations.get_mut(conversation) {
-                    known.retention = *retention;
-                }
-                Ok(())
-            }
+            } => self.set_retention(*conversation, *retention),
             RoomEvent::MemberInvited {
                 conversation,
                 account,
@@ -197,6 +178,38 @@ impl Writer {
                 self.change_one("DELETE FROM webhooks WHERE id = ?1", [stored(webhook.0)])
             }
         }
+    }
+
+    fn set_role(
+        &mut self,
+        conversation: ConversationId,
+        account: AccountId,
+        role: MemberRole,
+    ) -> Result<(), ApplyError> {
+        let sql = "UPDATE members SET role = ?3 WHERE conversation = ?1 AND account = ?2";
+        let (id, of) = (stored(conversation.0), stored(account.0));
+        self.change_one(sql, params![id, of, member_role_number(role)])?;
+        let members = &mut self.caches.get_mut().members;
+        if let Some(known) = members.get_mut(&(conversation, account)) {
+            known.role = role;
+        }
+        Ok(())
+    }
+
+    fn set_retention(
+        &mut self,
+        conversation: ConversationId,
+        retention: RoomRetention,
+    ) -> Result<(), ApplyError> {
+        let sql = "UPDATE conversations SET keep_ms = ?2, keep_messages = ?3 WHERE id = ?1";
+        let kept = [retention.age_ms, retention.messages];
+        let [age, messages] = kept.map(|value| value.map(stored));
+        self.change_one(sql, params![stored(conversation.0), age, messages])?;
+        let conversations = &mut self.caches.get_mut().conversations;
+        if let Some(known) = conversations.get_mut(&conversation) {
+            known.retention = retention;
+        }
+        Ok(())
     }
 
     fn create_room(
