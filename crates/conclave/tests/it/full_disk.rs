@@ -332,6 +332,10 @@ async fn full_disks_under_load_lose_nothing_and_recover() {
     let Some(world) = World::start(5).await else {
         return;
     };
+    // One is deleted each time.
+    for _ in 0..5 {
+        world.alice.send(&bob(), "one more").await.unwrap();
+    }
     let witness = Witness::new();
     let client = world.cluster.client();
     let mut speakers = Vec::new();

@@ -181,6 +181,13 @@ impl GeneratedCommand {
                     token: credential,
                 });
             }
+            2 | 3 if self.who < 3 => OperatorRequest::SetRetention {
+                change: RetentionChange {
+                    age_ms: (self.who < 2).then_some(RETENTION_AGE_MS_MIN * self.place),
+                    messages: Some(self.place % 4),
+                    rooms_may_exceed: Some(self.sequence.is_multiple_of(2)),
+                },
+            },
             1 | 2 => OperatorRequest::CreateJoinToken {
                 token: join,
                 ttl_ms: 1 + self.place,
@@ -189,13 +196,6 @@ impl GeneratedCommand {
             3 if self.sequence == 1 => OperatorRequest::RevokeOperator { name },
             3 if self.sequence == 2 => OperatorRequest::RevokeJoinToken {
                 id: JoinTokenId::of(&join),
-            },
-            3 if self.who < 3 => OperatorRequest::SetRetention {
-                change: RetentionChange {
-                    age_ms: (self.who < 2).then_some(RETENTION_AGE_MS_MIN * self.place),
-                    messages: Some(self.place % 4),
-                    rooms_may_exceed: Some(self.sequence.is_multiple_of(2)),
-                },
             },
             3 => OperatorRequest::PreferLeader {
                 node: Some(NodeId(self.place)).filter(|node| node.0 > 1),

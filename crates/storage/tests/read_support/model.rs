@@ -293,9 +293,10 @@ impl Model {
             Event::Conversation(ConversationEvent::Opened { conversation, .. }) => {
                 ("opened", member(conversation.0).is_some())
             }
-            Event::Conversation(ConversationEvent::Forgotten { conversation, .. }) => {
-                let is_last = self.forgotten_at.get(&conversation.0) == Some(&at);
-                ("forgotten", is_last && member(conversation.0).is_some())
+            Event::Conversation(ConversationEvent::Forgotten { conversation, .. })
+                if self.forgotten_at.get(&conversation.0) == Some(&at) =>
+            {
+                ("forgotten", member(conversation.0).is_some())
             }
             Event::Room(RoomEvent::MemberJoined { conversation, .. }) => {
                 ("joined", member(conversation.0).is_some())
@@ -330,10 +331,8 @@ impl Model {
                     .get(&(conversation.0, who.0))
                     .is_some_and(|member| member.advanced_at == Some(at));
                 let is_near = who.0 == account || self.directs.contains(&conversation.0);
-                (
-                    "advanced",
-                    is_last && is_near && member(conversation.0).is_some(),
-                )
+                let is_told = is_last && is_near && member(conversation.0).is_some();
+                ("advanced", is_told)
             }
             _ => return None,
         };
