@@ -51,13 +51,13 @@ pub mod operation;
 pub mod pattern;
 pub mod rejection;
 pub mod requests;
-pub mod retention;
 pub mod text;
 pub mod version;
 
 pub use allowance::Allowance;
 pub use allowance::account_limits::AccountLimits;
 pub use allowance::limit_table::AccountLimit;
+pub use allowance::retention::{ClusterRetention, Retention, RetentionChange, RoomRetention};
 pub use allowance::spend::Spend;
 pub use answer::{Accepted, Answer};
 pub use command::{Batch, Command, Origin};
@@ -85,6 +85,5 @@ pub use operation::{
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};
 pub use requests::RequestWindow;
-pub use retention::{ClusterRetention, Retention, RetentionChange, RoomRetention};
 pub use text::{DisplayName, MessageText, Reaction, SessionLabel, Topic};
 pub use version::{ClusterVersion, VersionRange};

@@ -10,6 +10,7 @@
 
 pub mod account_limits;
 pub mod limit_table;
+pub mod retention;
 pub mod spend;
 
 use crate::{
