@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "4158fa2c4a72a6c6";
-const files = ["/","/assets/Admin-B0kYCNup.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-Dr7Nz26u.js","/assets/Door-CqkFa-lv.js","/assets/Panel-CyMx2Y3g.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-D0CZJYNS.js","/assets/Search-Bb9gWrWu.js","/assets/Settings-BjjJq_uN.js","/assets/administration-D9mwwlDD.js","/assets/bytes-JQZMWAZp.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-CFA5CvuD.js","/assets/index-De57wW0A.css","/assets/key-Bdug8kiN.js","/assets/load-BmUFRLRO.js","/assets/notices-CZgGMRDE.js","/assets/notify-DH5W6BZ1.js","/assets/values-JNM5bN-E.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "5f7810e8e649fa31";
+const files = ["/","/assets/Admin-De8F38XZ.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-FwJ7NHC0.js","/assets/Door-DfEWQRQc.js","/assets/Panel-I5juHrJH.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-HbQZrrWR.js","/assets/Search-tlzd30Ph.js","/assets/Settings-B2Iyz8Ei.js","/assets/administration-DOzzx8Xb.js","/assets/bytes-JQZMWAZp.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DWDpFHO6.js","/assets/index-De57wW0A.css","/assets/key-CWzPoWpy.js","/assets/load-CKuTtRix.js","/assets/notices-CZgGMRDE.js","/assets/notify-DH5W6BZ1.js","/assets/values-DcvncLFh.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 

@@ -120,6 +120,9 @@ rpc!(Numbered RoomServiceClient::leave_room, LeaveRoomRequest => LeaveRoomRespon
 rpc!(Numbered RoomServiceClient::invite_to_room, InviteToRoomRequest => InviteToRoomResponse);
 rpc!(Numbered RoomServiceClient::kick_from_room, KickFromRoomRequest => KickFromRoomResponse);
 rpc!(Numbered RoomServiceClient::set_topic, SetTopicRequest => SetTopicResponse);
+rpc!(Numbered RoomServiceClient::set_room_retention,
+    SetRoomRetentionRequest => SetRoomRetentionResponse);
+rpc!(Read RoomServiceClient::get_retention, GetRetentionRequest => GetRetentionResponse);
 rpc!(Numbered RoomServiceClient::set_member_role,
     SetMemberRoleRequest => SetMemberRoleResponse);
 rpc!(Read RoomServiceClient::list_rooms, ListRoomsRequest => ListRoomsResponse);
@@ -162,6 +165,9 @@ rpc!(Operator Read AdminServiceClient::list_operators,
 rpc!(Operator Once AdminServiceClient::revoke_operator,
     RevokeOperatorRequest => RevokeOperatorResponse);
 rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
+rpc!(Operator Once AdminServiceClient::set_ack_policy, SetAckPolicyRequest => SetAckPolicyResponse);
+rpc!(Operator Once AdminServiceClient::change_retention,
+    ChangeRetentionRequest => ChangeRetentionResponse);
 rpc!(Operator Read AdminServiceClient::change_log_filter,
     ChangeLogFilterRequest => ChangeLogFilterResponse);
 rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);

@@ -11,7 +11,8 @@ use crate::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
         backup, bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
-        cluster, completions, demo, doctor, manual, node, operator, restore, serve, up,
+        cluster, completions, demo, doctor, export, import, manual, node, operator, restore, serve,
+        up,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -87,6 +88,10 @@ enum Command {
     Backup(backup::Args),
     /// Make a new cluster of a backup, in a new directory
     Restore(restore::Args),
+    /// Write everything that people wrote as JSON lines, out of a backup
+    Export(export::Args),
+    /// Make a new cluster of an export: of Conclave, of Slack or of Mattermost
+    Import(import::Args),
     /// Write shell completions to stdout
     Completions(completions::Args),
     /// Write the pages of the manual into a directory, for packages
@@ -134,6 +139,8 @@ impl Cli {
             Command::Node(args) => until_interrupted(node::run(args)).await,
             Command::Backup(args) => until_interrupted(backup::run(args)).await,
             Command::Restore(args) => until_interrupted(restore::run(args)).await,
+            Command::Export(args) => until_interrupted(export::run(args)).await,
+            Command::Import(args) => until_interrupted(import::run(args)).await,
             Command::Completions(args) => completions::run(args, Self::command()),
             Command::Manual(args) => manual::run(&args, Self::command()),
         }
@@ -226,6 +233,10 @@ mod tests {
             "conclave backup verify state.backup -o json --scratch /var/tmp",
             "conclave backup verify - --zone UTC",
             "conclave restore state.backup --data d -o json",
+            "conclave export state.backup directory -o json --scratch /var/tmp",
+            "conclave export - directory",
+            "conclave import export.zip --data d --admin alice --from slack -o json",
+            "conclave import export.jsonl --data d --admin alice --report r --password-stdin",
             "conclave trust export chat.example:7400",
             "conclave whoami --ca-file roots.pem",
             "conclave serve --tls-certificate chain.pem --tls-key key.pem",
@@ -257,6 +268,9 @@ mod tests {
             "conclave backup state.backup verify",
             "conclave backup --force verify state.backup",
             "conclave restore state.backup --data",
+            "conclave export state.backup",
+            "conclave import export.zip --data d",
+            "conclave import export.zip --admin alice --data d --from teams",
             "conclave token create --ttl 8d",
             "conclave cluster preferred-leader 0",
             "conclave node drain 0",

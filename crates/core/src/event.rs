@@ -5,10 +5,10 @@
 //! refused.
 
 use crate::{
-    AccountId, AccountLimits, AccountName, AccountRole, AuthorityId, ClusterVersion,
-    ConversationId, DisplayName, InviteId, MemberRole, MessageText, NodeId, OperatorName, Progress,
-    Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
-    Topic, WebhookId,
+    AccountId, AccountLimits, AccountName, AccountRole, AckPolicy, AuthorityId, ClusterRetention,
+    ClusterVersion, ConversationId, DisplayName, InviteId, MemberRole, MessageText, NodeId,
+    OperatorName, Progress, Reaction, RoomName, RoomRetention, Sequence, SessionId, SessionLabel,
+    ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
@@ -237,6 +237,14 @@ pub enum ConversationEvent {
         /// The new position.
         progress: Progress,
     },
+    /// The oldest messages of a conversation are gone, and everything about them.
+    Forgotten {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Number of the last message that is gone: at most
+        /// [`crate::limits::FORGET_MESSAGES_MAX`] more than before.
+        through: Sequence,
+    },
 }
 
 /// A fact about a message.
@@ -369,6 +377,13 @@ pub enum RoomEvent {
         /// The new topic.
         topic: Topic,
     },
+    /// A room keeps messages differently long, or another number of them.
+    RetentionChanged {
+        /// The room.
+        conversation: ConversationId,
+        /// What the room sets for itself.
+        retention: RoomRetention,
+    },
     /// An account may join a room.
     MemberInvited {
         /// The room.
@@ -468,9 +483,19 @@ pub enum ClusterEvent {
         /// The version.
         to: ClusterVersion,
     },
+    /// The cluster keeps messages differently long, or another number of them.
+    RetentionChanged {
+        /// All of it.
+        retention: ClusterRetention,
+    },
     /// The preferred leader has changed: that node leads while it is healthy.
     LeaderPreferred {
         /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
+    },
+    /// Acknowledgements wait for other voters from now on.
+    AckPolicyChanged {
+        /// The voters.
+        policy: AckPolicy,
     },
 }

@@ -57,6 +57,7 @@ pub mod version;
 pub use allowance::Allowance;
 pub use allowance::account_limits::AccountLimits;
 pub use allowance::limit_table::AccountLimit;
+pub use allowance::retention::{ClusterRetention, Retention, RetentionChange, RoomRetention};
 pub use allowance::spend::Spend;
 pub use answer::{Accepted, Answer};
 pub use command::{Batch, Command, Origin};
@@ -71,14 +72,14 @@ pub use ids::{
 };
 pub use lookup::{
     Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,
-    Session, Throttle, Webhook,
+    OldMessage, Session, Throttle, Webhook,
 };
 pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
 pub use once::OncePool;
 pub use operation::{
-    AccessOperation, AccountOperation, AccountRole, AdminOperation, ClusterOperation, Grant,
-    JoinCredential, LoginKeys, MemberRole, MessageOperation, MessageRef, Operation,
+    AccessOperation, AccountOperation, AccountRole, AckPolicy, AdminOperation, ClusterOperation,
+    Grant, JoinCredential, LoginKeys, MemberRole, MessageOperation, MessageRef, Operation,
     OperatorRequest, Progress, Recipient, RoomOperation,
 };
 pub use pattern::NamePattern;

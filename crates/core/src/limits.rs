@@ -222,6 +222,26 @@ pub const CHANGES_KEPT_MAX: u64 = 131_072;
 /// Messages that one request may delete. More: refused.
 pub const DELETE_MESSAGES_MAX: usize = 500;
 
+/// Messages that one command forgets at most because of their age or number: a millisecond or two
+/// of work. The leader proposes the next command when there are more.
+pub const FORGET_MESSAGES_MAX: usize = 64;
+
+/// Conversations that one such command names: each one that has something to forget has at least
+/// one message.
+pub const FORGET_CONVERSATIONS_MAX: usize = FORGET_MESSAGES_MAX;
+
+/// Shortest age after which messages can be forgotten, in milliseconds of log time: a minute, for
+/// trials. Shorter: refused.
+pub const RETENTION_AGE_MS_MIN: u64 = 60 * 1000;
+
+/// Longest age that can be set, in milliseconds of log time: a century. Longer: refused; 0 keeps
+/// messages for ever.
+pub const RETENTION_AGE_MS_MAX: u64 = 36_525 * 24 * 60 * 60 * 1000;
+
+/// Greatest number of messages that can be set as a limit: far more than fit one cluster. More:
+/// refused; 0 keeps all.
+pub const RETENTION_MESSAGES_MAX: u64 = 1_000_000_000_000;
+
 /// The longest time that a bucket of tokens takes to fill, in milliseconds of log time, whatever
 /// the limits say: 30 days. No account waits longer.
 pub const ALLOWANCE_FILL_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;

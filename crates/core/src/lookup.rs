@@ -3,10 +3,11 @@
 //! Every value is small and copied. Storage answers from memory in the steady state.
 
 use crate::{
-    AccountId, AccountLimits, AccountRole, Allowance, Answer, AuthorityId, ClusterVersion,
-    ConversationId, Digest, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId, OnceId,
-    OncePool, OperatorName, Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey,
-    Timestamp, TokenHash, WebhookId, limits::THROTTLE_MAX_MS,
+    AccountId, AccountLimits, AccountRole, AckPolicy, Allowance, Answer, AuthorityId,
+    ClusterRetention, ClusterVersion, ConversationId, Digest, InviteId, JoinTokenId, MemberRole,
+    MessageRef, NodeId, OnceId, OncePool, OperatorName, Progress, Reaction, RequestWindow,
+    RoomRetention, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
+    limits::THROTTLE_MAX_MS,
 };
 
 /// The state cannot be read. Not an answer to a client: the node has to stop.
@@ -68,6 +69,10 @@ pub struct Conversation {
     pub kind: Kind,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
+    /// Messages up to this number are forgotten; 0: none.
+    pub forgotten: Sequence,
+    /// What it has set for itself, if it is a room.
+    pub retention: RoomRetention,
 }
 
 /// Kind of a conversation: between two people, or between the members of a room.
@@ -169,6 +174,16 @@ pub struct MessageHead {
     pub deleted: bool,
 }
 
+/// What rules know of one of the oldest messages of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldMessage {
+    /// The number in the conversation.
+    pub sequence: Sequence,
+    /// Log time of its entry. Of a message from before cluster version 3: of the entry that raised
+    /// the version, which is later.
+    pub at: Timestamp,
+}
+
 /// An answer that was given before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
@@ -236,6 +251,14 @@ pub trait Lookup {
         conversation: ConversationId,
         sequence: Sequence,
     ) -> Result<Option<MessageHead>, Broken>;
+    /// Returns the first `limit` messages of a conversation that has members, in order.
+    fn oldest_messages(
+        &self,
+        conversation: ConversationId,
+        limit: usize,
+    ) -> Result<Vec<OldMessage>, Broken>;
+    /// Returns what the cluster keeps.
+    fn cluster_retention(&self) -> Result<ClusterRetention, Broken>;
     /// Returns whether an account has deleted a message for itself.
     fn is_hidden(
         &self,
@@ -331,6 +354,8 @@ pub trait Lookup {
     fn cluster_members(&self) -> Result<Vec<NodeId>, Broken>;
     /// Returns the node that leads while it is healthy.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
+    /// Returns which voters acknowledgements wait for.
+    fn ack_policy(&self) -> Result<AckPolicy, Broken>;
     /// Returns the authority that peers trust, and the one that takes its place next.
     fn authority(&self) -> Result<PeerAuthority, Broken>;
     /// Returns the limits of accounts.

@@ -5,8 +5,8 @@
 
 use crate::{
     AccountId, AccountLimit, AccountName, AuthorityId, ClusterVersion, ConversationId, DisplayName,
-    InviteId, JoinTokenId, MessageText, NodeId, OperatorName, Reaction, RoomName, Sequence,
-    SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    InviteId, JoinTokenId, MessageText, NodeId, OperatorName, Reaction, RetentionChange, RoomName,
+    RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 /// An operation that a client can request.
@@ -95,6 +95,12 @@ pub enum ClusterOperation {
         /// The members that have said that they can apply it: at most
         /// [`crate::limits::MEMBERS_ASKED_MAX`].
         asked: Vec<NodeId>,
+    },
+    /// Forget what these conversations keep too long or too much of, as far as one command may.
+    /// Only the leader proposes it.
+    ForgetMessages {
+        /// 1 to [`crate::limits::FORGET_CONVERSATIONS_MAX`].
+        conversations: Vec<ConversationId>,
     },
     /// Retire the number of a removed node: no node with it can join again.
     RetireNode {
@@ -254,6 +260,13 @@ pub enum RoomOperation {
         /// The new topic.
         topic: Topic,
     },
+    /// Set how long a room keeps messages, and how many.
+    SetRoomRetention {
+        /// Name of the room.
+        name: RoomName,
+        /// What the room sets for itself.
+        retention: RoomRetention,
+    },
     /// Set the role of a member.
     SetMemberRole {
         /// Name of the room.
@@ -363,6 +376,16 @@ pub enum OperatorRequest {
         /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
     },
+    /// Set which voters an acknowledgement waits for.
+    SetAckPolicy {
+        /// The voters.
+        policy: AckPolicy,
+    },
+    /// Set how long the cluster keeps messages, and how many.
+    SetRetention {
+        /// What is set; the rest stays as it is.
+        change: RetentionChange,
+    },
     /// Add an operator.
     CreateOperator {
         /// Name of the operator, which no other operator has.
@@ -375,6 +398,17 @@ pub enum OperatorRequest {
         /// Name of the operator.
         name: OperatorName,
     },
+}
+
+/// The voters that must have an entry on disk before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AckPolicy {
+    /// A majority: what decides the entry.
+    #[default]
+    Majority,
+    /// All that a committed membership names, so that whichever is left has all that was
+    /// acknowledged.
+    All,
 }
 
 /// Keys under which an attempt with a password is counted. All are hashes.

@@ -245,6 +245,14 @@ pub enum Rejection {
         /// Number of the node.
         node: u64,
     },
+    /// An age or a number of messages outside its bounds.
+    #[error("messages are kept for a minute to 36525 days, and up to a million million of them")]
+    RetentionOutOfRange,
+    /// The room would keep more than the cluster.
+    #[error(
+        "a room of this cluster cannot keep messages longer, or more of them, than the cluster"
+    )]
+    RetentionTooLong,
 }
 
 fn limit_name(number: u64) -> &'static str {

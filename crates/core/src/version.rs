@@ -8,6 +8,7 @@
 //! |---|---|
 //! | 1 | everything before there was a second one |
 //! | 2 | an admission says which versions the machine can apply, and the log refuses an older one |
+//! | 3 | an operator sets which voters an acknowledgement waits for; witnesses, which keep the log alone; messages have the log time of their entry, and are forgotten by age and number |
 //!
 //! Which operation needs which version is in `decide/introduced.rs`. Always true: a version that a
 //! release has had keeps its meaning.
@@ -23,6 +24,13 @@ impl ClusterVersion {
     pub const FIRST: Self = Self(1);
     /// Admissions say which versions the machine can apply.
     pub const ADMISSION_SAYS_VERSION: Self = Self(2);
+    /// Members may be witnesses, which keep the log alone.
+    pub const WITNESSES: Self = Self(3);
+    /// The log says which voters an acknowledgement waits for, and which members lost their vote
+    /// because it waited for them.
+    pub const ACK_POLICY: Self = Self(3);
+    /// Messages have the log time of their entry, and are forgotten by age and number.
+    pub const RETENTION: Self = Self(3);
 }
 
 impl fmt::Display for ClusterVersion {
@@ -44,7 +52,7 @@ impl VersionRange {
     /// The versions of this build. The oldest one is that of the previous release, or older.
     pub const BUILD: Self = Self {
         oldest: ClusterVersion::FIRST,
-        newest: ClusterVersion::ADMISSION_SAYS_VERSION,
+        newest: ClusterVersion::RETENTION,
     };
 
     /// Returns this range without the versions after `newest`: as an earlier build has it.

@@ -125,6 +125,7 @@ impl LocalCluster {
             "SECRET_FILE",
             "BOOTSTRAP_EXPECT",
             "REPLACES",
+            "WITNESS",
             "ADVERTISE",
             "TLS_CERTIFICATE",
             "TLS_KEY",

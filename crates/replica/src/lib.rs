@@ -3,8 +3,9 @@
 //! This is the only crate that names openraft; none of its types leave. How nodes reach each
 //! other ([`Transport`]) and how entries become bytes ([`Codec`]) is given to it from outside.
 //!
-//! Always true: an answer leaves only after its entry is on disk on a majority and its events are
-//! in this node's database; a node that does not lead never acknowledges a write on its own.
+//! Always true: an answer leaves only after its entry is on disk on a majority, or on all voters if
+//! that is the policy, and is decided on this node; a node that does not lead never acknowledges a
+//! write on its own.
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};
@@ -38,6 +39,7 @@
 //!
 //! Rows, positions and faults are of `conclave-storage`, and callers name them there.
 
+mod acks;
 mod apply;
 mod backlog;
 mod clocks;

@@ -14,6 +14,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     Codec, Config, Listener, StartError,
+    acks::gate::Gate,
     apply::{Observers, StateMachine, VersionNow},
     clocks::Clocks,
     health::{
@@ -37,6 +38,7 @@ pub(crate) struct Opened {
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
     pub(crate) version: VersionNow,
+    pub(crate) gate: Gate,
     pub(crate) machine: StateMachine,
     /// The thread that applies entries.
     pub(crate) writer: thread::JoinHandle<()>,
@@ -54,6 +56,7 @@ impl Opened {
         let reader = state.reader();
         let last = state.applied().last.map_or(0, |last| last.index);
         let cluster_version = state.cluster_version();
+        let gate = Gate::new(state.ack_policy());
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = offer::directory(&config.data);
         offer::clean_directory(&snapshots)?;
@@ -69,6 +72,7 @@ impl Opened {
             clocks: clocks.clone(),
             meter: meter.clone(),
             version: version.clone(),
+            gate: gate.clone(),
         };
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
@@ -91,6 +95,7 @@ impl Opened {
             clocks,
             meter,
             version,
+            gate,
             machine,
             writer,
         })
@@ -133,6 +138,7 @@ fn open_pair(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     let log = SegmentLog::open(&config.data.join("log"), options)?;
     let options = state::Options {
         versions: config.versions,
+        witness: config.witness,
         ..state::Options::default()
     };
     let state = State::open(&config.data, options);

@@ -62,6 +62,9 @@ pub(crate) fn bytes_of(command: &Command) -> usize {
                 30 * positions.len()
             }
             Operation::Cluster(ClusterOperation::RaiseVersion { asked, .. }) => 10 * asked.len(),
+            Operation::Cluster(ClusterOperation::ForgetMessages { conversations }) => {
+                10 * conversations.len()
+            }
             // Names, hashes and lines, which all have small bounds.
             _ => SHORT_BYTES_MAX,
         }

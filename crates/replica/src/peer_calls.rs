@@ -98,6 +98,9 @@ impl Replica {
         last: Option<LogId>,
     ) -> Result<(), PeerError> {
         self.inner.participation.check()?;
+        if self.inner.config.witness {
+            return Err(failed("a witness does not lead"));
+        }
         let request = TransferLeaderRequest::new(vote_in(from), to, last.map(log_id_in));
         self.inner
             .raft
@@ -114,6 +117,7 @@ impl Replica {
     /// [`PeerError::Failed`] if it cannot be installed; the old state stands.
     pub async fn on_snapshot(&self, offer: SnapshotOffer) -> Result<Vote, PeerError> {
         self.inner.participation.check()?;
+        self.may_install(offer.last.index)?;
         // Before the engine hears of it: to the engine a snapshot that fails is a broken disk.
         let newest = self.inner.config.versions.newest;
         let verifying = spawn_blocking(move || VerifiedSnapshot::new(offer.file, newest));

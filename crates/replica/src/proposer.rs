@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
+    acks::gate::{Gate, Verdict},
     apply::{Raft, VersionNow},
     backlog::{BACKLOG_MAX, Backlog, Place},
     clocks::Clocks,
@@ -183,6 +184,9 @@ pub(crate) struct Proposer {
     /// Cluster versions that this node applies.
     pub(crate) versions: VersionRange,
     pub(crate) version: VersionNow,
+    /// Whether this node is a witness, and so decides nothing for callers.
+    pub(crate) witness: bool,
+    pub(crate) gate: Gate,
 }
 
 impl Proposer {
@@ -236,10 +240,14 @@ impl Proposer {
     }
 
     /// Proposes one entry. The replies are given where the outcome becomes known.
-    async fn propose(&self, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
-        let (pack, too_new): (Vec<_>, Vec<_>) = pack
-            .into_iter()
-            .partition(|waiting| waiting.commands.iter().all(|one| self.may_write(one)));
+    async fn propose(&self, mut pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
+        if self.witness {
+            // It could not answer. Another voter leads in a moment.
+            return Replies::of(pack).1.fail(Failure::before_proposing(None));
+        }
+        let is_too_new =
+            |waiting: &mut Waiting| !waiting.commands.iter().all(|one| self.may_write(one));
+        let too_new: Vec<_> = pack.extract_if(.., is_too_new).collect();
         // A caller that knows a higher version than this node asks again in a moment.
         Replies::of(too_new).1.fail(Failure::before_proposing(None));
         if pack.is_empty() {
@@ -253,7 +261,7 @@ impl Proposer {
             commands,
         };
         let entry = Commands::of(batch, &*self.codec);
-        let (meter, began) = (self.meter.clone(), Instant::now());
+        let (meter, gate, began) = (self.meter.clone(), self.gate.clone(), Instant::now());
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
             match &result {
@@ -261,7 +269,15 @@ impl Proposer {
                 Err(ClientWriteError::ForwardToLeader(_)) => {}
                 Err(_) => meter.outcome_unknown(),
             }
-            replies.conclude(result);
+            let index = match &result {
+                Ok(decided) if gate.holds() => decided.log_id.index(),
+                _ => return replies.conclude(result),
+            };
+            let reply = move |verdict| match verdict {
+                Verdict::Reached => replies.conclude(result),
+                Verdict::Unknown => replies.fail(Failure::UNKNOWN),
+            };
+            gate.hold(index, Box::new(reply));
         }));
         // If the core has stopped, the completion is dropped, and the replies with it.
         if let Err(error) = self.raft.write(entry).responder(completion).await {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use conclave_core::Batch;
+use conclave_core::{AckPolicy, Batch};
 use conclave_storage::{
     log::{self, Completion, Entry, EntryKind, LogId, LogStore as _, SegmentLog, Vote},
     state::{self, State},
@@ -51,6 +51,8 @@ pub struct SurvivorState {
     pub applied: Option<LogId>,
     /// The newest membership in its log or its database, committed or not.
     pub members: Members,
+    /// The voters that acknowledgements waited for, as of the last entry in its database.
+    pub ack_policy: AckPolicy,
 }
 
 impl Survivor {
@@ -84,6 +86,7 @@ impl Survivor {
             committed,
             applied: applied.last,
             members,
+            ack_policy: state.ack_policy(),
         };
         Ok(Self {
             log,

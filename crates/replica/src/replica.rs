@@ -25,16 +25,19 @@ use tokio::{
 use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, StartError, Transport,
     Written,
+    acks::{gate::Gate, keeper::Keeper},
     apply::{Raft, StateMachine, VersionNow},
     clocks::{Clocks, rounds::Others},
     election::{
         campaign::{self, Campaigner},
         contact::Contact,
+        leader_watch::watch_leader,
         participation::Participation,
+        transfer::Transferrer,
     },
     engine::start_engine,
     health::meter::Meter,
-    log::retention::Retention,
+    log::{full_members::FullMembers, retention::Retention},
     membership::finisher::Finisher,
     opening::Opened,
     proposer::{self, Failure, Proposer, Reach, is_busy, is_maybe_proposed},
@@ -61,13 +64,16 @@ pub(crate) struct Inner {
     pub(crate) search: Search,
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
-    campaign: campaign::Handle,
+    pub(crate) campaign: campaign::Handle,
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
     pub(crate) meter: Meter,
     pub(crate) version: VersionNow,
+    pub(crate) gate: Gate,
     pub(crate) contact: Contact,
+    pub(crate) full: FullMembers,
+    pub(crate) transferrer: Transferrer,
     /// The reason why this replica's state is not that of a majority, if it is not.
     pub(crate) diverged: OnceLock<String>,
     pub(crate) participation: Participation,
@@ -98,6 +104,7 @@ impl Replica {
             codec: codec.clone(),
             members: config.members.clone(),
             store: opened.store.clone(),
+            witness: config.witness,
         };
         let started = start_engine(&config, network, &opened.log_view, &opened.machine);
         let raft = match started.await {
@@ -108,6 +115,7 @@ impl Replica {
     }
 
     /// Starts the tasks around the engine and puts the replica together.
+    #[expect(clippy::too_many_lines, reason = "it names each part once")]
     fn with_engine(
         config: Config,
         codec: Arc<dyn Codec>,
@@ -125,6 +133,7 @@ impl Replica {
             clocks,
             meter,
             version,
+            gate,
             machine,
             writer,
         } = opened;
@@ -141,6 +150,14 @@ impl Replica {
             meter: meter.clone(),
             versions: config.versions,
             version: version.clone(),
+            witness: config.witness,
+            gate: gate.clone(),
+        };
+        let keeper = Keeper {
+            node: config.node,
+            raft: raft.clone(),
+            gate: gate.clone(),
+            meter: meter.clone(),
         };
         let others = Others {
             raft: raft.clone(),
@@ -155,20 +172,33 @@ impl Replica {
             member_of,
         };
         let limits = config.retention;
-        let retention = Retention::new(raft.clone(), log_view, limits, store, config.data.clone());
+        let full = FullMembers::new(config.witness);
+        let data = config.data.clone();
+        let retention = Retention::new(raft.clone(), log_view, limits, store, data, full.clone());
         let watched = watch_leader(raft.clone(), config.node, leader_tx, meter.clone());
-        let tasks = vec![
+        let lease = Duration::from_millis(config.timers.election_max_ms);
+        let transferrer = Transferrer {
+            node: config.node,
+            raft: raft.clone(),
+            leader: leader.clone(),
+            lease,
+        };
+        let mut tasks = vec![
             tokio::spawn(watched),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
+            tokio::spawn(keeper.run()),
             tokio::spawn(retention.run()),
         ];
+        if config.witness {
+            tasks.push(tokio::spawn(transferrer.clone().never_lead()));
+        }
         let contact = Contact::new();
         let campaign = Campaigner {
             node: config.node,
             raft: raft.clone(),
             contact: contact.clone(),
-            lease: Duration::from_millis(config.timers.election_max_ms),
+            lease,
         };
         let inner = Inner {
             campaign: campaign.start(),
@@ -187,7 +217,10 @@ impl Replica {
             clocks,
             meter,
             version,
+            gate,
             contact,
+            full,
+            transferrer,
             diverged: OnceLock::new(),
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),
@@ -394,18 +427,6 @@ impl Replica {
         self.inner.leader.clone()
     }
 
-    /// Notes that the connection from another node has broken. If that one leads, this node
-    /// campaigns as soon as its lease has run out, and not only after an election timeout.
-    pub fn connection_lost(&self, node: u64) {
-        self.inner.campaign.lost(node);
-    }
-
-    /// Leaves it to the other voters to campaign early, or takes its turn among them again. It is
-    /// elected all the same if none of them is.
-    pub fn stand_back(&self, stands_back: bool) {
-        self.inner.campaign.stand_back(stands_back);
-    }
-
     /// Returns this replica's number.
     pub(crate) fn node(&self) -> u64 {
         self.inner.config.node
@@ -424,6 +445,7 @@ impl Replica {
             .unwrap_or_else(lock)
             .drain(..)
             .for_each(|task| task.abort());
+        self.inner.gate.give_up();
         self.inner.machine.stop();
         let writer = self
             .inner
@@ -468,25 +490,4 @@ fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Memb
                 .cloned()
         })
     })
-}
-
-/// Publishes the leader, and logs it once for each change.
-async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>, meter: Meter) {
-    let mut metrics = raft.server_metrics();
-    loop {
-        let (now, term) = {
-            let metrics = metrics.borrow_and_update();
-            (metrics.current_leader, metrics.vote.leader_id.term)
-        };
-        let changed = leader.send_if_modified(|known| std::mem::replace(known, now) != now);
-        if changed {
-            tracing::info!(node, term, leader = now, "leader changed");
-            if let Some(leads) = now {
-                meter.leader_changed(leads == node);
-            }
-        }
-        if metrics.changed().await.is_err() {
-            return;
-        }
-    }
 }

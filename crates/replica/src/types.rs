@@ -4,13 +4,36 @@ use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use conclave_core::{Answer, ClusterVersion};
 
-/// Addresses of a member of the cluster.
+/// A member of the cluster: its addresses, and what it keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
     /// host:port of its listener for peers.
     pub peer_address: String,
     /// host:port of its listener for clients.
     pub client_address: String,
+    /// Whether it is a witness: it keeps the log, and of the state what concerns the cluster alone.
+    pub witness: bool,
+    /// Whether it was set aside: it lost its vote, or is about to, because acknowledgements waited
+    /// for it, and gets it back once it has caught up.
+    pub set_aside: bool,
+}
+
+impl Member {
+    /// Returns whether this member is reached where `other` is.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        *self == self.moved_to(other)
+    }
+
+    /// Returns this member at the addresses of `place`.
+    #[must_use]
+    pub fn moved_to(&self, place: &Self) -> Self {
+        Self {
+            peer_address: place.peer_address.clone(),
+            client_address: place.client_address.clone(),
+            ..self.clone()
+        }
+    }
 }
 
 /// The members of the cluster.
@@ -20,6 +43,22 @@ pub struct Members {
     pub voters: Vec<BTreeSet<u64>>,
     /// Every member, voters and learners.
     pub nodes: BTreeMap<u64, Member>,
+}
+
+impl Members {
+    /// Returns the voters that are full nodes, of both sets while the membership changes.
+    #[must_use]
+    pub fn full_voters(&self) -> BTreeSet<u64> {
+        let mut voters = self.all_voters();
+        voters.retain(|node| !self.is_witness(*node));
+        voters
+    }
+
+    /// Returns whether this member is a witness.
+    #[must_use]
+    pub fn is_witness(&self, node: u64) -> bool {
+        self.nodes.get(&node).is_some_and(|member| member.witness)
+    }
 }
 
 /// A command was decided.

@@ -50,9 +50,11 @@ mod protocol;
 mod tls;
 
 pub use api::operator_file::{OPERATOR_FILE, OPERATOR_RESET_FILE};
+pub use auth::passwords::{hash_alone, hash_of_no_password};
 pub use auth::registration::Registration;
-pub use backup::restore::{RestoreError, Restored, restore};
-pub use backup::verify::{BackupError, check_backup, verify_backup};
+pub use backup::restore::{Begun, RestoreError, Restored, begin_cluster, restore};
+pub use backup::verify::{BackupError, check_backup, unpack_backup, verify_backup};
+pub use cluster::fail_stop::GoesAlone;
 pub use cluster::start_error::{StartError, Stuck};
 pub use conclave_storage::{
     DiskFailure, Fault,
@@ -61,6 +63,7 @@ pub use conclave_storage::{
 };
 pub use config::backup::BackupConfig;
 pub use config::demo::Demo;
+pub use config::recover::RecoverConfig;
 pub use config::{
     log_format::LogFormat,
     node_config::NodeConfig,
@@ -71,7 +74,7 @@ pub use context::log_control::LogControl;
 pub use identity::node_identity::IdentityError;
 pub use identity::secret::{ClusterSecret, NoSecret};
 pub use node::process::Node;
-pub use node::recover::{RecoverError, Recovered, Recovery};
+pub use node::recover::{RecoverError, Recovered, Recovery, recover_alone};
 pub use peer::snapshots::{Direction, Transfer};
 pub use tls::OwnCertificateError;
 pub use tls::security::SecurityError;

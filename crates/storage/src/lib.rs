@@ -40,6 +40,7 @@ mod fault;
 mod files;
 mod latencies;
 pub mod log;
+pub mod pile;
 mod recent_map;
 pub mod search;
 pub mod state;

@@ -179,6 +179,7 @@ fn outside(operation: &Operation) -> bool {
             | Operation::Cluster(ClusterOperation::RetireNode { .. })
             | Operation::Cluster(ClusterOperation::RotateAuthority { .. })
             | Operation::Cluster(ClusterOperation::RaiseVersion { .. })
+            | Operation::Cluster(ClusterOperation::ForgetMessages { .. })
             | Operation::Cluster(ClusterOperation::ByOperator { .. })
             | Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
             | Operation::Cluster(ClusterOperation::ResetOperators { .. })

@@ -67,10 +67,14 @@ fn kind(event: &Event) -> u8 {
         Event::Account(AccountEvent::LimitsChanged { .. }) => 42,
         Event::Cluster(ClusterEvent::AuthorityRotated { .. }) => 43,
         Event::Cluster(ClusterEvent::VersionRaised { .. }) => 44,
+        Event::Cluster(ClusterEvent::AckPolicyChanged { .. }) => 45,
+        Event::Cluster(ClusterEvent::RetentionChanged { .. }) => 46,
+        Event::Room(RoomEvent::RetentionChanged { .. }) => 47,
+        Event::Conversation(ConversationEvent::Forgotten { .. }) => 48,
     }
 }
 
-const KINDS: u8 = 45;
+const KINDS: u8 = 49;
 
 /// Returns all rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {
@@ -153,8 +157,8 @@ fn accounts_and_their_credentials_have_their_rows() {
         at,
         "SELECT account_last, accounts, session_last, conversation_last, admins, rooms,
             invite_last, invites, webhook_last, throttles, setup_token, node_last,
-            preferred_leader, authority_generation, authority_next FROM meta",
-        &["9|7|7|4|1|2|3|1|2|1|-|9|2|1|32x02"],
+            preferred_leader, authority_generation, authority_next, ack_all FROM meta",
+        &["9|7|7|5|1|3|3|1|2|1|-|9|2|1|32x02|1"],
     );
     check(
         at,
@@ -199,7 +203,19 @@ fn rooms_and_messages_have_their_rows() {
             "2|3|0|0|0|0|0|1",
             "3|1|0|0|0|0|0|1",
             "3|3|0|0|0|0|0|1",
+            "5|1|0|0|0|0|2|1",
         ],
+    );
+    check(
+        at,
+        "SELECT c.keep_ms, c.keep_messages, c.forgotten, c.forgotten_at > 0, m.sent_forgotten
+            FROM conversations c JOIN members m ON m.conversation = c.id WHERE c.id = 5",
+        &["-|1|2|1|2"],
+    );
+    check(
+        at,
+        "SELECT sequence, text, ordinal, log_time > 0 FROM messages WHERE conversation = 5",
+        &["3|three|3|1"],
     );
     check(
         at,
@@ -270,6 +286,7 @@ fn the_change_list_has_all_changes_without_texts() {
         "3|1|2|4|-|-|-",
         "6|3|-|-|3|1|-",
         "7|4|-|-|1|-|-",
+        "7|5|-|-|1|-|-",
         "8|4|-|-|1|1|-",
     ];
     let expected: Vec<&str> = about_accounts.chain(others).collect();

@@ -89,6 +89,7 @@ fn kind(item: &StreamItem) -> &'static str {
         StreamEvent::Reaction { .. } => "reaction",
         StreamEvent::Advanced { .. } => "advanced",
         StreamEvent::Opened { .. } => "opened",
+        StreamEvent::Forgotten { .. } => "forgotten",
         StreamEvent::Room(RoomChange::Joined { .. }) => "joined",
         StreamEvent::Room(RoomChange::Left { .. }) => "left",
         StreamEvent::Room(RoomChange::RoleChanged { .. }) => "role",

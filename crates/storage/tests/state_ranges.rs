@@ -128,8 +128,8 @@ fn ranges_and_their_pieces_cover_every_row_once() {
     }
     assert_eq!(digests(), before);
     let more = "INSERT INTO messages SELECT position + (1 << 40), conversation, sequence + 1000000,
-        by_account, sent_at, text, deleted_at, edited_at, reply_to, action, ordinal, in_room
-        FROM messages WHERE sequence = 1";
+        by_account, sent_at, text, deleted_at, edited_at, reply_to, action, ordinal, in_room,
+        log_time FROM messages WHERE sequence = 1";
     connection.execute(more, []).unwrap();
     assert_ne!(digests().last(), before.last(), "a row behind all others");
 }

@@ -185,5 +185,5 @@ fn generated_commands_succeed_often_enough() {
             *told.entry(kind).or_default() += 1;
         }
     }
-    assert_eq!(told.len(), 45, "{told:?}");
+    assert_eq!(told.len(), 49, "{told:?}");
 }

@@ -6,11 +6,12 @@
 use crate::{Problem, numbered};
 
 /// The arrows: each crate, and the crates of this workspace that it may name.
-pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 16] = [
+pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 17] = [
     ("core", &[]),
     ("text", &["core"]),
     ("words", &["text", "core"]),
     ("storage", &["words", "core"]),
+    ("transfer", &["storage", "text", "core"]),
     ("replica", &["storage", "core"]),
     ("wire", &["text", "core"]),
     ("tls", &[]),
@@ -34,6 +35,7 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 16] = [
             "bench",
             "local-cluster",
             "server",
+            "transfer",
             "client",
             "words",
             "text",
@@ -43,8 +45,10 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// External crates with one home; no other crate may name them.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("openraft", &["replica"]),
+    ("zip", &["transfer"]),
+    ("emojis", &["transfer"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["wire", "server", "client"]),
     ("ring", &["tls"]),
@@ -226,6 +230,7 @@ openraft = \"1\"
             "text",
             "words",
             "storage",
+            "transfer",
             "replica",
             "wire",
             "tls",

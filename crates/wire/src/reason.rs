@@ -63,6 +63,7 @@ macro_rules! reasons {
 
 reasons! {
     AccountLimitInvalid = "ACCOUNT_LIMIT_INVALID", InvalidArgument, "limits";
+    AckPolicyMissing = "ACK_POLICY_MISSING", InvalidArgument, "policy";
     AddressInvalid = "ADDRESS_INVALID", InvalidArgument;
     BodyInvalid = "BODY_INVALID", InvalidArgument;
     BodyTooLong = "BODY_TOO_LONG", InvalidArgument;
@@ -109,6 +110,7 @@ reasons! {
     RequestOutOfRange = "REQUEST_OUT_OF_RANGE", InvalidArgument, "request.number";
     RequestReused = "REQUEST_REUSED", InvalidArgument, "request.number";
     ResumeTokenInvalid = "RESUME_TOKEN_INVALID", InvalidArgument, "resume_token";
+    RetentionOutOfRange = "RETENTION_OUT_OF_RANGE", InvalidArgument, "retention";
     RoleMissing = "ROLE_MISSING", InvalidArgument, "role";
     SessionMisplaced = "SESSION_MISPLACED", InvalidArgument;
     TextEmpty = "TEXT_EMPTY", InvalidArgument, "text";
@@ -147,6 +149,8 @@ reasons! {
     LastOperator = "LAST_OPERATOR", FailedPrecondition;
     LastVoter = "LAST_VOTER", FailedPrecondition;
     LearnerBehind = "LEARNER_BEHIND", FailedPrecondition;
+    NodeIsWitness = "NODE_IS_WITNESS", FailedPrecondition;
+    TooFewFullNodes = "TOO_FEW_FULL_NODES", FailedPrecondition;
     MemberNotAsked = "MEMBER_NOT_ASKED", FailedPrecondition;
     MessageGone = "MESSAGE_GONE", FailedPrecondition;
     NodeRetired = "NODE_RETIRED", FailedPrecondition;
@@ -157,6 +161,7 @@ reasons! {
     NoAuthorityKey = "NO_AUTHORITY_KEY", FailedPrecondition;
     NoStream = "NO_STREAM", FailedPrecondition;
     RecipientGone = "RECIPIENT_GONE", FailedPrecondition;
+    RetentionTooLong = "RETENTION_TOO_LONG", FailedPrecondition;
     VersionTooLow = "VERSION_TOO_LOW", FailedPrecondition;
     VersionUnsupported = "VERSION_UNSUPPORTED", FailedPrecondition;
     WouldLoseAuthority = "WOULD_LOSE_AUTHORITY", FailedPrecondition;
@@ -243,6 +248,8 @@ impl From<&Rejection> for Reason {
             Rejection::VersionTooLow { .. } => Self::VersionTooLow,
             Rejection::VersionUnsupported { .. } => Self::VersionUnsupported,
             Rejection::MemberNotAsked { .. } => Self::MemberNotAsked,
+            Rejection::RetentionOutOfRange => Self::RetentionOutOfRange,
+            Rejection::RetentionTooLong => Self::RetentionTooLong,
         }
     }
 }

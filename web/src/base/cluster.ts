@@ -27,6 +27,7 @@ export const clusterStrings = {
   lowSpace: "Its disk is nearly full.",
   refusesGrowth: "The cluster takes no new messages: too little disk.",
   clockIsOff: "Its clock is more than 10 s off.",
+  draining: "It is drained for planned work: clients go to the other nodes.",
   waits: "It waits until its peers have confirmed its data.",
   differs: (index: number) => `The states differ at entry ${index}.`,
   unreached: "The leader does not reach it.",

@@ -113,6 +113,34 @@ impl Client {
         Ok(Position(self.ask(request).await?.position))
     }
 
+    /// Sets which voters acknowledgements wait for. Returns when those of both policies have it.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `VERSION_TOO_LOW`.
+    pub async fn set_ack_policy(&self, policy: v1::AckPolicy) -> Result<Position, CallError> {
+        let request = v1::SetAckPolicyRequest {
+            request_id: request_id(),
+            policy: policy.into(),
+        };
+        Ok(Position(self.ask(request).await?.position))
+    }
+
+    /// Sets how long the cluster keeps messages, and how many, and returns all of it. What is
+    /// absent stays as it is; the request's id is chosen here.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `RETENTION_OUT_OF_RANGE`, `VERSION_TOO_LOW`.
+    pub async fn change_retention(
+        &self,
+        change: v1::ChangeRetentionRequest,
+    ) -> Result<v1::ClusterRetention, CallError> {
+        let request = v1::ChangeRetentionRequest {
+            request_id: request_id(),
+            ..change
+        };
+        Ok(self.ask(request).await?.retention.unwrap_or_default())
+    }
+
     /// Changes the members of the cluster. Repeating a request is safe: a change that was made
     /// already changes nothing.
     ///

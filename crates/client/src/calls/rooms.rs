@@ -93,6 +93,35 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
+    /// Sets how long a room keeps messages, and how many; `None`: as the cluster.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NO_SUCH_CONVERSATION`, `NOT_ALLOWED`, `RETENTION_OUT_OF_RANGE`,
+    /// `RETENTION_TOO_LONG`, `VERSION_TOO_LOW`.
+    pub async fn set_room_retention(
+        &self,
+        room: &str,
+        retention: v1::RoomRetention,
+    ) -> Result<Position, CallError> {
+        let request = v1::SetRoomRetentionRequest {
+            request: None,
+            name: bare(room),
+            retention: Some(retention),
+        };
+        Ok(Position(self.call(request).await?.position))
+    }
+
+    /// Returns how long the cluster keeps messages, and how many.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn retention(&self, freshness: Freshness) -> Result<v1::ClusterRetention, CallError> {
+        let request = v1::GetRetentionRequest {
+            read: Some(freshness.options()),
+        };
+        Ok(self.ask(request).await?.retention.unwrap_or_default())
+    }
+
     /// Changes the role of a member.
     ///
     /// # Errors

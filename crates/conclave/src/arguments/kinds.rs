@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Lifetime,
     /// A limit of what one account may do.
     Limit,
+    /// How long messages are kept, or how many.
+    Retention,
     /// A cluster version.
     Version,
     /// Which lines a log has.
@@ -101,10 +103,13 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "days", Kind::Lifetime),
     ("", "uses", Kind::Lifetime),
     ("", "ttl", Kind::Lifetime),
+    ("cluster retention", "set", Kind::Retention),
+    ("room retention", "set", Kind::Retention),
     ("", "set", Kind::Limit),
     ("cluster upgrade finalize", "version", Kind::Version),
     ("node log-level", "filter", Kind::LogFilter),
     ("token create", "role", Kind::Unjudged),
+    ("cluster ack", "voters", Kind::Unjudged),
     ("", "role", Kind::Role),
     ("", "again", Kind::Key),
     ("", "since", Kind::Position),
@@ -147,6 +152,7 @@ pub(super) fn causes(reason: Reason) -> &'static [Kind] {
         Reason::TokenIdInvalid | Reason::JoinTokenInvalid => &[JoinToken],
         Reason::LastOperator => &[Operator],
         Reason::AccountLimitInvalid => &[Limit],
+        Reason::RetentionOutOfRange | Reason::RetentionTooLong => &[Retention],
         Reason::LogFilterInvalid => &[LogFilter],
         Reason::VersionUnsupported => &[Version],
         Reason::RoleMissing => &[Role],
@@ -160,6 +166,8 @@ pub(super) fn causes(reason: Reason) -> &'static [Kind] {
         | Reason::NodeRetired
         | Reason::NotTakenOver
         | Reason::LastVoter
+        | Reason::NodeIsWitness
+        | Reason::TooFewFullNodes
         | Reason::LearnerBehind
         | Reason::WouldLoseQuorum
         | Reason::WouldLoseAuthority => &[Node],
@@ -184,7 +192,7 @@ mod tests {
     use crate::cli::Cli;
 
     /// Commands that run or prepare nodes, or send no request.
-    const ALONE: [&str; 8] = [
+    const ALONE: [&str; 10] = [
         "serve",
         "up",
         "demo",
@@ -192,6 +200,8 @@ mod tests {
         "trust",
         "completions",
         "manual",
+        "export",
+        "import",
         "cluster recover",
     ];
 

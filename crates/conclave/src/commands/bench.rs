@@ -50,9 +50,12 @@ struct Failover {
     /// Number of nodes
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(3..=NODES_MAX))]
     nodes: u64,
-    /// Number of times that the leader is killed
+    /// Number of times that the leader is killed, or a node is restarted
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     kills: u64,
+    /// Restart one node after another as for planned work, instead of killing the leader
+    #[arg(long)]
+    planned: bool,
     /// Number of senders
     #[arg(long, default_value = "8", value_parser = clap::value_parser!(u64).range(1..=64))]
     senders: u64,
@@ -183,7 +186,11 @@ async fn failover(args: &Failover) -> anyhow::Result<ExitCode> {
     let options = failover::Options {
         program: this_program()?,
         nodes: args.nodes,
-        kills: args.kills,
+        fault: match args.planned {
+            true => failover::Fault::PlannedRestart,
+            false => failover::Fault::KilledLeader,
+        },
+        times: args.kills,
         senders: args.senders,
         pause: Duration::from_millis(args.pause_ms),
         tls: args.tls,

@@ -1,11 +1,13 @@
 //! `conclave cluster`: the state of the cluster as its own nodes see it, and its members.
 
+mod acks;
 mod catching_up;
 mod check;
 mod limits;
 mod members;
 mod recover;
 mod restart_plan;
+pub(crate) mod retention;
 mod rotate_secret;
 mod status_json;
 mod upgrade;
@@ -56,6 +58,9 @@ enum Command {
     },
     /// Show or set the limits of what one account may do and keep; for administrators
     Limits(limits::Args),
+    /// Show or set how long messages are kept, and how many. What is forgotten does not come back;
+    /// to set it is for operators
+    Retention(retention::Args),
     /// Put one survivor back in service alone, when a majority is gone for good. Works on the
     /// directory of a node that does not run
     Recover(recover::Args),
@@ -74,6 +79,12 @@ enum Command {
     /// Print the commands that restart every node in turn, without a pause for clients; for
     /// operators
     RestartPlan(restart_plan::Args),
+    /// Set which voters must have a change on disk before it is acknowledged; for operators
+    Ack {
+        /// These voters
+        #[arg(value_enum)]
+        voters: acks::Voters,
+    },
     #[command(flatten)]
     Change(members::Command),
 }
@@ -87,11 +98,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Status { output, watch } => (output, watch),
         Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Limits(limits) => return limits::run(limits, &args.connection).await,
+        Command::Retention(how) => return retention::run(how, &args.connection).await,
         Command::Recover(args) => return recover::run(&args),
         Command::RotateSecret(how) => return rotate_secret::run(how, &args.connection).await,
         Command::UpgradeCheck { output } => return upgrade::check(output, &args.connection).await,
         Command::Upgrade(how) => return upgrade::run(how, &args.connection).await,
         Command::RestartPlan(plan) => return restart_plan::run(plan, &args.connection).await,
+        Command::Ack { voters } => return acks::run(voters, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let connected = args.connection.connect_as_operator_if_any().await?;
@@ -156,6 +169,7 @@ pub(super) fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
 fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
     table(status).iter().try_for_each(|row| output::line(row))?;
     warnings(status).iter().for_each(|warning| note(warning));
+    acks::told(status).iter().for_each(|told| note(told));
     to_finalize(status).iter().for_each(|told| note(told));
     if status.partial {
         note("operators and administrators see more: --operator-file, or conclave login");
@@ -253,6 +267,11 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
     warnings
 }
 
+/// Returns whether a node is reached and takes part in the cluster, by what its status says.
+pub(super) fn takes_part(node: &v1::NodeStatus) -> bool {
+    node.reachable && !node.waits && !node.unreached && node.refusal.is_empty()
+}
+
 /// Returns what is to be done to end an upgrade whose release all nodes run; `None` if nothing is.
 fn to_finalize(status: &v1::GetClusterStatusResponse) -> Option<String> {
     let newest = status.nodes.iter().map(|node| match node.reachable {
@@ -292,7 +311,7 @@ fn span(seconds: u64) -> String {
 /// Builds the row of a node from what callers without an operator's credential may see.
 fn partial_row(node: &v1::NodeStatus) -> Vec<String> {
     let told = match node.reachable {
-        true => role(node.role()),
+        true => shown_role(node),
         false => "unreachable",
     };
     let mut row = vec!["-".to_owned(); 8];
@@ -319,7 +338,7 @@ fn row(node: &v1::NodeStatus, commit: u64) -> Vec<String> {
     vec![
         node.node_id.to_string(),
         address,
-        role(node.role()).to_owned(),
+        shown_role(node).to_owned(),
         node.term.to_string(),
         node.commit_index.to_string(),
         node.applied_index.to_string(),
@@ -335,6 +354,14 @@ fn summary(status: &v1::GetClusterStatusResponse) -> String {
         (true, 0) => format!("{up}/{all} up, tolerates no more failures"),
         (true, 1) => format!("{up}/{all} up, tolerates 1 more failure"),
         (true, failures) => format!("{up}/{all} up, tolerates {failures} more failures"),
+    }
+}
+
+/// Returns what a node is, for people: a witness that leads for a moment is shown as the leader.
+fn shown_role(node: &v1::NodeStatus) -> &'static str {
+    match node.role() {
+        v1::NodeRole::Follower | v1::NodeRole::Candidate if node.witness => "witness",
+        other => role(other),
     }
 }
 

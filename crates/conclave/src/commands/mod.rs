@@ -10,6 +10,8 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod operator;

@@ -4,6 +4,7 @@
 //! else from the defaults. An unknown key is refused, so that a typing error does not become a
 //! default.
 
+mod alone;
 mod catching_up;
 mod disk;
 mod log;
@@ -89,6 +90,9 @@ pub(crate) struct Args {
     /// Member that the node replaces when it joins
     #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
     replaces: Option<u64>,
+    /// Join as a witness: it votes and keeps the log, and has no messages to serve
+    #[arg(long)]
+    witness: bool,
     /// Host under which others reach the node, if it listens on every address of its machine
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
@@ -173,6 +177,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut others = OtherSignals::new()?;
     let notify = Notify::start();
+    if let Some(decided) = alone::decided() {
+        alone::carry_out(&data, &decided)?;
+    }
     let node = tokio::select! {
         node = Box::pin(Node::start(config)) => node.map_err(|error| no_start(&data, error))?,
         // A node may wait for a long time to join.
@@ -316,6 +323,7 @@ async fn serve(node: &Node, notify: &Notify, signals: &mut Signals) -> anyhow::R
                 told = true;
             }
             () = signals.next() => return Ok(()),
+            decided = node.goes_alone() => return Err(alone::restart(&decided)),
             reason = node.failed() => {
                 if node.is_damaged() {
                     // The node answers a little longer, so that the caller of the check gets its
@@ -358,7 +366,8 @@ fn repair(reason: &str) -> anyhow::Error {
     let why = match std::env::current_exe() {
         Ok(program) => {
             let arguments = std::env::args_os().skip(1);
-            std::process::Command::new(program).args(arguments).exec()
+            let mut again = std::process::Command::new(program);
+            again.args(arguments).env_remove(alone::VARIABLE).exec()
         }
         Err(error) => error,
     };
@@ -414,6 +423,7 @@ fn from_flags(args: Args) -> Overrides {
         bootstrap_expect: args.bootstrap_expect,
         secret_file: args.secret_file,
         replaces: args.replaces,
+        witness: args.witness.then_some(true),
         advertise: args.advertise,
         tls_certificate: args.tls_certificate,
         tls_key: args.tls_key,

@@ -102,6 +102,12 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         ),
         Reason::AddressInvalid => (EXIT_USAGE, "write it as HOST:PORT"),
         Reason::LastVoter => (EXIT_CONFLICT, "give another node a vote first"),
+        Reason::NodeIsWitness => (EXIT_CONFLICT, "name a full node: conclave cluster status"),
+        Reason::TooFewFullNodes => (
+            EXIT_CONFLICT,
+            "give a full node a vote first, or remove a witness first: after the failures that the \
+             cluster tolerates a full node must be left",
+        ),
         Reason::MembersUnreachable => (
             EXIT_UNAVAILABLE,
             "start the nodes that do not answer, or remove them (conclave cluster remove): such a \
@@ -118,6 +124,15 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         Reason::VersionUnsupported => (
             EXIT_CONFLICT,
             "install the version that the cluster runs (conclave cluster status) on that machine",
+        ),
+        Reason::RetentionOutOfRange => (
+            EXIT_USAGE,
+            "write an age such as 90d (1m to 36525d), a number, or `forever`",
+        ),
+        Reason::RetentionTooLong => (
+            EXIT_CONFLICT,
+            "set less than the cluster keeps (conclave cluster retention), or ask an operator for \
+             rooms=longer",
         ),
         Reason::MemberNotAsked => (EXIT_TEMPORARY, "a node has just joined: repeat the command"),
         Reason::LearnerBehind => (EXIT_CONFLICT, "check that it runs, and repeat the command"),
@@ -220,6 +235,7 @@ pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
         | Reason::RequestTooOld
         | Reason::ResumeTokenInvalid
         | Reason::RoleMissing
+        | Reason::AckPolicyMissing
         | Reason::SessionExpired
         | Reason::SessionMisplaced
         | Reason::TicketInvalid

@@ -5,7 +5,8 @@
 //! rounds to Debian's `promtool`, which evaluates the rules themselves. Without `promtool` the
 //! conditions are caused all the same, and what was to be seen is looked for in the metrics.
 
-mod watch;
+mod data;
+pub(crate) mod watch;
 
 use std::{fs, time::Duration};
 

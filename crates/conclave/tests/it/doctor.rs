@@ -36,6 +36,16 @@ async fn a_healthy_cluster_is_well_and_a_dead_node_is_not() {
     let cluster = Cluster::start(3).await;
     let person = operator_of(&cluster).await;
     let doctor = ["doctor", "--format", "json"];
+    // A cluster without a backup has one warning, however well it is otherwise.
+    until("only a backup is missing", async || {
+        let ran = person.run(&doctor).await;
+        (ran.code == Some(1) && checks(&examined(&ran), "warning") == ["backup"]).then_some(())
+    })
+    .await;
+    let files = tempfile::tempdir().unwrap();
+    let backup = files.path().join("state.backup");
+    let made = person.run(&["backup", backup.to_str().unwrap()]).await;
+    made.succeeded();
     // A node knows the clocks of the others a moment after it has started.
     let found = until("all is well", async || {
         let ran = person.run(&doctor).await;
@@ -49,8 +59,11 @@ async fn a_healthy_cluster_is_well_and_a_dead_node_is_not() {
     assert_eq!(
         well,
         [
+            "backup",
+            "certificates",
             "clock",
             "connections",
+            "descriptors",
             "disk",
             "elections",
             "lag",

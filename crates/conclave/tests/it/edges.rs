@@ -45,9 +45,10 @@ const PACKAGE: &str = "conclave.v1.";
 
 /// Calls that change what all others rely on: limits, members, the leader, which nodes serve. They
 /// run last, one after the other.
-const LAST: [&str; 7] = [
+const LAST: [&str; 8] = [
     "RotateSecret",
     "SetAccountLimits",
+    "ChangeRetention",
     "PreferLeader",
     "TransferLeader",
     "CheckCluster",

@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use conclave_client::{
-    Client, Freshness,
+    Client, Freshness, Page,
     core::{AccountName, ConversationId, MessageRef, Recipient, Sequence},
 };
 use conclave_wire::{
     Problem,
-    v1::{self, chat_service_client::ChatServiceClient, send_message_request::To},
+    v1::{
+        self, change_members_request::Change, chat_service_client::ChatServiceClient,
+        send_message_request::To,
+    },
 };
 use tokio::time::timeout;
 use tonic::{Request, transport::Channel};
@@ -17,6 +20,7 @@ use tonic::{Request, transport::Channel};
 use crate::{
     small_disk::SmallDisk,
     support::{Cluster, until},
+    witness::{Speaker, Talking, Witness, client_of},
 };
 
 /// Size of each disk: the log of a small node, its state and a mark of a tenth.
@@ -35,11 +39,11 @@ fn bob() -> Recipient {
 }
 
 impl World {
-    /// Starts three nodes on a small disk each; returns `None` if this machine does not allow small
+    /// Starts nodes on a small disk each; returns `None` if this machine does not allow small
     /// disks.
     #[expect(clippy::print_stderr, reason = "seen with `--nocapture`")]
-    async fn start() -> Option<Self> {
-        let cluster = Cluster::prepare(3).await;
+    async fn start(nodes: u64) -> Option<Self> {
+        let cluster = Cluster::prepare(nodes).await;
         let mut disks = Vec::new();
         for node in cluster.nodes() {
             let Some(disk) = SmallDisk::mount(&cluster.directory(node), DISK_MIB) else {
@@ -105,7 +109,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_only_growth_and_recovers_by_itself() {
-    let Some(world) = World::start().await else {
+    let Some(world) = World::start(3).await else {
         return;
     };
     let leader = world.cluster.leader().await;
@@ -164,7 +168,7 @@ async fn a_full_disk_refuses_only_growth_and_recovers_by_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_with_a_full_disk_keeps_all_nodes_running() {
-    let Some(world) = World::start().await else {
+    let Some(world) = World::start(3).await else {
         return;
     };
     let follower = world.cluster.a_follower().await;
@@ -192,7 +196,7 @@ async fn uptime_ms(world: &World, node: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_with_a_full_disk_yields_until_it_has_free_space() {
-    let Some(world) = World::start().await else {
+    let Some(world) = World::start(3).await else {
         return;
     };
     let full = world.cluster.leader().await;
@@ -236,5 +240,123 @@ async fn a_leader_with_a_full_disk_yields_until_it_has_free_space() {
     })
     .await;
     world.cluster.all_rejoined().await;
+    world.all_run();
+}
+
+/// Fills the disks of these nodes while people talk, and makes room again.
+async fn fill_under_load(world: &World, full: &[u64], talking: &mut [Talking], goes_on: bool) {
+    for node in full {
+        world.disk(*node).fill();
+    }
+    for node in full {
+        until("it says that its disk is full", async || {
+            world.is_low(*node).await.then_some(())
+        })
+        .await;
+    }
+    if goes_on {
+        for talking in talking.iter_mut() {
+            talking.go_on(20).await;
+        }
+    } else {
+        for node in world.cluster.nodes() {
+            until("every node refuses what grows", async || {
+                matches!(world.told(node).await, Some(Problem::NoSpace)).then_some(())
+            })
+            .await;
+        }
+    }
+    shrinks_and_governs(world).await;
+    world.all_run();
+    for node in full {
+        world.disk(*node).make_room();
+    }
+    for talking in talking.iter_mut() {
+        talking.go_on(20).await;
+    }
+    until("every disk has room again", async || {
+        for node in full {
+            if world.is_low(*node).await {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    world.cluster.all_rejoined().await;
+    world.all_run();
+}
+
+/// Reads on every node, deletes, logs in and out, and takes a vote and gives it back.
+async fn shrinks_and_governs(world: &World) {
+    let (bob, fresh) = (bob(), Freshness::Linearizable);
+    for node in world.cluster.nodes() {
+        let client = client_of(&world.cluster.endpoint(node), &world.token);
+        let page = client.messages(&bob, Page::Newest, 10, fresh).await;
+        assert!(!page.unwrap().messages.is_empty());
+    }
+    let sent = world.alice.messages(&bob, Page::Newest, 10, fresh).await;
+    let newest = sent.unwrap().messages.pop().unwrap();
+    let newest = MessageRef {
+        conversation: ConversationId(newest.conversation_id),
+        sequence: Sequence(newest.sequence),
+    };
+    assert_eq!(
+        world.alice.delete_messages(&[newest], false).await.unwrap(),
+        1
+    );
+    let anonymous = world.cluster.client();
+    let again = anonymous.login("alice", "open sesame").await.unwrap();
+    let again = anonymous.with_token(&again.token).unwrap();
+    again.logout().await.unwrap();
+    let operator = world.cluster.operator_client().await;
+    let follower = world.cluster.a_follower().await;
+    for change in [
+        Change::DemoteNodeId(follower),
+        Change::PromoteNodeId(follower),
+    ] {
+        let change = v1::ChangeMembersRequest {
+            change: Some(change),
+            force: true,
+            ..Default::default()
+        };
+        until("the members change", async || {
+            operator.change_members(change.clone()).await.ok()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_disks_under_load_lose_nothing_and_recover() {
+    let Some(world) = World::start(5).await else {
+        return;
+    };
+    // One is deleted each time.
+    for _ in 0..5 {
+        world.alice.send(&bob(), "one more").await.unwrap();
+    }
+    let witness = Witness::new();
+    let client = world.cluster.client();
+    let mut speakers = Vec::new();
+    for (name, peer) in [("cyd", "dan"), ("dan", "eve"), ("eve", "cyd")] {
+        speakers.push(witness.speaker(&client, name, peer).await);
+    }
+    let mut talking: Vec<Talking> = speakers.iter().map(Speaker::keep_talking).collect();
+    let leader = world.cluster.leader().await;
+    fill_under_load(&world, &[leader], &mut talking, true).await;
+    let two = [
+        world.cluster.leader().await,
+        world.cluster.a_follower().await,
+    ];
+    fill_under_load(&world, &two, &mut talking, true).await;
+    let all = world.cluster.nodes();
+    fill_under_load(&world, &all, &mut talking, false).await;
+    for (speaker, talking) in speakers.iter().zip(talking) {
+        speaker.settle(&talking.finish().await.unsaid).await;
+    }
+    witness
+        .judge(&world.cluster, &speakers.iter().collect::<Vec<_>>())
+        .await;
     world.all_run();
 }

@@ -35,7 +35,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 }
 
 /// Copies the directory of this node to a place beside it.
-fn copy_of(cluster: &Cluster, node: u64) -> PathBuf {
+pub(crate) fn copy_of(cluster: &Cluster, node: u64) -> PathBuf {
     let directory = cluster.directory(node);
     let kept = directory.with_extension("copy");
     copy(&directory, &kept);
@@ -43,7 +43,7 @@ fn copy_of(cluster: &Cluster, node: u64) -> PathBuf {
 }
 
 /// Puts a copy back in the place of the directory.
-fn put_back(cluster: &Cluster, node: u64, kept: &Path) {
+pub(crate) fn put_back(cluster: &Cluster, node: u64, kept: &Path) {
     cluster.wipe(node);
     copy(kept, &cluster.directory(node));
 }

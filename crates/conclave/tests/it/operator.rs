@@ -42,6 +42,8 @@ async fn tries_everything(client: &Client, endpoint: &str) {
     };
     refused("drain", client.drain_node(drain).await);
     refused("prefer", client.prefer_leader(2).await);
+    let retention = v1::ChangeRetentionRequest::default();
+    refused("retention", client.change_retention(retention).await);
     refused("token", client.create_join_token(HOUR, false).await);
     refused("tokens", client.join_tokens().await);
     refused("revoke", client.revoke_join_token("00000000").await);

@@ -50,7 +50,7 @@ async fn operate(cluster: &Cluster, args: &[&str]) -> Ran {
 }
 
 /// Returns the status of a node's health page, as load balancers see it.
-async fn health(address: &str) -> u16 {
+pub(crate) async fn health(address: &str) -> u16 {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /page/health HTTP/1.1\r\nhost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -56,6 +56,9 @@ async fn the_commands_of_the_readme_work() {
             &mut at_desk
         } else if block.starts_with("conclave cluster check") {
             &mut check
+        } else if block.starts_with("conclave cluster ack") {
+            // `two_crashes.rs` runs it.
+            continue;
         } else if block.starts_with("conclave cluster recover") {
             // `recover.rs` runs it.
             continue;
@@ -86,8 +89,10 @@ async fn the_commands_of_the_readme_work() {
     on_machines_that_meet(&desk, &meeting[0], &tokens[0]).await;
     let files = blocks(&operations, "toml");
     assert!(!files.is_empty());
-    // `backup.rs` starts a node with those for backups.
-    for file in files.iter().filter(|file| !file.starts_with("[backup]")) {
+    // `backup.rs` starts a node with those for backups, `goes_alone.rs` reads those for recovery.
+    let elsewhere =
+        |file: &&String| !file.starts_with("[backup]") && !file.starts_with("[recover]");
+    for file in files.iter().filter(elsewhere) {
         from_a_file(&desk, file).await;
     }
     for command in [inline(&readme), inline(&operations)].concat() {

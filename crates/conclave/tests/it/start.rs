@@ -65,7 +65,7 @@ async fn sending_goes_on_after_each_killed_leader() {
     assert!(ended.status.success(), "{talk}");
     let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(
-        (&report["kills"], &report["failed"]),
+        (&report["times"], &report["failed"]),
         (&3.into(), &0.into())
     );
     let longest = report["gap_max_ms"].as_u64().unwrap();

@@ -5,7 +5,7 @@
 
 mod start;
 
-use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use conclave_client::{Client, Grant, OperatorCredential, Reason, v1};
 use conclave_local_cluster::LocalCluster;
@@ -29,6 +29,8 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(CLUSTERS_MAX
 /// The cluster of one test.
 pub(crate) struct Cluster {
     local: LocalCluster,
+    /// Nodes that join as witnesses.
+    witnesses: BTreeSet<u64>,
     // Dropped in this order: the processes end, their files are removed, the next cluster may
     // start.
     _directory: TempDir,
@@ -97,6 +99,20 @@ impl Cluster {
     /// Returns the numbers of all nodes, from 1.
     pub(crate) fn nodes(&self) -> Vec<u64> {
         self.local.nodes()
+    }
+
+    /// Makes a node that has not joined yet a witness.
+    pub(crate) fn make_witness(&mut self, node: u64) {
+        self.witnesses.insert(node);
+        self.set_variable(node, "CONCLAVE_WITNESS", "true");
+    }
+
+    /// Returns the numbers of the nodes that have the whole state.
+    pub(crate) fn full_nodes(&self) -> Vec<u64> {
+        let nodes = self.nodes().into_iter();
+        nodes
+            .filter(|node| !self.witnesses.contains(node))
+            .collect()
     }
 
     /// Returns the address at which clients reach this node.

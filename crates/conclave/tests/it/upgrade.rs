@@ -15,8 +15,8 @@ use crate::{
 /// Variable that makes a node one of an earlier build.
 const NEWEST: &str = "CONCLAVE_NEWEST_VERSION";
 /// Newest version of that build, and of this one.
-const EARLIER: u32 = 1;
-const NOW: u32 = 2;
+const EARLIER: u32 = 2;
+const NOW: u32 = 3;
 
 /// Makes a node run this build or the earlier one, from its next start on.
 fn set_build(cluster: &mut Cluster, node: u64, newest: u32) {
@@ -97,7 +97,7 @@ async fn two_builds_serve_together_up_back_and_up_again() {
         assert_eq!(told["can_finalize"], newest == NOW, "{told}");
     }
     let finalized = operate(&cluster, &["cluster", "upgrade", "finalize"]).await;
-    assert_eq!(finalized.succeeded().trim(), "the cluster has version 2");
+    assert_eq!(finalized.succeeded().trim(), "the cluster has version 3");
     version_is(&cluster, NOW).await;
     talking.go_on(20).await;
     let talk = talking.finish_without_error().await;
@@ -132,11 +132,11 @@ async fn an_upgrade_is_not_finalized_without_every_member() {
         cluster.all_rejoined().await;
     }
     let finalize = ["cluster", "upgrade", "finalize"];
-    let refused = operate(&cluster, &[&finalize[..], &["--version", "2"]].concat()).await;
-    refused.failed(5, "node 3 applies cluster versions 1 to 1");
+    let refused = operate(&cluster, &[&finalize[..], &["--version", "3"]].concat()).await;
+    refused.failed(5, "node 3 applies cluster versions 1 to 2");
     // Without a version it is the newest one of all: nothing is raised.
     let same = operate(&cluster, &finalize).await;
-    assert_eq!(same.succeeded().trim(), "the cluster has version 1");
+    assert_eq!(same.succeeded().trim(), "the cluster has version 2");
     cluster.stop(3).await;
     let silent = operate(&cluster, &finalize).await;
     silent.failed(69, "node 3 does not answer");
@@ -150,7 +150,7 @@ async fn an_upgrade_is_not_finalized_without_every_member() {
     cluster.start_node(3).await;
     cluster.all_rejoined().await;
     let done = operate(&cluster, &finalize).await;
-    assert_eq!(done.succeeded().trim(), "the cluster has version 2");
+    assert_eq!(done.succeeded().trim(), "the cluster has version 3");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +178,7 @@ async fn an_earlier_build_is_refused_once_the_upgrade_is_finalized() {
     set_build(&mut cluster, member, EARLIER);
     cluster.start_refused_node(member).await;
     let log = cluster.log(member);
-    assert!(log.contains("the cluster has version 2"), "{log}");
+    assert!(log.contains("the cluster has version 3"), "{log}");
     assert!(log.contains("start the later build again"), "{log}");
     set_build(&mut cluster, member, NOW);
     cluster.start_node(member).await;
@@ -192,7 +192,7 @@ async fn an_earlier_build_is_refused_once_the_upgrade_is_finalized() {
     set_build(&mut cluster, 4, EARLIER);
     cluster.start_refused_node(4).await;
     let log = cluster.log(4);
-    assert!(log.contains("applies cluster versions 1 to 1"), "{log}");
+    assert!(log.contains("applies cluster versions 1 to 2"), "{log}");
     assert!(log.contains("hint: "), "{log}");
     set_build(&mut cluster, 4, NOW);
     cluster.start_node(4).await;

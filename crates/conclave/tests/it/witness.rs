@@ -159,7 +159,7 @@ impl Witness {
                 digest,
             });
         }
-        for node in cluster.nodes() {
+        for node in cluster.full_nodes() {
             for speaker in speakers {
                 let asked_us = self.now_us();
                 let messages = speaker.all_messages_at(&cluster.endpoint(node)).await;
@@ -405,7 +405,7 @@ pub(crate) async fn agreed_digests(cluster: &Cluster) -> Vec<(u64, v1::GetStateD
     let asker = cluster.operator_client().await;
     until("all nodes have applied the same", async || {
         let mut digests = Vec::new();
-        for node in cluster.nodes() {
+        for node in cluster.full_nodes() {
             let digest = asker.state_digest(&cluster.endpoint(node), 0).await.ok()?;
             digests.push((node, digest));
         }

@@ -10,6 +10,7 @@
 
 pub mod account_limits;
 pub mod limit_table;
+pub mod retention;
 pub mod spend;
 
 use crate::{
@@ -73,6 +74,7 @@ pub fn price(operation: &Operation) -> Price {
             | RoomOperation::InviteToRoom { .. }
             | RoomOperation::KickFromRoom { .. }
             | RoomOperation::SetTopic { .. }
+            | RoomOperation::SetRoomRetention { .. }
             | RoomOperation::SetMemberRole { .. }
             | RoomOperation::CreateWebhook { .. }
             | RoomOperation::DeleteWebhook { .. } => one(Spend::Changes),
@@ -142,6 +144,7 @@ pub fn keeps(operation: &Operation) -> Keeps {
             | RoomOperation::SetTopic { .. }
             | RoomOperation::CreateWebhook { .. } => Keeps::Rows,
             RoomOperation::SetMemberRole { .. }
+            | RoomOperation::SetRoomRetention { .. }
             | RoomOperation::LeaveRoom { .. }
             | RoomOperation::KickFromRoom { .. }
             | RoomOperation::DeleteWebhook { .. } => Keeps::Nothing,

@@ -58,13 +58,16 @@ fn shown(event: &mut Event) -> Option<&mut Timestamp> {
             | SessionEvent::Closed { .. }
             | SessionEvent::Forgotten { .. },
         )
-        | Event::Conversation(ConversationEvent::PositionAdvanced { .. })
+        | Event::Conversation(
+            ConversationEvent::PositionAdvanced { .. } | ConversationEvent::Forgotten { .. },
+        )
         | Event::Message(MessageEvent::ReactionChanged { .. } | MessageEvent::Hidden { .. })
         | Event::Room(
             RoomEvent::MemberJoined { .. }
             | RoomEvent::MemberLeft { .. }
             | RoomEvent::MemberRoleChanged { .. }
             | RoomEvent::TopicChanged { .. }
+            | RoomEvent::RetentionChanged { .. }
             | RoomEvent::MemberInvited { .. }
             | RoomEvent::InvitationRemoved { .. }
             | RoomEvent::WebhookDeleted { .. },
@@ -76,7 +79,9 @@ fn shown(event: &mut Event) -> Option<&mut Timestamp> {
             | ClusterEvent::NodeRetired { .. }
             | ClusterEvent::AuthorityRotated { .. }
             | ClusterEvent::VersionRaised { .. }
-            | ClusterEvent::LeaderPreferred { .. },
+            | ClusterEvent::LeaderPreferred { .. }
+            | ClusterEvent::RetentionChanged { .. }
+            | ClusterEvent::AckPolicyChanged { .. },
         ) => None,
     }
 }

@@ -64,6 +64,7 @@ fn of_message(operation: &MessageOperation) -> ClusterVersion {
 
 fn of_room(operation: &RoomOperation) -> ClusterVersion {
     match operation {
+        RoomOperation::SetRoomRetention { .. } => ClusterVersion::RETENTION,
         RoomOperation::CreateRoom { .. }
         | RoomOperation::JoinRoom { .. }
         | RoomOperation::LeaveRoom { .. }
@@ -100,6 +101,7 @@ fn of_cluster(operation: &ClusterOperation) -> ClusterVersion {
         | ClusterOperation::RotateAuthority { .. }
         | ClusterOperation::MakeFirstOperator { .. }
         | ClusterOperation::ResetOperators { .. } => ClusterVersion::FIRST,
+        ClusterOperation::ForgetMessages { .. } => ClusterVersion::RETENTION,
         ClusterOperation::RaiseVersion { to, .. } => *to,
         ClusterOperation::ByOperator { request, .. } => of_operator(request),
     }
@@ -107,10 +109,12 @@ fn of_cluster(operation: &ClusterOperation) -> ClusterVersion {
 
 fn of_operator(request: &OperatorRequest) -> ClusterVersion {
     match request {
+        OperatorRequest::SetRetention { .. } => ClusterVersion::RETENTION,
         OperatorRequest::CreateJoinToken { .. }
         | OperatorRequest::RevokeJoinToken { .. }
         | OperatorRequest::PreferLeader { .. }
         | OperatorRequest::CreateOperator { .. }
         | OperatorRequest::RevokeOperator { .. } => ClusterVersion::FIRST,
+        OperatorRequest::SetAckPolicy { .. } => ClusterVersion::ACK_POLICY,
     }
 }

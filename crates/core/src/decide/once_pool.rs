@@ -26,7 +26,8 @@ impl OncePool {
                 }
             },
             Operation::Cluster(operation) => match operation {
-                ClusterOperation::RetireNode { .. }
+                ClusterOperation::ForgetMessages { .. }
+                | ClusterOperation::RetireNode { .. }
                 | ClusterOperation::RotateAuthority { .. }
                 | ClusterOperation::RaiseVersion { .. } => Self::Brief,
                 ClusterOperation::AdmitNode { .. }

@@ -8,14 +8,17 @@ use super::{
         restrict_account, revoke_invite, set_account_limits, set_account_role, set_block,
         set_display_name,
     },
-    messages::{advance_positions, delete_messages, edit_message, send_message, set_reaction},
+    messages::{
+        advance_positions, delete_messages, edit_message, forget_messages, send_message,
+        set_reaction,
+    },
     nodes::{
         admit_node, create_join_token, operators, prefer_leader, raise_version, retire_node,
-        revoke_join_token, rotate_authority,
+        revoke_join_token, rotate_authority, set_ack_policy, set_retention,
     },
     rooms::{
         create_room, create_webhook, delete_webhook, invite_to_room, join_room, kick_from_room,
-        leave_room, post_by_webhook, set_member_role, set_topic,
+        leave_room, post_by_webhook, set_member_role, set_room_retention, set_topic,
     },
     ruling::{Ruling, close_session},
     sessions::{end_session, open_session, try_password},
@@ -136,6 +139,9 @@ fn rule_of_rooms(
             kick_from_room::kick_from_room(lookup, by, name, account)
         }
         RoomOperation::SetTopic { name, topic } => set_topic::set_topic(lookup, by, name, topic),
+        RoomOperation::SetRoomRetention { name, retention } => {
+            set_room_retention::set_room_retention(lookup, by, name, *retention)
+        }
         RoomOperation::SetMemberRole {
             name,
             account,
@@ -262,6 +268,9 @@ fn rule_of_the_cluster(
         ClusterOperation::RaiseVersion { to, asked } => {
             raise_version::raise_version(lookup, *to, asked)
         }
+        ClusterOperation::ForgetMessages { conversations } => {
+            forget_messages::forget_messages(lookup, now, conversations)
+        }
         ClusterOperation::RetireNode { node } => retire_node::retire_node(lookup, *node),
         ClusterOperation::RotateAuthority {
             generation,
@@ -301,6 +310,8 @@ fn rule_of_operators(
             revoke_join_token::revoke_join_token(lookup, *id)
         }
         OperatorRequest::PreferLeader { node } => prefer_leader::prefer_leader(lookup, *node),
+        OperatorRequest::SetAckPolicy { policy } => set_ack_policy::set_ack_policy(lookup, *policy),
+        OperatorRequest::SetRetention { change } => set_retention::set_retention(lookup, *change),
         OperatorRequest::CreateOperator { name, token } => {
             operators::create_operator(lookup, now, by, name, *token)
         }

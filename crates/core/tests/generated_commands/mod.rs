@@ -3,11 +3,12 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, ConversationId, Digest,
-    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName,
-    OperatorRequest, Origin, Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence,
-    SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command,
+    ConversationId, Digest, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MemberRole, MessageOperation, MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName,
+    OperatorRequest, Origin, Progress, Reaction, Recipient, RetentionChange, RoomName,
+    RoomOperation, RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -147,11 +148,14 @@ fn of_cluster() -> impl Strategy<Value = Operation> {
             let newest = secret.then_some(ClusterVersion(u32::try_from(known % 4).unwrap_or(0)));
             ClusterOperation::AdmitNode { credential, known_last: NodeId(known), newest }
         }),
-        1 => (0..3u32, edge()).prop_map(|(to, node)| ClusterOperation::RaiseVersion {
+        1 => (0..4u32, edge()).prop_map(|(to, node)| ClusterOperation::RaiseVersion {
             to: ClusterVersion(to),
             asked: vec![NodeId(node)],
         }),
         1 => edge().prop_map(|node| ClusterOperation::RetireNode { node: NodeId(node) }),
+        1 => prop::collection::vec(edge(), 0..3).prop_map(|of| ClusterOperation::ForgetMessages {
+            conversations: of.into_iter().map(ConversationId).collect(),
+        }),
         1 => (edge(), token(), any::<bool>()).prop_map(|(generation, token, is_final)| {
             let authority = AuthorityId(token.0);
             ClusterOperation::RotateAuthority { generation, authority, is_final }
@@ -171,6 +175,18 @@ fn of_operators() -> impl Strategy<Value = ClusterOperation> {
             id: JoinTokenId::of(&token),
         }),
         1 => edge().prop_map(|id| OperatorRequest::PreferLeader { node: Some(NodeId(id)) }),
+        1 => any::<bool>().prop_map(|all| OperatorRequest::SetAckPolicy {
+            policy: if all { AckPolicy::All } else { AckPolicy::Majority },
+        }),
+        1 => (prop::option::of(edge()), prop::option::of(edge())).prop_map(
+            |(age_ms, messages)| OperatorRequest::SetRetention {
+                change: RetentionChange {
+                    age_ms,
+                    messages,
+                    rooms_may_exceed: age_ms.map(|age_ms| age_ms % 2 == 0),
+                },
+            }
+        ),
         1 => (name(), token()).prop_map(|(name, token)| {
             OperatorRequest::CreateOperator { name, token }
         }),
@@ -240,6 +256,12 @@ fn of_rooms() -> impl Strategy<Value = Operation> {
             RoomOperation::SetMemberRole { name, account, role }
         }),
         1 => room().prop_map(|name| RoomOperation::SetTopic { name, topic: Topic::default() }),
+        1 => (room(), prop::option::of(edge()), prop::option::of(edge())).prop_map(
+            |(name, age_ms, messages)| RoomOperation::SetRoomRetention {
+                name,
+                retention: RoomRetention { age_ms, messages },
+            }
+        ),
         2 => (room(), name(), token()).prop_map(|(name, account, token)| {
             RoomOperation::CreateWebhook { name, account, token }
         }),

@@ -22,6 +22,7 @@
 //!                                   unblock NAME, end-session SESSION
 //! laptop#6 room-create lobby [private] [topic=t]       also: join R, leave R, invite R NAME,
 //!                                   kick R NAME, topic R TEXT, role R NAME owner|moderator|member,
+//!                                   room-keep R [age=1d] [messages=9],
 //!                                   webhook R NAME token=t, webhook-delete 1
 //! root#1 bot NAME token=t           also: admin NAME yes|no|bot, remove-account NAME,
 //!                                   suspend NAME, reactivate NAME, end-sessions NAME,
@@ -29,9 +30,10 @@
 //!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1,
 //!                                   limit NAME VALUE
 //! once:k operate CREDENTIAL token-make t [ttl=1h] [learner]    also: token-revoke t,
-//!                                   prefer 2|none, add NAME CREDENTIAL, revoke NAME
+//!                                   prefer 2|none, add NAME CREDENTIAL, revoke NAME,
+//!                                   keep [age=1d] [messages=9] [rooms=longer|shorter]
 //! once:k operator-first CREDENTIAL  also: operator-reset CREDENTIAL, admit [token=t] [known=3]
-//!                                   [learner], retire 4
+//!                                   [learner], retire 4, forget 1 2
 //! + laptop#6 logout                 in the same log entry as the line before
 //! quietly LINE                      prints nothing; fails unless it is accepted
 //! repeat 3 LINE with {}             {} is 1, 2, 3
@@ -243,7 +245,10 @@ impl World {
                 print::progress(member.progress)
             );
         }
-        for n in 1..=conversation.sequence_last.0 {
+        if conversation.forgotten.0 > 0 {
+            output += &format!("  forgotten through {}\n", conversation.forgotten);
+        }
+        for n in conversation.forgotten.0 + 1..=conversation.sequence_last.0 {
             let sequence = conclave_core::Sequence(n);
             let head = self.state.message(id, sequence).expect(readable);
             let head = head.expect("sequences have no gaps");

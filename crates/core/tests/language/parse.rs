@@ -2,11 +2,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, ConversationId, Digest,
-    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Progress,
-    Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
-    TokenHash, Topic, WebhookId,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command,
+    ConversationId, Digest, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MemberRole, MessageOperation, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin,
+    Progress, Reaction, Recipient, RetentionChange, RoomName, RoomOperation, RoomRetention,
+    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::{
@@ -47,10 +47,10 @@ pub(super) fn request(world: &mut World, line: &str) -> Result<Request, Fault> {
 fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     match line.word(0)? {
         "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" | "rotate"
-        | "raise" => outside(world, line),
+        | "raise" | "forget" => outside(world, line),
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
-        "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
-        | "webhook-delete" => about_rooms(line),
+        "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "room-keep" | "role"
+        | "webhook" | "webhook-delete" => about_rooms(line),
         "admin" | "suspend" | "reactivate" | "end-sessions" | "reset-password"
         | "remove-account" | "bot" | "invite-make" | "invite-revoke" | "limit" => governing(line),
         "operator-first" | "operator-reset" | "operate" => operating(line),
@@ -93,6 +93,12 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
             to: version(line.word(1)?)?,
             asked: (1..=line.number("asked", "0")?).map(NodeId).collect(),
         }),
+        "forget" => Operation::Cluster(ClusterOperation::ForgetMessages {
+            conversations: line.0[1..]
+                .iter()
+                .map(|id| number(id).map(ConversationId))
+                .collect::<Result<_, _>>()?,
+        }),
         "retire" => Operation::Cluster(ClusterOperation::RetireNode {
             node: NodeId(number(line.word(1)?)?),
         }),
@@ -107,6 +113,10 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
             keyed: true,
         }),
     })
+}
+
+fn age(word: &str) -> Result<u64, Fault> {
+    Ok(time(word)?.0)
 }
 
 fn version(word: &str) -> Result<ClusterVersion, Fault> {
@@ -242,6 +252,20 @@ fn operating(line: &Line<'_>) -> Result<Operation, Fault> {
                     node => Some(NodeId(number(node)?)),
                 },
             },
+            "ack" => OperatorRequest::SetAckPolicy {
+                policy: match line.word(3)? {
+                    "all" => AckPolicy::All,
+                    "majority" => AckPolicy::Majority,
+                    other => return Err(format!("no policy {other}").into()),
+                },
+            },
+            "keep" => OperatorRequest::SetRetention {
+                change: RetentionChange {
+                    age_ms: line.option("age").map(age).transpose()?,
+                    messages: line.option("messages").map(number).transpose()?,
+                    rooms_may_exceed: line.option("rooms").map(|may| may == "longer"),
+                },
+            },
             "add" => OperatorRequest::CreateOperator {
                 name: OperatorName::new(line.word(3)?)?,
                 token: hash(4)?,
@@ -284,6 +308,13 @@ fn about_rooms(line: &Line<'_>) -> Result<Operation, Fault> {
         "topic" => Operation::Room(RoomOperation::SetTopic {
             name,
             topic: Topic::new(repeated(line.word(2)?)?)?,
+        }),
+        "room-keep" => Operation::Room(RoomOperation::SetRoomRetention {
+            name,
+            retention: RoomRetention {
+                age_ms: line.option("age").map(age).transpose()?,
+                messages: line.option("messages").map(number).transpose()?,
+            },
         }),
         "role" => Operation::Room(RoomOperation::SetMemberRole {
             name,

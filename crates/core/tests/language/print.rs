@@ -121,6 +121,8 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::Cluster(ClusterEvent::AuthorityRotated { .. })
         | Event::Cluster(ClusterEvent::VersionRaised { .. })
         | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+        | Event::Cluster(ClusterEvent::AckPolicyChanged { .. })
+        | Event::Cluster(ClusterEvent::RetentionChanged { .. })
         | Event::Account(AccountEvent::LimitsChanged { .. }) => of_nodes(event),
         Event::Message(MessageEvent::Sent(_))
         | Event::Message(MessageEvent::Edited { .. })
@@ -167,10 +169,24 @@ fn of_nodes(event: &Event) -> String {
             ..
         }) => format!("AuthorityRotated generation={generation} final={is_final}"),
         Event::Cluster(ClusterEvent::VersionRaised { to }) => format!("VersionRaised to={to}"),
+        Event::Cluster(ClusterEvent::RetentionChanged { retention }) => {
+            let rooms = match retention.rooms_may_exceed {
+                true => "longer",
+                false => "shorter",
+            };
+            format!(
+                "RetentionChanged age={} messages={} rooms={rooms}",
+                time(Timestamp(retention.each.age_ms)),
+                retention.each.messages
+            )
+        }
         Event::Cluster(ClusterEvent::LeaderPreferred { node }) => match node {
             Some(node) => format!("LeaderPreferred node={node}"),
             None => "LeaderPreferred none".to_owned(),
         },
+        Event::Cluster(ClusterEvent::AckPolicyChanged { policy }) => {
+            format!("AckPolicyChanged {policy:?}")
+        }
         Event::Account(AccountEvent::LimitsChanged { limits }) => {
             let defaults = AccountLimits::default();
             let others = limits

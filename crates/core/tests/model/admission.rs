@@ -105,7 +105,12 @@ impl Observer {
                 assert!(Some(*to) > self.version, "the version falls");
                 self.version = Some(*to);
             }
+            Event::Cluster(ClusterEvent::RetentionChanged { retention }) => {
+                assert_ne!(self.retention, *retention, "nothing is kept anew");
+                self.retention = *retention;
+            }
             Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+            | Event::Cluster(ClusterEvent::AckPolicyChanged { .. })
             | Event::Account(AccountEvent::LimitsChanged { .. }) => {}
             other => panic!("{other:?} is not about access"),
         }

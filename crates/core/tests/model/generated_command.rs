@@ -1,6 +1,6 @@
 //! The requests of a client as small numbers. `operations.rs` makes operations of them.
 
-use conclave_core::{AccountRole, MemberRole, VersionRange};
+use conclave_core::{AccountRole, AckPolicy, MemberRole, VersionRange};
 use proptest::prelude::*;
 
 use super::plan::Weather;
@@ -25,6 +25,8 @@ pub(crate) enum What {
     Retire(u64),
     Rotate(u64, u8, bool),
     Raise(u32),
+    /// Forgets what is due of a few conversations.
+    Forget(u64),
     /// Posts through the webhook whose secret is this many requests old.
     Post(u64),
     Logout,
@@ -66,6 +68,8 @@ pub(crate) enum RoomCommand {
     Invite(usize),
     Kick(usize),
     Topic,
+    /// Sets an age in minutes, and a number of messages; 9: as the cluster.
+    Keep(u64, u64),
     Role(usize, MemberRole),
     Webhook(usize),
 }
@@ -91,6 +95,9 @@ pub(crate) enum Operate {
     JoinToken(u8),
     RevokeToken(u8),
     Prefer(u64),
+    Ack(AckPolicy),
+    /// Sets an age in minutes and a number of messages, and whether rooms may keep more.
+    Keep(u64, u64, bool),
     Add(usize),
     Remove(usize),
 }
@@ -112,6 +119,7 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
         2 => (1u64..3, 0u8..2, any::<bool>())
             .prop_map(|(generation, which, last)| What::Rotate(generation, which, last)),
         1 => (0..=VersionRange::BUILD.newest.0).prop_map(What::Raise),
+        3 => (0u64..4).prop_map(What::Forget),
         2 => (0u64..4).prop_map(What::Post),
     ];
     let own = prop_oneof![
@@ -172,6 +180,8 @@ fn of_a_room() -> impl Strategy<Value = RoomCommand> {
         4 => who().prop_map(RoomCommand::Invite),
         2 => who().prop_map(RoomCommand::Kick),
         1 => Just(RoomCommand::Topic),
+        1 => (prop_oneof![Just(9u64), 0u64..4], prop_oneof![Just(9u64), 0u64..4])
+            .prop_map(|(age, messages)| RoomCommand::Keep(age, messages)),
         3 => (who(), role).prop_map(|(who, role)| RoomCommand::Role(who, role)),
         3 => (0..PROGRAMS.len()).prop_map(RoomCommand::Webhook),
     ]
@@ -204,6 +214,10 @@ fn operate() -> impl Strategy<Value = Operate> {
         4 => (0u8..3).prop_map(Operate::JoinToken),
         1 => (0u8..3).prop_map(Operate::RevokeToken),
         2 => (0u64..3).prop_map(Operate::Prefer),
+        1 => prop::sample::select(vec![AckPolicy::Majority, AckPolicy::All])
+            .prop_map(Operate::Ack),
+        2 => (0u64..3, 0u64..4, any::<bool>())
+            .prop_map(|(age, messages, more)| Operate::Keep(age, messages, more)),
         3 => who().prop_map(Operate::Add),
         3 => who().prop_map(Operate::Remove),
     ]
@@ -221,6 +235,7 @@ impl What {
             | Self::Retire(_)
             | Self::Rotate(..)
             | Self::Raise(_)
+            | Self::Forget(_)
             | Self::Operate(..)
             | Self::Post(_) => false,
             Self::Misplaced(inside) => *inside,

@@ -14,10 +14,10 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Accepted, AccountEvent, AccountId, AccountRole, Answer, Batch, ClusterVersion, Command,
-    ConversationEvent, ConversationId, Decision, Digest, Event, InviteId, MessageEvent, NodeId,
-    Origin, Position, Progress, Remember, RoomEvent, SentMessage, Sequence, SessionEvent,
-    SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
+    Accepted, AccountEvent, AccountId, AccountRole, Answer, Batch, ClusterRetention,
+    ClusterVersion, Command, ConversationEvent, ConversationId, Decision, Digest, Event, InviteId,
+    MessageEvent, NodeId, Origin, Position, Progress, Remember, RoomEvent, SentMessage, Sequence,
+    SessionEvent, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
     limits::{
         DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS,
         SESSION_RENEW_MS, SESSION_WHOLE_MS, SESSIONS_PER_ACCOUNT_MAX,
@@ -54,6 +54,7 @@ pub(crate) struct Observer {
     rotating: bool,
     retired: BTreeSet<NodeId>,
     version: Option<ClusterVersion>,
+    retention: ClusterRetention,
     account_last: u64,
     session_last: u64,
     conversation_last: u64,

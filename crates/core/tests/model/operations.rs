@@ -2,10 +2,10 @@
 
 use conclave_core::{
     AccessOperation, AccountName, AccountOperation, AdminOperation, AuthorityId, ClusterOperation,
-    ClusterVersion, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
-    MessageOperation, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress,
-    Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionLabel, ThrottleKey, TokenHash,
-    Topic, WebhookId,
+    ClusterVersion, ConversationId, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId,
+    LoginKeys, MessageOperation, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
+    Progress, Reaction, Recipient, RetentionChange, RoomName, RoomOperation, RoomRetention,
+    Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits::RETENTION_AGE_MS_MIN,
 };
 
 use super::{
@@ -44,6 +44,9 @@ impl What {
             Self::Raise(to) => Operation::Cluster(ClusterOperation::RaiseVersion {
                 to: ClusterVersion(*to),
                 asked: (1..=9).map(NodeId).collect(),
+            }),
+            Self::Forget(first) => Operation::Cluster(ClusterOperation::ForgetMessages {
+                conversations: (*first..first + 3).map(ConversationId).collect(),
             }),
             Self::Retire(node) => Operation::Cluster(ClusterOperation::RetireNode {
                 node: NodeId(*node),
@@ -168,6 +171,13 @@ impl RoomCommand {
                 name,
                 topic: Topic::default(),
             }),
+            Self::Keep(age, messages) => Operation::Room(RoomOperation::SetRoomRetention {
+                name,
+                retention: RoomRetention {
+                    age_ms: (*age < 9).then_some(age * RETENTION_AGE_MS_MIN),
+                    messages: (*messages < 9).then_some(*messages),
+                },
+            }),
             Self::Role(who, role) => Operation::Room(RoomOperation::SetMemberRole {
                 name,
                 account: any_account_name(*who),
@@ -240,6 +250,14 @@ impl Operate {
             },
             Self::Prefer(node) => OperatorRequest::PreferLeader {
                 node: (*node > 0).then_some(NodeId(*node)),
+            },
+            Self::Ack(policy) => OperatorRequest::SetAckPolicy { policy: *policy },
+            Self::Keep(age, messages, more) => OperatorRequest::SetRetention {
+                change: RetentionChange {
+                    age_ms: Some(age * RETENTION_AGE_MS_MIN),
+                    messages: Some(*messages),
+                    rooms_may_exceed: Some(*more),
+                },
             },
             Self::Add(which) => OperatorRequest::CreateOperator {
                 name: operator(*which),

@@ -69,7 +69,13 @@ impl Observer {
             | Event::Account(AccountEvent::RoleChanged { .. })
             | Event::Account(AccountEvent::LimitsChanged { .. }) => self.is_admin(asker),
             Event::Cluster(ClusterEvent::JoinTokenCreated { .. })
+            | Event::Cluster(ClusterEvent::AckPolicyChanged { .. })
+            | Event::Cluster(ClusterEvent::RetentionChanged { .. })
             | Event::Cluster(ClusterEvent::LeaderPreferred { .. }) => self.is_operator(command),
+            Event::Conversation(ConversationEvent::Forgotten { .. }) => matches!(
+                command.operation,
+                Operation::Cluster(ClusterOperation::ForgetMessages { .. })
+            ),
             Event::Cluster(ClusterEvent::JoinTokenRemoved { .. }) => {
                 let is_used_up = matches!(
                     command.operation,
@@ -286,6 +292,9 @@ impl Observer {
                 };
                 let unwanted = self.blocks.contains(&(*account, *by));
                 asker == Some(*by) && !unwanted && self.governs(asker, *conversation, least)
+            }
+            Event::Room(RoomEvent::RetentionChanged { conversation, .. }) => {
+                self.governs(asker, *conversation, MemberRole::Owner)
             }
             Event::Room(RoomEvent::TopicChanged { conversation, .. })
             | Event::Room(RoomEvent::InvitationRemoved { conversation, .. })

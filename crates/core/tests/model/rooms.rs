@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
     AccountId, ConversationEvent, ConversationId, Event, MemberRole, MessageEvent, MessageRef,
-    Progress, Reaction, RoomEvent, SentMessage, Sequence,
-    limits::{MENTIONS_MAX, REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX},
+    Progress, Reaction, RoomEvent, RoomRetention, SentMessage, Sequence, Timestamp,
+    limits::{FORGET_MESSAGES_MAX, MENTIONS_MAX, REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX},
 };
 
 use super::Observer;
@@ -22,6 +22,14 @@ pub(super) struct Seen {
     pub(super) invited: BTreeSet<AccountId>,
     /// Senders of its messages.
     pub(super) by: Vec<AccountId>,
+    /// Log times of its messages.
+    at: Vec<Timestamp>,
+    /// How many of them are forgotten.
+    forgotten: u64,
+    retention: RoomRetention,
+    /// How many messages of a sender are not counted any more: all of them were forgotten while it
+    /// was not a member.
+    uncounted: BTreeMap<AccountId, u64>,
     deleted: BTreeSet<Sequence>,
     reactions: BTreeSet<(Sequence, AccountId, Reaction)>,
 }
@@ -37,7 +45,8 @@ impl Seen {
     }
 
     fn stands(&self, sequence: Sequence) -> bool {
-        self.sender(sequence).is_some() && !self.deleted.contains(&sequence)
+        let is_kept = sequence.0 > self.forgotten && self.sender(sequence).is_some();
+        is_kept && !self.deleted.contains(&sequence)
     }
 
     fn end(&self) -> Sequence {
@@ -142,6 +151,18 @@ impl Observer {
                 };
                 self.add(*conversation, seen);
             }
+            Event::Room(RoomEvent::RetentionChanged {
+                conversation,
+                retention,
+            }) => {
+                let cluster = self.retention;
+                assert!(cluster.rooms_may_exceed || cluster.allows(*retention));
+                self.seen(*conversation).retention = *retention;
+            }
+            Event::Conversation(ConversationEvent::Forgotten {
+                conversation,
+                through,
+            }) => self.read_forgotten(*conversation, *through),
             Event::Room(RoomEvent::TopicChanged { conversation, .. }) => {
                 assert!(
                     self.seen(*conversation).name.is_some(),
@@ -317,6 +338,32 @@ impl Observer {
         }
     }
 
+    /// Checks that each forgotten message was too old or one too many.
+    fn read_forgotten(&mut self, id: ConversationId, through: Sequence) {
+        let (now, cluster) = (self.time.0, self.retention);
+        let seen = self.seen(id);
+        let kept = match seen.pair.is_empty() {
+            true => cluster.of_room(seen.retention),
+            false => cluster.each,
+        };
+        assert!(through.0 > seen.forgotten, "nothing is forgotten");
+        assert!(
+            through.0 - seen.forgotten <= FORGET_MESSAGES_MAX as u64,
+            "too many at once"
+        );
+        assert!(through <= seen.end(), "more is forgotten than there is");
+        for sequence in seen.forgotten + 1..=through.0 {
+            let is_old = now - seen.at[sequence as usize - 1].0 >= kept.age_ms;
+            let is_surplus = seen.end().0 - sequence >= kept.messages;
+            let is_due = (kept.age_ms > 0 && is_old) || (kept.messages > 0 && is_surplus);
+            assert!(is_due, "message {sequence} is forgotten too early");
+        }
+        seen.forgotten = through.0;
+        seen.reactions.retain(|(of, ..)| *of > through);
+        self.hidden
+            .retain(|(of, sequence, _)| *of != id || *sequence > through);
+    }
+
     fn read_sent(&mut self, event: &Event) {
         let Event::Message(MessageEvent::Sent(SentMessage {
             conversation,
@@ -332,6 +379,7 @@ impl Observer {
             unreachable!("the caller has checked the kind");
         };
         assert_eq!(*at, self.date, "a message is not of its entry's date");
+        let now = self.time;
         let seen = self.seen(*conversation);
         assert!(seen.members.contains_key(by), "a stranger wrote");
         let members = seen.members.keys().copied().collect::<BTreeSet<_>>();
@@ -340,10 +388,21 @@ impl Observer {
         let answers = reply_to.is_none_or(|to| seen.sender(to).is_some());
         assert!(answers, "an answer to nothing");
         check_mentions(seen, *by, mentions);
+        let kept = &seen.by[seen.forgotten as usize..];
+        let keeps_none = !kept.contains(by);
         seen.by.push(*by);
+        seen.at.push(now);
         assert_eq!(*sequence, seen.end(), "a sequence has a gap");
-        let sent = seen.by.iter().filter(|sender| *sender == by).count();
-        assert_eq!(*ordinal, sent as u64, "a sender's messages are numbered");
+        let sent = seen.by.iter().filter(|sender| *sender == by).count() as u64;
+        let uncounted = seen.uncounted.entry(*by).or_default();
+        if keeps_none && *ordinal == 1 {
+            *uncounted = sent - 1;
+        }
+        assert_eq!(
+            *ordinal,
+            sent - *uncounted,
+            "a sender's messages are numbered"
+        );
         self.check_unblocked(*conversation);
     }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, Allowance, Broken, ClusterVersion, Conversation,
-    ConversationId, Invite, InviteId, JoinTokenId, Kind, Lookup, MemberRole, Membership,
-    MessageHead, MessageRef, NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
+    Account, AccountId, AccountLimits, AckPolicy, Allowance, Broken, ClusterRetention,
+    ClusterVersion, Conversation, ConversationId, Invite, InviteId, JoinTokenId, Kind, Lookup,
+    MemberRole, Membership, MessageHead, MessageRef, NodeId, OldMessage, OnceId, OncePool,
+    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId,
     lookup::{JoinToken, PeerAuthority, Remembered},
 };
 
@@ -94,6 +95,24 @@ impl Lookup for Memory {
         sequence: Sequence,
     ) -> Result<Option<MessageHead>, Broken> {
         Ok(self.messages.get(&(conversation, sequence)).copied())
+    }
+    fn oldest_messages(
+        &self,
+        conversation: ConversationId,
+        limit: usize,
+    ) -> Result<Vec<OldMessage>, Broken> {
+        let all = self
+            .sent_at
+            .iter()
+            .filter(|((of, _), _)| *of == conversation);
+        let old = all.map(|((_, sequence), (at, _))| OldMessage {
+            sequence: *sequence,
+            at: at.or(self.aged_since).unwrap_or_default(),
+        });
+        Ok(old.take(limit).collect())
+    }
+    fn cluster_retention(&self) -> Result<ClusterRetention, Broken> {
+        Ok(self.nodes.retention)
     }
     fn is_hidden(
         &self,
@@ -261,6 +280,9 @@ impl Lookup for Memory {
     }
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.nodes.preferred)
+    }
+    fn ack_policy(&self) -> Result<AckPolicy, Broken> {
+        Ok(self.nodes.ack_policy)
     }
     fn authority(&self) -> Result<PeerAuthority, Broken> {
         Ok(self.nodes.authority)

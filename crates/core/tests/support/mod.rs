@@ -12,11 +12,12 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountEvent, AccountId, AccountLimits, Allowance, Batch, Command, Conversation,
-    ConversationEvent, ConversationId, Decision, Event, Invite, InviteId, Membership, MessageEvent,
-    MessageHead, MessageRef, Now, OnceId, OncePool, Origin, Position, Progress, Reaction, Remember,
-    SentMessage, Sequence, Session, SessionEvent, SessionId, Throttle, ThrottleKey, Timestamp,
-    TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW, lookup::Remembered,
+    Account, AccountEvent, AccountId, AccountLimits, Allowance, Batch, ClusterVersion, Command,
+    Conversation, ConversationEvent, ConversationId, Decision, Event, Invite, InviteId, Membership,
+    MessageEvent, MessageHead, MessageRef, Now, OnceId, OncePool, Origin, Position, Progress,
+    Reaction, Remember, SentMessage, Sequence, Session, SessionEvent, SessionId, Throttle,
+    ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW,
+    lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -48,6 +49,12 @@ pub(crate) struct Memory {
     joined_at: BTreeMap<(ConversationId, AccountId), Position>,
     invitations: BTreeSet<(ConversationId, AccountId)>,
     messages: BTreeMap<(ConversationId, Sequence), MessageHead>,
+    /// Of each message: the log time of its entry, if it has it, and its ordinal.
+    sent_at: BTreeMap<(ConversationId, Sequence), (Option<Timestamp>, u64)>,
+    /// The last ordinal of each member's forgotten messages.
+    sent_forgotten: BTreeMap<(ConversationId, AccountId), u64>,
+    /// Log time since which messages have one.
+    aged_since: Option<Timestamp>,
     hidden: BTreeSet<(ConversationId, Sequence, AccountId)>,
     mentions: BTreeSet<(ConversationId, Sequence, AccountId)>,
     late: BTreeSet<(ConversationId, Sequence, AccountId)>,
@@ -97,7 +104,12 @@ impl Memory {
     /// Writes one fact.
     pub(crate) fn write(&mut self, position: Position, event: &Event) {
         match event {
-            Event::Cluster(_) => self.nodes.write(event),
+            Event::Cluster(_) => {
+                self.nodes.write(event);
+                if self.nodes.version >= Some(ClusterVersion::RETENTION) {
+                    self.aged_since.get_or_insert(self.now.log_time);
+                }
+            }
             Event::Account(AccountEvent::LimitsChanged { limits }) => {
                 assert_ne!(self.limits, *limits, "nothing is limited anew");
                 self.limits = *limits;
@@ -133,6 +145,9 @@ impl Memory {
                 };
                 let before = self.messages.insert((*conversation, *sequence), head);
                 assert_eq!(before, None, "two messages have one place");
+                let at = self.aged_since.map(|_| self.now.log_time);
+                self.sent_at
+                    .insert((*conversation, *sequence), (at, *ordinal));
                 let member = self.members.get_mut(&(*conversation, *by));
                 member.expect("only members send").sent = *ordinal;
             }

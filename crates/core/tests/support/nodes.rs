@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    ClusterEvent, ClusterVersion, Event, NodeId, OperatorName, Timestamp, TokenHash,
+    AckPolicy, ClusterEvent, ClusterRetention, ClusterVersion, Event, NodeId, OperatorName,
+    Timestamp, TokenHash,
     lookup::{JoinToken, PeerAuthority},
 };
 
@@ -13,8 +14,10 @@ pub(super) struct Nodes {
     pub(super) last: NodeId,
     pub(super) retired: BTreeSet<NodeId>,
     pub(super) preferred: Option<NodeId>,
+    pub(super) ack_policy: AckPolicy,
     pub(super) authority: PeerAuthority,
     pub(super) version: Option<ClusterVersion>,
+    pub(super) retention: ClusterRetention,
     pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
     /// Operators by the keys of their names.
     pub(super) operators: BTreeMap<String, (OperatorName, TokenHash)>,
@@ -72,9 +75,17 @@ impl Nodes {
                 assert!(Some(*to) > self.version, "the version falls");
                 self.version = Some(*to);
             }
+            Event::Cluster(ClusterEvent::RetentionChanged { retention }) => {
+                assert_ne!(self.retention, *retention, "nothing is kept anew");
+                self.retention = *retention;
+            }
             Event::Cluster(ClusterEvent::LeaderPreferred { node }) => {
                 assert_ne!(self.preferred, *node, "nothing is preferred anew");
                 self.preferred = *node;
+            }
+            Event::Cluster(ClusterEvent::AckPolicyChanged { policy }) => {
+                assert_ne!(self.ack_policy, *policy, "nothing is set anew");
+                self.ack_policy = *policy;
             }
             other => panic!("{other:?} is not about nodes"),
         }

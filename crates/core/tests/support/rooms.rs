@@ -2,7 +2,7 @@
 
 use conclave_core::{
     AccountId, Conversation, ConversationEvent, ConversationId, Event, Kind, Membership, Position,
-    RoomEvent, Sequence, Webhook,
+    RoomEvent, RoomRetention, Sequence, Webhook,
 };
 
 use super::Memory;
@@ -57,6 +57,17 @@ impl Memory {
             Event::Room(RoomEvent::WebhookDeleted { webhook }) => {
                 self.webhooks.remove(webhook).expect("it was made");
             }
+            Event::Room(RoomEvent::RetentionChanged {
+                conversation,
+                retention,
+            }) => {
+                let row = self.conversations.get_mut(conversation);
+                row.expect("it was made").retention = *retention;
+            }
+            Event::Conversation(ConversationEvent::Forgotten {
+                conversation,
+                through,
+            }) => self.forget(*conversation, *through),
             Event::Room(RoomEvent::TopicChanged { conversation, .. }) => {
                 let is_there = self.rooms.values().any(|id| id == conversation);
                 assert!(is_there, "only rooms have a topic");
@@ -130,6 +141,8 @@ impl Memory {
             id,
             kind,
             sequence_last: Sequence(0),
+            forgotten: Sequence(0),
+            retention: RoomRetention::default(),
         };
         self.conversations.insert(id, row);
     }
@@ -146,22 +159,52 @@ impl Memory {
         let gone = self.members.remove(&(id, account));
         gone.expect("only members leave");
         self.joined_at.remove(&(id, account));
+        self.sent_forgotten.remove(&(id, account));
         if self.members_of(id).is_empty() {
             self.conversations.remove(&id);
             self.directs.retain(|_, of| *of != id);
             self.rooms.retain(|_, of| *of != id);
             self.invitations.retain(|(of, _)| *of != id);
             self.messages.retain(|(of, _), _| *of != id);
+            self.sent_at.retain(|(of, _), _| *of != id);
             self.hidden.retain(|(of, _, _)| *of != id);
             self.reactions
                 .retain(|(message, ..)| message.conversation != id);
         }
     }
 
-    /// Returns the number of messages that an account has sent in a conversation.
+    /// Returns the number of messages that an account has sent in a conversation, as far as it is
+    /// known: that of its last one, or of its last forgotten one.
     pub(super) fn sent(&self, id: ConversationId, by: AccountId) -> u64 {
-        let all = self.messages.iter();
-        let own = all.filter(|((of, _), head)| *of == id && head.by == by);
-        own.count() as u64
+        let mut all = self.messages.iter().rev();
+        let last = all.find(|((of, _), head)| *of == id && head.by == by);
+        let forgotten = self.sent_forgotten.get(&(id, by)).copied();
+        last.map_or(forgotten.unwrap_or(0), |(key, _)| self.sent_at[key].1)
+    }
+
+    /// Removes the oldest messages of a conversation and everything about them.
+    fn forget(&mut self, id: ConversationId, through: Sequence) {
+        let row = self.conversations.get_mut(&id).expect("it was opened");
+        assert!(row.forgotten < through, "nothing is forgotten");
+        assert!(
+            through <= row.sequence_last,
+            "more is forgotten than there is"
+        );
+        row.forgotten = through;
+        let is_gone = |of: ConversationId, sequence: Sequence| of == id && sequence <= through;
+        let gone = self
+            .messages
+            .extract_if(.., |(of, at), _| is_gone(*of, *at));
+        for (key, head) in gone {
+            let (_, ordinal) = self.sent_at.remove(&key).expect("it was sent");
+            if self.members.contains_key(&(id, head.by)) {
+                self.sent_forgotten.insert((id, head.by), ordinal);
+            }
+        }
+        self.hidden.retain(|(of, at, _)| !is_gone(*of, *at));
+        self.mentions.retain(|(of, at, _)| !is_gone(*of, *at));
+        self.late.retain(|(of, at, _)| !is_gone(*of, *at));
+        self.reactions
+            .retain(|(message, ..)| !is_gone(message.conversation, message.sequence));
     }
 }

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     Listener,
+    acks::gate::Gate,
     clocks::Clocks,
     convert::Decided,
     health::{meter::Meter, pins::Pins},
@@ -48,6 +49,12 @@ const UNWRITTEN_COMMANDS_MAX: usize = 2048;
 
 /// Bytes of entries that are decided and not written at most.
 const UNWRITTEN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often the database is asked for pages that hold nothing, and how long it rests between two
+/// steps that give some of them back: 5 MiB in a second at most.
+const VACUUM_LOOK: Duration = Duration::from_secs(5);
+/// See above.
+const VACUUM_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause before entries are decided or written again for which the disk had no room.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
@@ -66,6 +73,8 @@ pub(crate) struct Observers {
     pub(crate) meter: Meter,
     /// Knows the cluster version.
     pub(crate) version: VersionNow,
+    /// Knows which voters answers wait for.
+    pub(crate) gate: Gate,
 }
 
 /// The cluster version after the last entry that is decided on this node; all clones are the same.
@@ -127,6 +136,8 @@ pub(super) struct Writer {
     /// The last entry that is decided; noted before any of its answers leaves.
     decided: Arc<AtomicU64>,
     unwritten: Unwritten,
+    /// When the file of the database may be made smaller again.
+    vacuum_due: Instant,
     /// Why nothing can be written any more.
     failed: Option<String>,
     /// Nothing is waited for any more.
@@ -148,6 +159,7 @@ impl Writer {
             wanted,
             decided,
             unwritten: Unwritten::default(),
+            vacuum_due: now() + VACUUM_LOOK,
             failed: None,
             stopping,
         }
@@ -155,14 +167,9 @@ impl Writer {
 
     /// Works until it is stopped.
     pub(super) fn run(shared: &Shared, jobs: &mpsc::Receiver<Job>) {
-        let mut due: Option<Instant> = None;
+        let mut due = now() + VACUUM_LOOK;
         loop {
-            let job = match due {
-                Some(due) => jobs.recv_timeout(due.saturating_duration_since(now())),
-                None => jobs
-                    .recv()
-                    .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-            };
+            let job = jobs.recv_timeout(due.saturating_duration_since(now()));
             // A panic while it was held: nothing more can be decided.
             let Ok(mut writer) = shared.lock() else {
                 return;
@@ -176,7 +183,8 @@ impl Writer {
             if writer.is_due() {
                 writer.write_behind();
             }
-            due = writer.unwritten.due;
+            writer.vacuum();
+            due = writer.unwritten.due.unwrap_or(writer.vacuum_due);
         }
         if let Ok(Some(mut writer)) = shared.lock().map(|mut writer| writer.take()) {
             // Spares the next start the work; the log has it all the same.
@@ -246,7 +254,7 @@ impl Writer {
     /// Answers and publishes what was decided.
     fn decided(&mut self, entries: Undecided, results: Vec<state::EntryResult>) {
         self.unwritten.bytes += entries.bytes;
-        self.note_version();
+        self.note_settings();
         self.decided.store(self.last_index(), Ordering::Release);
         let mut events = Vec::new();
         for (responder, result) in entries.responders.into_iter().zip(results) {
@@ -340,6 +348,32 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes the file of the database a little smaller, if it is time and nothing else is to do.
+    fn vacuum(&mut self) {
+        let began = now();
+        if began < self.vacuum_due || self.unwritten.due.is_some() || self.failed.is_some() {
+            return;
+        }
+        let pause = match self.state.vacuum() {
+            Ok(free) => {
+                self.observers.meter.vacuumed(free.bytes, began.elapsed());
+                if free.may_shrink {
+                    VACUUM_PAUSE
+                } else {
+                    VACUUM_LOOK
+                }
+            }
+            // It needs room for a moment, and has none.
+            Err(error) if error.is_full() => VACUUM_LOOK,
+            Err(error) => {
+                tracing::error!(%error, "failed to make the database smaller");
+                self.failed = Some(error.to_string());
+                VACUUM_LOOK
+            }
+        };
+        self.vacuum_due = now() + pause;
+    }
+
     fn notify_written(&self, index: u64) {
         self.observers.applied.send_replace(index);
         self.wanted.written();
@@ -365,7 +399,7 @@ impl Writer {
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.state);
         tracing::info!(log_index, "snapshot installed");
-        self.note_version();
+        self.note_settings();
         self.observers.meter.snapshot_installed();
         self.observers.clocks.applied(self.now());
         self.observers.listener.installed(log_index);
@@ -374,12 +408,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes the cluster version, before any answer or the listener tells of it.
-    fn note_version(&self) {
+    /// Notes the cluster version and the policy of acknowledgements, before any answer or the
+    /// listener tells of them.
+    fn note_settings(&self) {
         if self.observers.version.set(self.state.cluster_version()) {
             let version = self.observers.version.get();
             tracing::info!(%version, "the cluster version was raised");
         }
+        let policy = self.state.ack_policy();
+        self.observers.gate.note(policy, self.last_index());
     }
 
     fn now(&self) -> Now {

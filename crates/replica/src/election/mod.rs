@@ -3,5 +3,6 @@
 
 pub(crate) mod campaign;
 pub(crate) mod contact;
+pub(crate) mod leader_watch;
 pub(crate) mod participation;
-mod transfer;
+pub(crate) mod transfer;

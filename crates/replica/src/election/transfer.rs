@@ -1,37 +1,70 @@
 //! Transfers leadership to another voter.
 //!
 //! Always true: a transfer counts as done only when this node knows another leader, not when the
-//! engine has taken the order.
+//! engine has taken the order. A witness never keeps leadership while a full voter answers.
 
 use std::time::Duration;
 
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
-use crate::Replica;
+use crate::{Replica, apply::Raft};
 
 /// How often the leader looks whether the transfer of leadership has happened.
 const TRANSFER_POLL: Duration = Duration::from_millis(10);
+/// How long a witness tries to hand leadership on before it says that it could not.
+const HAND_ON_LIMIT: Duration = Duration::from_secs(2);
+
+/// Transfers leadership from this node.
+#[derive(Clone)]
+pub(crate) struct Transferrer {
+    pub(crate) node: u64,
+    pub(crate) raft: Raft,
+    /// The leader that this node knows.
+    pub(crate) leader: watch::Receiver<Option<u64>>,
+    /// How long a follower that has answered counts as alive.
+    pub(crate) lease: Duration,
+}
 
 impl Replica {
-    /// Transfers leadership, if this node has it, to the follower with the most of the log. Returns
-    /// whether another node leads when `limit` has passed.
+    /// Transfers leadership, if this node has it, to the full follower with the most of the log.
+    /// Returns whether another node leads when `limit` has passed.
     pub async fn step_down(&self, limit: Duration) -> bool {
         self.step_down_for(None, limit).await
     }
 
     /// Transfers leadership likewise, to node `to` if there is one.
     pub(crate) async fn step_down_for(&self, to: Option<u64>, limit: Duration) -> bool {
+        self.inner.transferrer.transfer(to, limit).await
+    }
+}
+
+impl Transferrer {
+    /// Transfers leadership whenever this node has it; ends with the replica. For a witness: it is
+    /// elected only if no full voter has as much of the log, and these get it meanwhile.
+    pub(crate) async fn never_lead(self) {
+        let (node, mut leader) = (self.node, self.leader.clone());
+        while leader
+            .wait_for(|leader| *leader == Some(node))
+            .await
+            .is_ok()
+        {
+            tracing::info!(node, "a witness was elected: handing leadership on");
+            if !self.transfer(None, HAND_ON_LIMIT).await {
+                tracing::warn!(node, "no full voter has taken leadership over yet");
+            }
+        }
+    }
+
+    async fn transfer(&self, to: Option<u64>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
-        let node = self.inner.config.node;
+        let node = self.node;
         let mut asked = None;
         loop {
-            if self
-                .inner
-                .leader
-                .borrow()
-                .is_some_and(|leader| leader != node)
-            {
+            if self.leader.borrow().is_some_and(|leader| leader != node) {
                 return true;
             }
             if Instant::now() >= deadline {
@@ -42,7 +75,6 @@ impl Replica {
                     tracing::info!(node, peer = successor, "transferring leadership");
                 }
                 if self
-                    .inner
                     .raft
                     .trigger()
                     .transfer_leader(successor)
@@ -52,27 +84,31 @@ impl Replica {
                     return false;
                 }
             }
-            let mut leader = self.inner.leader.clone();
+            let mut leader = self.leader.clone();
             let gone = leader.wait_for(|leader| leader.is_some_and(|leader| leader != node));
             let patience = (Instant::now() + 20 * TRANSFER_POLL).min(deadline);
             let _ = timeout_at(patience, gone).await;
         }
     }
 
-    /// Returns the voter with the most of the log among those that answer.
+    /// Returns the full voter with the most of the log among those that answer.
     fn most_caught_up_follower(&self) -> Option<u64> {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let membership = metrics.membership_config.membership();
+        let is_full = |node: &u64| {
+            let member = membership.get_node(node);
+            member.is_some_and(|member| !member.witness)
+        };
+        let voters: Vec<u64> = membership.voter_ids().filter(is_full).collect();
         let replication = metrics.replication.as_ref()?;
         let others = replication
             .iter()
-            .filter(|(node, _)| **node != self.inner.config.node && voters.contains(node));
+            .filter(|(node, _)| **node != self.node && voters.contains(node));
         // A dead follower of an idle leader has the whole log, too.
-        let lease = Duration::from_millis(self.inner.config.timers.election_max_ms);
         let answers = |node: u64| {
             let heard = metrics.heartbeat.as_ref().and_then(|of| of.get(&node));
-            heard.is_some_and(|heard| heard.as_ref().is_some_and(|at| at.elapsed() < lease))
+            heard.is_some_and(|heard| heard.as_ref().is_some_and(|at| at.elapsed() < self.lease))
         };
         others
             .max_by_key(|(node, matched)| (answers(**node), matched.as_ref().map(|id| id.index())))

@@ -32,6 +32,8 @@ pub struct Figures {
     /// Index of the log entry up to which the search index has everything, as far as it has said
     /// since the start.
     pub search_index: u64,
+    /// Entries that are decided and whose answers wait for other voters.
+    pub acknowledgements_held: usize,
     /// The nodes that follow this leader; empty if it does not lead.
     pub followers: Vec<Follower>,
 }
@@ -63,6 +65,7 @@ impl Replica {
             database_wal_bytes,
             search_bytes: inner.search.file_bytes(),
             search_index: inner.search.indexed_to().index(),
+            acknowledgements_held: inner.gate.len(),
             followers: self.followers(),
         }
     }

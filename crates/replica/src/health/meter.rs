@@ -63,6 +63,12 @@ pub struct Counts {
     pub elections_won: u64,
     /// Received snapshots that have taken the place of the database.
     pub snapshots_installed: u64,
+    /// Voters that this node has set aside as the leader, each time that it has.
+    pub voters_set_aside: u64,
+    /// Bytes inside the database that hold nothing, when it was looked at last.
+    pub free_bytes: u64,
+    /// How long steps took that gave some of them back to the file system.
+    pub vacuums: LatencyCounts,
 }
 
 /// The measurements of a node. Cheap to clone; all clones are the same.
@@ -79,6 +85,9 @@ struct Inner {
     leader_changes: AtomicU64,
     elections_won: AtomicU64,
     snapshots_installed: AtomicU64,
+    voters_set_aside: AtomicU64,
+    free_bytes: AtomicU64,
+    vacuums: Latencies,
     /// When an entry was decided, and how long that took; the oldest first.
     latencies: Mutex<VecDeque<(Instant, Duration)>>,
 }
@@ -109,6 +118,11 @@ impl Meter {
         self.0.unknown.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes that a voter was set aside.
+    pub(crate) fn voter_set_aside(&self) {
+        self.0.voters_set_aside.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Notes that commands were refused because too many wait.
     pub(crate) fn busy(&self) {
         self.0.busy.fetch_add(1, Ordering::Relaxed);
@@ -132,6 +146,13 @@ impl Meter {
         self.0.snapshots_installed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes how many bytes inside the database hold nothing, after a step that took so long to
+    /// give some of them back.
+    pub(crate) fn vacuumed(&self, free_bytes: u64, took: Duration) {
+        self.0.free_bytes.store(free_bytes, Ordering::Relaxed);
+        self.0.vacuums.note(took);
+    }
+
     /// Returns what was counted since the start.
     pub(crate) fn counts(&self) -> Counts {
         let Inner {
@@ -143,6 +164,9 @@ impl Meter {
             leader_changes,
             elections_won,
             snapshots_installed,
+            voters_set_aside,
+            free_bytes,
+            vacuums,
             latencies: _,
         } = &*self.0;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -155,6 +179,9 @@ impl Meter {
             leader_changes: load(leader_changes),
             elections_won: load(elections_won),
             snapshots_installed: load(snapshots_installed),
+            voters_set_aside: load(voters_set_aside),
+            free_bytes: load(free_bytes),
+            vacuums: vacuums.counts(),
         }
     }
 

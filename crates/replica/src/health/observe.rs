@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use conclave_core::{ClusterVersion, Now, Timestamp, VersionRange};
+use conclave_core::{AckPolicy, ClusterVersion, Now, Timestamp, VersionRange};
 use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver as _};
 
 use crate::{
@@ -25,6 +25,13 @@ impl Replica {
     #[must_use]
     pub fn has_cluster_version(&self) -> bool {
         self.inner.version.is_said()
+    }
+
+    /// Returns which voters acknowledgements wait for, after the last entry that this node has
+    /// decided.
+    #[must_use]
+    pub fn ack_policy(&self) -> AckPolicy {
+        self.inner.gate.policy()
     }
 
     /// Returns the cluster versions that this node applies.

@@ -5,7 +5,8 @@
 //! that was away for a while is served from the log instead of a snapshot. The log also stays
 //! that goes on after a snapshot that is being sent, and what a follower lacks that is catching
 //! up: as much as the disk has room for, so that a transfer of any length ends in time. Without
-//! room it is up to [`HELD`] times what is kept.
+//! room it is up to [`HELD`] times what is kept. A witness keeps what any full member lacks
+//! (`full_members.rs`).
 
 use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     LogRetention,
     apply::Raft,
-    log::{follower_progress::FollowerProgress, store::Log},
+    log::{follower_progress::FollowerProgress, full_members::FullMembers, store::Log},
     snapshot::store::SnapshotStore,
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct Retention {
     /// The directory of the log.
     data: PathBuf,
     follower_progress: FollowerProgress,
+    full: FullMembers,
 }
 
 impl Retention {
@@ -61,6 +63,7 @@ impl Retention {
         limits: LogRetention,
         store: SnapshotStore,
         data: PathBuf,
+        full: FullMembers,
     ) -> Self {
         let index = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
         let start = Mark { index, bytes: 0 };
@@ -73,6 +76,7 @@ impl Retention {
             store,
             data,
             follower_progress: FollowerProgress::default(),
+            full,
         }
     }
 
@@ -102,6 +106,7 @@ impl Retention {
                 }
             }
             let upto = self.held_back(purge_to(&self.limits, &self.marks, now).min(snapshot), now);
+            let upto = upto.min(self.full.have_all());
             if upto > purged && self.raft.trigger().purge_log(upto).await.is_err() {
                 return;
             }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     Listener,
+    acks::gate::Gate,
     apply::{Observers, StateMachine, VersionNow},
     clocks::Clocks,
     convert::entry_in,
@@ -109,6 +110,7 @@ async fn only_entries_that_are_durable_in_the_log_are_applied() {
         clocks: Clocks::new(1, Arc::new(Timestamp::default), state.now()),
         meter: Meter::default(),
         version: VersionNow::new(None),
+        gate: Gate::default(),
     };
     let codec = Arc::new(TextCodec);
     let mut log = Log::new(slow.clone(), codec.clone());

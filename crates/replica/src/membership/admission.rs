@@ -2,14 +2,15 @@
 //!
 //! Always true: only the leader commits addresses, and only while no other change is under way.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::timeout;
 
 use crate::{
-    ChangeError, Member, Replica, Role, StartError, engine::bootstrap,
-    membership::finisher::refused,
+    ChangeError, Member, Replica, StartError,
+    engine::bootstrap,
+    membership::finisher::{NewestMembership, set_member},
 };
 
 impl Replica {
@@ -53,24 +54,29 @@ impl Replica {
         member: Member,
         limit: Duration,
     ) -> Result<(), ChangeError> {
-        let status = self.status();
-        if status.role != Role::Leader {
-            let leader = status.leader;
+        let now = {
+            let metrics = self.inner.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            NewestMembership::new(&metrics)
+        };
+        if !now.leads {
+            let leader = now.leader;
             return Err(ChangeError::NotLeader { leader });
         }
-        if status.members.voters.len() > 1 {
+        if now.members.voters.len() > 1 {
             return Err(ChangeError::UnderWay);
         }
-        match status.members.nodes.get(&node) {
-            Some(known) if *known != member => {}
+        match now.members.nodes.get(&node) {
+            Some(known) if !known.is_at(&member) => {
+                let member = known.moved_to(&member);
+                let written = set_member(&self.inner.raft, node, member, &now.at);
+                match timeout(limit, written).await {
+                    Ok(written) => written.map_err(ChangeError::from),
+                    Err(_) => Err(ChangeError::OutcomeUnknown { waited: limit }),
+                }
+            }
             // It is so, or the member is gone.
-            Some(_) | None => return Ok(()),
-        }
-        let change = ChangeMembers::SetNodes(BTreeMap::from([(node, member)]));
-        let changing = self.inner.raft.change_membership(change, true);
-        match timeout(limit, changing).await {
-            Ok(changed) => changed.map(drop).map_err(refused),
-            Err(_) => Err(ChangeError::OutcomeUnknown { waited: limit }),
+            Some(_) | None => Ok(()),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Changes the membership through the log.
 //!
-//! A change of one voter is one entry. A replacement of a voter is two entries: first both sets
-//! of voters (a joint configuration), then the new set alone. The finisher (`finisher.rs`) of the
+//! A change of one voter is one entry. A replacement of a voter is two entries, and so is a change
+//! of two voters while acknowledgements wait for all: first both sets of voters (a joint
+//! configuration), then the new set alone. The finisher (`finisher.rs`) of the
 //! node that leads writes the second entry, also when an earlier leader wrote the first one.
 //!
 //! Always true: one change at a time; a change starts from a committed membership with one set of
@@ -10,7 +11,7 @@
 
 use std::time::Duration;
 
-use conclave_core::NodeId;
+use conclave_core::{AckPolicy, NodeId};
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
 use tokio::{
     task::spawn_blocking,
@@ -18,9 +19,9 @@ use tokio::{
 };
 
 use crate::{
-    Change, ChangeError, MEMBERS_MAX, Members, Refusal, Replica, Role,
+    Change, ChangeError, MEMBERS_MAX, Member, Members, Refusal, Replica, Role,
     convert::LogId,
-    membership::finisher::{AGAIN, NewestMembership, NotWritten, write},
+    membership::finisher::{AGAIN, NewestMembership, NotWritten, joint, set_member, write},
 };
 
 /// Entries that a node may lack when it becomes a voter or the leader: it has them within a
@@ -50,9 +51,23 @@ impl Replica {
                 return Ok(members);
             };
             self.allows(change, &members, &at, deadline).await?;
+            if let Some((node, member)) = marked_otherwise(&members, &after) {
+                // The engine changes a member and the voters in two entries.
+                let written = set_member(&self.inner.raft, node, member, &at);
+                match timeout_at(deadline, written).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(NotWritten::NotYet)) => sleep(AGAIN).await,
+                    Ok(Err(NotWritten::Error(error))) => return Err(error),
+                    Err(_) => return Err(ChangeError::OutcomeUnknown { waited: limit }),
+                }
+                continue;
+            }
             let votes = |node: &u64| members.all_voters().contains(node);
             let next = match change {
                 Change::Replace { old, .. } if votes(old) => joint(&members, &after),
+                Change::Promote(_) | Change::Remove(_) if self.needs_both(&members, &after) => {
+                    joint(&members, &after)
+                }
                 _ => after.clone(),
             };
             let written = write(&self.inner.raft, &next, &at);
@@ -136,6 +151,14 @@ impl Replica {
         }
     }
 
+    /// Returns whether a change must not be made without both of two voters. One of them could
+    /// commit it alone, and go on with a third; the other would take itself for the one without
+    /// which nothing is acknowledged.
+    fn needs_both(&self, before: &Members, after: &Members) -> bool {
+        let voters = before.all_voters();
+        self.ack_policy() == AckPolicy::All && voters.len() == 2 && voters != after.all_voters()
+    }
+
     /// Checks that no node has had this number, and that it follows those that were given. The
     /// state knows every number up to the membership that the change starts from.
     async fn is_number_free(
@@ -184,6 +207,9 @@ impl Replica {
             Some(node) if node == self.node() => return Ok(node),
             Some(node) if !status.members.all_voters().contains(&node) => {
                 return Err(ChangeError::Refused(Refusal::NoSuchNode(node)));
+            }
+            Some(node) if status.members.is_witness(node) => {
+                return Err(ChangeError::Refused(Refusal::Witness(node)));
             }
             Some(node) => {
                 self.answers(node, deadline.min(Instant::now() + ANSWER_LIMIT))
@@ -247,11 +273,14 @@ impl Replica {
     }
 }
 
-/// Returns the first entry of a replacement: both sets of voters, and all nodes of both.
-fn joint(before: &Members, after: &Members) -> Members {
-    let voters = [before.all_voters(), after.all_voters()];
-    Members {
-        voters: voters.into(),
-        nodes: before.nodes.clone(),
-    }
+/// Returns the member that is set aside before or after a change, and not the other way.
+fn marked_otherwise(before: &Members, after: &Members) -> Option<(u64, Member)> {
+    let mut members = after.nodes.iter();
+    let marked = |(node, member): &(&u64, &Member)| {
+        let before = before.nodes.get(node);
+        before.is_some_and(|before| before.set_aside != member.set_aside)
+    };
+    members
+        .find(marked)
+        .map(|(node, member)| (*node, member.clone()))
 }

@@ -4,10 +4,13 @@
 //! leader that dies between the two entries of a replacement leaves nothing that the next leader
 //! does not finish.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use openraft::{
-    EntryPayload, ServerState,
+    ChangeMembers, EntryPayload, ServerState,
     async_runtime::watch::WatchReceiver as _,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
     raft::Precondition,
@@ -15,7 +18,7 @@ use openraft::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    ChangeError, Members,
+    ChangeError, Member, Members,
     apply::Raft,
     convert::{LogId, TypeConfig, members_in, members_out},
 };
@@ -80,6 +83,15 @@ impl NewestMembership {
     }
 }
 
+/// Returns the first of two entries: both sets of voters, and all nodes of both.
+pub(crate) fn joint(before: &Members, after: &Members) -> Members {
+    let voters = [before.all_voters(), after.all_voters()];
+    Members {
+        voters: voters.into(),
+        nodes: before.nodes.clone(),
+    }
+}
+
 /// Returns the second entry of a replacement: the last set of voters. A voter of an earlier set
 /// that is not in the last one leaves the cluster: only replacements make two sets.
 fn finished(joint: &Members) -> Members {
@@ -116,11 +128,28 @@ pub(crate) async fn write(
     written.await.map(drop).map_err(not_written)
 }
 
-/// Translates why the engine has not committed a membership.
-pub(crate) fn refused(error: Failed) -> ChangeError {
-    match not_written(error) {
-        NotWritten::NotYet => ChangeError::UnderWay,
-        NotWritten::Error(error) => error,
+/// Writes one entry in which a member is this one, if the newest membership is still the one of
+/// entry `at`, and waits until it is committed.
+pub(crate) async fn set_member(
+    raft: &Raft,
+    node: u64,
+    member: Member,
+    at: &Option<LogId>,
+) -> Result<(), NotWritten> {
+    let unchanged = Precondition::LastMembershipLogId {
+        last_membership_log_id: *at,
+    };
+    let change = ChangeMembers::SetNodes(BTreeMap::from([(node, member)]));
+    let written = raft.change_membership_if(change, true, [unchanged]);
+    written.await.map(drop).map_err(not_written)
+}
+
+impl From<NotWritten> for ChangeError {
+    fn from(error: NotWritten) -> Self {
+        match error {
+            NotWritten::NotYet => Self::UnderWay,
+            NotWritten::Error(error) => error,
+        }
     }
 }
 

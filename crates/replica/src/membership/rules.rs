@@ -114,6 +114,20 @@ pub enum Refusal {
     /// Another node has one of the addresses.
     #[error("node {0} has this address")]
     AddressTaken(u64),
+    /// A witness has no state by which it could answer.
+    #[error("node {0} is a witness, and does not lead")]
+    Witness(u64),
+    /// After as many failures as the cluster tolerates there must be a full node among those that
+    /// are left.
+    #[error("{full} of {voters} voters would be full nodes: there must be at least {needed}")]
+    TooFewFull {
+        /// Voters that are full nodes.
+        full: usize,
+        /// All voters.
+        voters: usize,
+        /// How many full ones there must be.
+        needed: usize,
+    },
     /// A cluster without voters decides nothing.
     #[error("node {0} is the last voter")]
     LastVoter(u64),
@@ -162,7 +176,7 @@ impl Members {
                 replaces,
             } => {
                 match nodes.get(node) {
-                    Some(known) if known == member => return Ok(None),
+                    Some(known) if known.is_at(member) => return Ok(None),
                     Some(_) => return Err(Refusal::NumberTaken(*node)),
                     None => {}
                 }
@@ -187,10 +201,9 @@ impl Members {
                 nodes.insert(*node, member.clone());
             }
             Change::Promote(node) => {
-                if !nodes.contains_key(node) {
-                    return Err(Refusal::NoSuchNode(*node));
-                }
-                if !voters.insert(*node) {
+                let known = nodes.get_mut(node).ok_or(Refusal::NoSuchNode(*node))?;
+                let was_aside = std::mem::take(&mut known.set_aside);
+                if !voters.insert(*node) && !was_aside {
                     return Ok(None);
                 }
                 if voters.len() > VOTERS_MAX {
@@ -198,10 +211,9 @@ impl Members {
                 }
             }
             Change::Demote(node) => {
-                if !nodes.contains_key(node) {
-                    return Err(Refusal::NoSuchNode(*node));
-                }
-                if !voters.remove(node) {
+                let known = nodes.get_mut(node).ok_or(Refusal::NoSuchNode(*node))?;
+                let was_aside = std::mem::take(&mut known.set_aside);
+                if !voters.remove(node) && !was_aside {
                     return Ok(None);
                 }
             }
@@ -227,10 +239,28 @@ impl Members {
             let last = self.all_voters().first().copied().unwrap_or(0);
             return Err(Refusal::LastVoter(last));
         }
-        Ok(Some(Self {
+        let after = Self {
             voters: vec![voters],
             nodes,
-        }))
+        };
+        after.has_enough_full_nodes()?;
+        Ok(Some(after))
+    }
+
+    /// Refuses a membership in which the failures that it tolerates could take every full node.
+    fn has_enough_full_nodes(&self) -> Result<(), Refusal> {
+        let voters = self.all_voters();
+        let full = voters.iter().filter(|node| !self.is_witness(**node));
+        let (full, voters) = (full.count(), voters.len());
+        let needed = (voters - 1) / 2 + 1;
+        match full >= needed {
+            true => Ok(()),
+            false => Err(Refusal::TooFewFull {
+                full,
+                voters,
+                needed,
+            }),
+        }
     }
 }
 
@@ -242,6 +272,8 @@ mod tests {
         Member {
             peer_address: format!("h:{port}"),
             client_address: format!("h:{}", port + 1),
+            witness: false,
+            set_aside: false,
         }
     }
 
@@ -333,6 +365,46 @@ mod tests {
         ] {
             assert_eq!(some.after(&change), Ok(None), "{change:?}");
         }
+    }
+
+    #[test]
+    fn the_failures_that_are_tolerated_never_take_every_full_node() {
+        let with_witnesses = |mut members: Members, witnesses: &[u64]| {
+            for node in witnesses {
+                members.nodes.get_mut(node).unwrap().witness = true;
+            }
+            members
+        };
+        let five = with_witnesses(members(&[1, 2, 3, 4], &[5]), &[4, 5]);
+        assert!(five.after(&Change::Promote(5)).unwrap().is_some());
+        let three = with_witnesses(members(&[1, 2], &[3, 4]), &[3, 4]);
+        let three = three.after(&Change::Promote(3)).unwrap().unwrap();
+        let refused = |full, voters, needed| {
+            Err(Refusal::TooFewFull {
+                full,
+                voters,
+                needed,
+            })
+        };
+        // Of two full nodes and two witnesses one may fail: a full one is left.
+        assert!(three.after(&Change::Promote(4)).unwrap().is_some());
+        assert!(three.after(&Change::Remove(1)).unwrap().is_some());
+        let alone = with_witnesses(members(&[1, 3, 4], &[2]), &[3, 4]);
+        assert_eq!(alone.after(&Change::Demote(1)), refused(0, 2, 1));
+        let two = with_witnesses(members(&[1, 2, 3, 4], &[]), &[3, 4]);
+        assert_eq!(two.after(&Change::Remove(1)), refused(1, 3, 2));
+    }
+
+    #[test]
+    fn an_operator_ends_that_a_node_is_set_aside() {
+        let mut some = members(&[1, 2], &[3]);
+        some.nodes.get_mut(&3).unwrap().set_aside = true;
+        let stays = some.after(&Change::Demote(3)).unwrap().unwrap();
+        assert_eq!(stays, members(&[1, 2], &[3]));
+        let votes = some.after(&Change::Promote(3)).unwrap().unwrap();
+        assert_eq!(votes, members(&[1, 2, 3], &[]));
+        let moved = some.after(&add(3, 30)).unwrap();
+        assert_eq!(moved, None, "it is there");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) struct Network {
     /// members that the configuration does not know.
     pub(crate) members: BTreeMap<u64, Member>,
     pub(crate) store: SnapshotStore,
+    /// Whether this node is a witness.
+    pub(crate) witness: bool,
 }
 
 impl Network {
@@ -50,6 +52,7 @@ impl Network {
                 self.codec.clone(),
             ),
             store: self.store.clone(),
+            witness: self.witness,
         }
     }
 }
@@ -79,6 +82,7 @@ pub(crate) struct Connection {
     append_limit: Option<Duration>,
     line: Line,
     store: SnapshotStore,
+    witness: bool,
 }
 
 impl Connection {
@@ -170,6 +174,11 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let unreadable =
             |error: std::io::Error| StreamingError::Unreachable(Unreachable::new(&error));
+        if self.witness {
+            // Every full member has what its log lacks, so that only one that joins asks for it.
+            let why = "a witness has no state to send: it is waiting for another leader";
+            return Err(unreadable(std::io::Error::other(why)));
+        }
         let cancel = Box::pin(cancel);
         let made = snapshot.snapshot.into_file().await.map_err(unreadable)?;
         let offer = made.offer(vote_out(&vote), &*self.line.codec);

@@ -93,7 +93,9 @@ impl Codec for TestCodec {
 
     fn encode_members(&self, members: &Members) -> Bytes {
         let nodes = members.nodes.keys().copied().collect();
-        let sets = std::iter::once(&nodes).chain(&members.voters);
+        let aside = members.nodes.iter().filter(|(_, member)| member.set_aside);
+        let aside = aside.map(|(node, _)| *node).collect();
+        let sets = [&nodes, &aside].into_iter().chain(&members.voters);
         let numbers = sets.flat_map(|set| {
             let count = u64::try_from(set.len()).unwrap();
             std::iter::once(count).chain(set.iter().copied())
@@ -109,7 +111,11 @@ impl Codec for TestCodec {
             let count = usize::try_from(count).unwrap();
             sets.push(numbers.by_ref().take(count).collect::<BTreeSet<u64>>());
         }
-        let nodes = sets.remove(0);
+        let (nodes, aside) = (sets.remove(0), sets.remove(0));
+        let member = |node| Member {
+            set_aside: aside.contains(&node),
+            ..member(node)
+        };
         Ok(Members {
             voters: sets,
             nodes: nodes.into_iter().map(|node| (node, member(node))).collect(),
@@ -117,11 +123,16 @@ impl Codec for TestCodec {
     }
 }
 
+/// The first number of a witness; a full node has a lower one.
+pub(crate) const WITNESS_FIRST: u64 = 30;
+
 /// Returns the advertised addresses of a node; the network of the test does not use them.
 pub(crate) fn member(node: u64) -> Member {
     Member {
         peer_address: format!("node-{node}:1"),
         client_address: format!("node-{node}:2"),
+        witness: node >= WITNESS_FIRST,
+        set_aside: false,
     }
 }
 
@@ -199,6 +210,7 @@ impl Cluster {
             admitted: !self.waiting.lock().unwrap().contains(&node),
             sync_delay: None,
             retention: self.retention,
+            witness: node >= WITNESS_FIRST,
             clock: self.clocks.of(node),
         };
         let transport = Arc::new(From {

@@ -337,6 +337,26 @@ impl AdminService for Admin {
         .await
     }
 
+    async fn set_ack_policy(
+        &self,
+        request: Request<v1::SetAckPolicyRequest>,
+    ) -> Answer<v1::SetAckPolicyResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.set_ack_policy(call, request)
+        })
+        .await
+    }
+
+    async fn change_retention(
+        &self,
+        request: Request<v1::ChangeRetentionRequest>,
+    ) -> Answer<v1::ChangeRetentionResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.change_retention(call, request)
+        })
+        .await
+    }
+
     async fn get_account_limits(
         &self,
         request: Request<v1::GetAccountLimitsRequest>,

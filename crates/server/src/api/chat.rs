@@ -203,6 +203,7 @@ impl Chat {
             next_after_sequence: page.newer.map_or(last, |newer| newer.0),
             messages: page.rows.into_iter().map(show::message).collect(),
             page_size: pages::page_size(size),
+            forgotten_through: page.forgotten.0,
         })
     }
 

@@ -6,7 +6,7 @@
 
 use conclave_core::{
     Accepted, AccessOperation, AuthorityId, ClusterOperation, Command, OnceId, Operation,
-    OperatorRequest, Rejection, TokenHash,
+    OperatorRequest, Rejection, RetentionChange, TokenHash,
 };
 use conclave_replica::{Outcome, Refusal};
 use conclave_wire::{
@@ -23,7 +23,7 @@ use crate::{
         call::Call,
         node_context::NodeContext,
     },
-    protocol::problems,
+    protocol::{problems, show},
 };
 
 impl NodeContext {
@@ -174,14 +174,58 @@ impl NodeContext {
         request: v1::PreferLeaderRequest,
     ) -> Result<v1::PreferLeaderResponse, Problem> {
         let node = request.node_id;
-        if node != 0 && !self.replica.status().members.nodes.contains_key(&node) {
+        let members = self.replica.status().members;
+        let refusal = match members.nodes.get(&node) {
+            None if node != 0 => Some(Refusal::NoSuchNode(node)),
+            Some(member) if member.witness => Some(Refusal::Witness(node)),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
             self.for_operators(&call, "PreferLeader").await?;
-            return Err(problems::of_refusal(Refusal::NoSuchNode(node)));
+            return Err(problems::of_refusal(refusal));
         }
         let asked = request::prefer_leader(node);
         let id = &request.request_id;
         let position = self.operated(&call, "PreferLeader", id, asked).await?;
         Ok(v1::PreferLeaderResponse { position })
+    }
+
+    /// Sets which voters acknowledgements wait for.
+    pub(crate) async fn set_ack_policy(
+        &self,
+        call: Call,
+        request: v1::SetAckPolicyRequest,
+    ) -> Result<v1::SetAckPolicyResponse, Problem> {
+        let asked = request::set_ack_policy(request.policy())?;
+        let id = &request.request_id;
+        let position = self.operated(&call, "SetAckPolicy", id, asked).await?;
+        Ok(v1::SetAckPolicyResponse { position })
+    }
+
+    /// Sets how long the cluster keeps messages, and how many, and shows it.
+    pub(crate) async fn change_retention(
+        &self,
+        call: Call,
+        request: v1::ChangeRetentionRequest,
+    ) -> Result<v1::ChangeRetentionResponse, Problem> {
+        let asked = request::set_retention(&request)?;
+        let shows = OperatorRequest::SetRetention {
+            change: RetentionChange::default(),
+        };
+        let position = if asked == shows {
+            self.for_operators(&call, "ChangeRetention").await?;
+            0
+        } else {
+            let id = &request.request_id;
+            let position = self.operated(&call, "ChangeRetention", id, asked).await?;
+            self.barrier(call.deadline).await?;
+            position
+        };
+        let kept = self.read(|reader| reader.retention()).await?;
+        Ok(v1::ChangeRetentionResponse {
+            retention: Some(show::cluster_retention(kept)),
+            position,
+        })
     }
 
     /// Adds an operator.
@@ -241,6 +285,7 @@ impl NodeContext {
         match &command.operation {
             Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
             | Operation::Cluster(ClusterOperation::RaiseVersion { .. })
+            | Operation::Cluster(ClusterOperation::ForgetMessages { .. })
             | Operation::Access(AccessOperation::OfferSetup { .. }) => false,
             // Any node may forward the request for a rotation; only the leader, which makes the
             // authority, names it.

@@ -104,6 +104,21 @@ impl Rooms {
         })
     }
 
+    async fn retention(
+        &self,
+        call: Call,
+        request: v1::GetRetentionRequest,
+    ) -> Result<v1::GetRetentionResponse, Problem> {
+        let read = |reader: &rows::Reader, _: &rows::SessionRow| reader.retention();
+        let kept = self
+            .shared
+            .read_in_session(&call, request.read, read)
+            .await?;
+        Ok(v1::GetRetentionResponse {
+            retention: Some(show::cluster_retention(kept)),
+        })
+    }
+
     async fn members(
         &self,
         call: Call,
@@ -232,6 +247,21 @@ impl RoomService for Rooms {
     ) -> Answer<v1::SetMemberRoleResponse> {
         let tell = |position| v1::SetMemberRoleResponse { position };
         edge::done(&self.shared, request, tell).await
+    }
+
+    async fn set_room_retention(
+        &self,
+        request: Request<v1::SetRoomRetentionRequest>,
+    ) -> Answer<v1::SetRoomRetentionResponse> {
+        let tell = |position| v1::SetRoomRetentionResponse { position };
+        edge::done(&self.shared, request, tell).await
+    }
+
+    async fn get_retention(
+        &self,
+        request: Request<v1::GetRetentionRequest>,
+    ) -> Answer<v1::GetRetentionResponse> {
+        edge::answer(request, |call, request| self.retention(call, request)).await
     }
 
     async fn list_rooms(

@@ -5,7 +5,7 @@
 //! the latency of other calls. A name without an account takes as long as a name with one, and so
 //! does a program's account, which has no password and with which no caller can log in.
 
-use std::{sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use argon2::{
     Argon2, Params,
@@ -102,6 +102,24 @@ impl Passwords {
         });
         done.await.map_err(|_| broken("hashing was stopped"))
     }
+}
+
+/// Returns the PHC string of a password, on the caller's thread: for work without a node.
+///
+/// # Errors
+/// If the system gives no randomness.
+pub fn hash_alone(password: &Password) -> io::Result<String> {
+    hash(password.as_bytes()).map_err(|problem| io::Error::other(problem.to_string()))
+}
+
+/// Returns the PHC string of a password that was never shown: no caller can log in with it, and the
+/// account looks like any other.
+///
+/// # Errors
+/// If the system gives no randomness.
+pub fn hash_of_no_password() -> io::Result<String> {
+    let unknown = random::bytes::<32>().and_then(|password| hash(&password));
+    unknown.map_err(|problem| io::Error::other(problem.to_string()))
 }
 
 /// Returns whether a hash was made with other parameters than today's.

@@ -1,4 +1,5 @@
-//! Makes of a backup the data directory of the first node of a new cluster.
+//! Makes of a backup, or of a state that an import has built, the data directory of the first node
+//! of a new cluster.
 //!
 //! Offline: it needs a directory that is new, and talks to no node. The cluster gets a new secret,
 //! and with it a new name and a new authority: neither the nodes nor the sessions, operators and
@@ -18,7 +19,10 @@ use std::{
 
 use conclave_core::{Batch, Timestamp, VersionRange};
 use conclave_replica::{Member, Members, Survivor};
-use conclave_storage::{backup::Head, state::InstallError};
+use conclave_storage::{
+    backup::Head,
+    state::{InstallError, VerifiedSnapshot},
+};
 
 use super::verify::{self, BackupError, failed};
 use crate::{
@@ -70,6 +74,15 @@ pub enum RestoreError {
     Log(#[from] conclave_replica::StartError),
 }
 
+/// The new cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Name of the new cluster.
+    pub cluster_id: String,
+    /// Number of the node, which is alone.
+    pub node: u64,
+}
+
 /// Result of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
@@ -93,13 +106,50 @@ pub fn restore(
     directory: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Restored, RestoreError> {
-    let claim = Claim::take(directory)?;
+    let (backup, Begun { cluster_id, node }) = in_new(directory, |file| {
+        verify::unpack(source, file, progress).map_err(RestoreError::from)
+    })?;
+    Ok(Restored {
+        backup,
+        cluster_id,
+        node,
+    })
+}
+
+/// Makes of a snapshot that was built elsewhere the data directory of the first node of a new
+/// cluster, in the same way; `make` leaves the snapshot in the file that it gets, and returns what
+/// the caller wants to know of it.
+///
+/// # Errors
+/// See [`RestoreError`], or what `make` fails with. The directory then belongs to no node, and the
+/// same call may be made again.
+pub fn begin_cluster<T, E: From<RestoreError>>(
+    directory: &Path,
+    make: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<(T, Begun), E> {
+    in_new(directory, |file| {
+        let made = make(file)?;
+        let verified = VerifiedSnapshot::new(file.to_owned(), VersionRange::BUILD.newest);
+        let verified = verified.map_err(BackupError::Snapshot);
+        Ok((made, verified.map_err(RestoreError::from)?))
+    })
+}
+
+/// Claims an empty directory, has a snapshot made, and begins a cluster with it.
+fn in_new<T, E: From<RestoreError>>(
+    directory: &Path,
+    make: impl FnOnce(&Path) -> Result<(T, VerifiedSnapshot), E>,
+) -> Result<(T, Begun), E> {
+    let claim = Claim::take(directory).map_err(RestoreError::from)?;
     clear(directory)?;
     let io = |what| move |source| RestoreError::from(failed(what)(source));
     File::create(directory.join(UNFINISHED))
         .and_then(|marker| marker.sync_all())
         .map_err(io("marking the directory"))?;
-    let done = fill(source, &claim, progress);
+    let done = make(&claim.directory().join(UNPACKED)).and_then(|(made, verified)| {
+        let begun = fill(verified, &claim)?;
+        Ok((made, begun))
+    });
     if done.is_err() {
         // The error that matters is the first one.
         let _ = clear(directory);
@@ -107,14 +157,9 @@ pub fn restore(
     done
 }
 
-fn fill(
-    source: impl Read,
-    claim: &Claim,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Restored, RestoreError> {
+fn fill(verified: VerifiedSnapshot, claim: &Claim) -> Result<Begun, RestoreError> {
     let io = |what| move |source| RestoreError::from(failed(what)(source));
     let directory = claim.directory();
-    let (backup, verified) = verify::unpack(source, &directory.join(UNPACKED), progress)?;
     let last = verified
         .begin_cluster(directory)
         .map_err(|error| match error {
@@ -144,8 +189,7 @@ fn fill(
     let stored = Stored::made(cluster_id.clone(), NODE);
     node_identity::write(directory, &stored).map_err(io("writing the node's identity"))?;
     durable::remove(&directory.join(UNFINISHED)).map_err(io("removing the mark"))?;
-    Ok(Restored {
-        backup,
+    Ok(Begun {
         cluster_id,
         node: NODE,
     })

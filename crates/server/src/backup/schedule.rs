@@ -41,6 +41,10 @@ enum Failed {
 /// Makes backups for as long as the node runs.
 pub(crate) async fn keep(shared: Arc<NodeContext>, schedule: BackupSchedule) {
     let identity = &shared.identity;
+    if identity.witness {
+        tracing::warn!("a witness has nothing of which a backup could be made");
+        return;
+    }
     let directory = BackupDirectory::new(&schedule.directory, &identity.cluster_id, identity.node);
     let looking = directory.clone();
     // A backup that cannot be read any more is as good as none.

@@ -97,7 +97,19 @@ pub fn verify_backup(
     scratch: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Head, BackupError> {
-    let (head, _) = unpack(source, &scratch.join(SCRATCH_FILE), progress)?;
+    unpack_backup(source, &scratch.join(SCRATCH_FILE), progress)
+}
+
+/// Reads a backup to its end in the same way, and leaves its database in a new file.
+///
+/// # Errors
+/// See [`BackupError`]; what is in the file must not be used then.
+pub fn unpack_backup(
+    source: impl Read,
+    file: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Head, BackupError> {
+    let (head, _) = unpack(source, file, progress)?;
     Ok(head)
 }
 

@@ -9,3 +9,4 @@ pub(crate) mod log_once;
 pub(crate) mod long_work;
 pub(crate) mod random;
 pub(crate) mod rate_limiter;
+pub(crate) mod system_time;

@@ -190,6 +190,8 @@ pub(crate) fn members_of(initial_members: &[InitialMember]) -> BTreeMap<u64, Mem
         let member = Member {
             peer_address: initial_member.peer_address.clone(),
             client_address: initial_member.client_address.clone(),
+            witness: false,
+            set_aside: false,
         };
         (initial_member.node, member)
     });
@@ -220,6 +222,8 @@ pub(crate) fn initial_member_out(initial_member: InitialMember) -> peer::Initial
         node_id: initial_member.node,
         peer_address: initial_member.peer_address,
         client_address: initial_member.client_address,
+        set_aside: false,
+        witness: false,
     };
     peer::InitialMember {
         member: Some(member),

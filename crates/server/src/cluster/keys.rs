@@ -157,7 +157,10 @@ async fn fetch_key(shared: &Arc<NodeContext>) -> Result<(), String> {
 /// Returns whether this node has lost its vote for good. A node that has the secret from the
 /// operator, or that is about to get a vote, keeps the key.
 fn is_demoted(shared: &NodeContext) -> bool {
-    let is_settled = shared.replica.status().members_settled;
+    let status = shared.replica.status();
+    let own = status.members.nodes.get(&shared.identity.node);
+    // One that was set aside gets its vote back.
+    let is_settled = status.members_settled && own.is_some_and(|own| !own.set_aside);
     // While the secret is rotated this node is about to get new certificates anyway.
     let is_rotating = shared.peer_authority().next.is_some();
     is_settled

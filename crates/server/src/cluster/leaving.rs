@@ -100,7 +100,7 @@ async fn told(shared: &NodeContext) -> BTreeMap<u64, Told> {
     let told = statuses.filter_map(|(node, _, status)| {
         let status = status?;
         let told = Told {
-            is_draining: status.draining,
+            is_draining: status.draining || status.witness,
             has_room: !status.low_space,
             applied_index: status.applied_index,
         };

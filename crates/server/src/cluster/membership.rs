@@ -186,6 +186,9 @@ impl NodeContext {
         let statuses = self.statuses().await;
         let up: BTreeSet<u64> = statuses.iter().filter_map(answers).collect();
         let changed = after.is_some();
+        if let Some(after) = &after {
+            gains_no_gap(change, after, &statuses)?;
+        }
         if let Some(after) = after.as_ref().filter(|_| !request.force) {
             keeps_the_key(after, &statuses)?;
         }
@@ -253,6 +256,34 @@ fn keeps_the_key(after: &Members, statuses: &[StatusOf]) -> Result<(), Problem> 
     Err(Problem::refused(Reason::WouldLoseAuthority, sentence))
 }
 
+/// Refuses a vote to a witness that lacks in its log what a full member has not applied: after two
+/// failures nobody might have it. A full member that does not answer has nothing, as far as is known.
+fn gains_no_gap(change: &Change, after: &Members, statuses: &[StatusOf]) -> Result<(), Problem> {
+    let (Change::Promote(voter) | Change::Replace { new: voter, .. }) = change else {
+        return Ok(());
+    };
+    if !after.is_witness(*voter) {
+        return Ok(());
+    }
+    let told = |node: u64| {
+        let mut all = statuses.iter();
+        all.find(|(other, ..)| *other == node)?.2.as_ref()
+    };
+    let lacks = told(*voter).map_or(u64::MAX, |witness| witness.purged_index);
+    let mut full = after.nodes.iter().filter(|(_, member)| !member.witness);
+    let behind = full.find(|(node, _)| {
+        let applied = told(**node).map_or(0, |full| full.applied_index);
+        applied < lacks
+    });
+    match behind {
+        None => Ok(()),
+        Some((node, _)) => {
+            let sentence = format!("node {node} may lack entries that the witness has not either");
+            Err(Problem::refused(Reason::LearnerBehind, sentence))
+        }
+    }
+}
+
 /// A member, and its status if it answers.
 type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
@@ -286,6 +317,47 @@ fn margin(members: &Members, up: &BTreeSet<u64>) -> Margin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_witness_votes_only_if_full_members_have_what_its_log_lacks() {
+        let member = |witness| Member {
+            witness,
+            ..Member::default()
+        };
+        let nodes = [(1, false), (2, false), (3, true), (4, false)];
+        let members = Members {
+            nodes: nodes.map(|(node, witness)| (node, member(witness))).into(),
+            ..Members::default()
+        };
+        let status = |node: u64, applied_index: u64, purged_index: u64| {
+            let told = peer::GetNodeStatusResponse {
+                applied_index,
+                purged_index,
+                ..peer::GetNodeStatusResponse::default()
+            };
+            (node, member(false), Some(told))
+        };
+        let judged = |change: Change, of: [u64; 3], lacks: u64| {
+            let statuses = [
+                status(1, of[0], 0),
+                status(2, of[1], 0),
+                status(3, 90, lacks),
+                status(4, of[2], 70),
+            ];
+            gains_no_gap(&change, &members, &statuses).is_ok()
+        };
+        assert!(judged(Change::Promote(3), [90, 60, 50], 50));
+        assert!(!judged(Change::Promote(3), [90, 60, 49], 50));
+        assert!(!judged(
+            Change::Replace { old: 9, new: 3 },
+            [90, 40, 90],
+            50
+        ));
+        assert!(judged(Change::Promote(4), [90, 0, 90], 50), "not a witness");
+        assert!(judged(Change::Remove(3), [0; 3], 50));
+        let silent = [status(1, 90, 0), (2, member(false), None), status(3, 90, 1)];
+        assert!(gains_no_gap(&Change::Promote(3), &members, &silent).is_err());
+    }
 
     #[test]
     fn the_margin_counts_the_failures_still_tolerated() {

@@ -5,6 +5,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod event_watch;
+pub(crate) mod fail_stop;
 pub(crate) mod gossip;
 pub(crate) mod join;
 pub(crate) mod keys;
@@ -19,3 +20,4 @@ pub(crate) mod setup;
 pub(crate) mod space_watch;
 pub(crate) mod start_error;
 pub(crate) mod upgrade;
+pub(crate) mod witness;

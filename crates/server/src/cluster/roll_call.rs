@@ -156,6 +156,8 @@ impl Round {
                 let place = Member {
                     peer_address: answer.peer_address.clone(),
                     client_address: answer.client_address.clone(),
+                    witness: shared.replica.status().members.is_witness(other),
+                    set_aside: false,
                 };
                 if other != node {
                     shared.has_moved(other, place);
@@ -246,7 +248,7 @@ async fn commit_moves(shared: &NodeContext) {
     }
     for (node, member) in shared.roll.moved() {
         let known = status.members.nodes.get(&node);
-        if known.is_none_or(|known| *known == member) {
+        if known.is_none_or(|known| known.is_at(&member)) {
             continue;
         }
         match shared
@@ -320,11 +322,11 @@ impl NodeContext {
         self.replica.is_admitted() && self.has_contact()
     }
 
-    /// Returns whether calls are worth sending here: the node takes part, knows a leader, and is
-    /// not leaving its clients.
+    /// Returns whether calls are worth sending here: the node takes part, knows a leader, is no
+    /// witness and is not leaving its clients.
     pub(crate) fn is_serving(&self) -> bool {
         let is_led = self.replica.leader().borrow().is_some();
         let is_alive = self.replica.status().role != Role::Stopped && !self.is_draining();
-        is_led && is_alive && self.is_healthy()
+        is_led && is_alive && !self.identity.witness && self.is_healthy()
     }
 }

@@ -6,4 +6,5 @@ pub(crate) mod backup;
 pub(crate) mod demo;
 pub(crate) mod log_format;
 pub(crate) mod node_config;
+pub(crate) mod recover;
 pub(crate) mod sources;

@@ -19,6 +19,7 @@ use crate::{
     config::{
         backup::{BackupConfig, BackupSchedule},
         demo::Demo,
+        recover::{FailStop, RecoverConfig},
         sources::{ConfigError, Overrides, from_environment, from_flags},
     },
     connections::proxies::TrustedProxies,
@@ -67,6 +68,8 @@ pub struct NodeConfig {
     pub bootstrap_expect: u32,
     /// Number of the member whose place the node takes when it joins.
     pub replaces: Option<u64>,
+    /// Whether the node joins as a witness, which votes and keeps the log, and has no messages.
+    pub witness: bool,
     /// Host under which other machines reach the node, if it differs from the one that it listens
     /// on.
     pub advertise: Option<String>,
@@ -121,6 +124,8 @@ pub struct NodeConfig {
     pub min_free_bytes: Option<u64>,
     /// Backups that the node makes by itself.
     pub backup: BackupConfig,
+    /// Recovery that the node carries out by itself.
+    pub recover: RecoverConfig,
 }
 
 impl Default for NodeConfig {
@@ -137,6 +142,7 @@ impl Default for NodeConfig {
             secret_file: None,
             bootstrap_expect: 0,
             replaces: None,
+            witness: false,
             advertise: None,
             public_addresses: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -159,6 +165,7 @@ impl Default for NodeConfig {
             stop_seconds: STOP_SECONDS,
             min_free_bytes: None,
             backup: BackupConfig::default(),
+            recover: RecoverConfig::default(),
         }
     }
 }
@@ -174,7 +181,9 @@ impl NodeConfig {
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_DRAIN_MS`,
     /// `CONCLAVE_STOP_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_LOG_FORMAT` (`text` or `json`),
     /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`, `CONCLAVE_BACKUP_DIRECTORY`,
-    /// `CONCLAVE_BACKUP_EVERY`, `CONCLAVE_BACKUP_KEEP`; an empty one says nothing),
+    /// `CONCLAVE_BACKUP_EVERY`, `CONCLAVE_BACKUP_KEEP`, `CONCLAVE_RECOVER_FENCE_COMMAND`,
+    /// `CONCLAVE_RECOVER_FENCE_SECONDS`, `CONCLAVE_RECOVER_ASSUME_FAIL_STOP`,
+    /// `CONCLAVE_RECOVER_AFTER_SECONDS`; an empty one says nothing),
     /// then `flags`; what comes later wins.
     ///
     /// # Errors
@@ -334,6 +343,14 @@ impl NodeConfig {
         self.backup.schedule().map_err(ConfigError::Backup)
     }
 
+    /// Returns how the node recovers the cluster by itself.
+    ///
+    /// # Errors
+    /// [`ConfigError::Recover`].
+    pub(crate) fn fail_stop(&self) -> Result<Option<FailStop>, ConfigError> {
+        self.recover.fail_stop().map_err(ConfigError::Recover)
+    }
+
     /// Checks that the settings for joining a cluster fit together. They have no effect on a
     /// directory that belongs to a node already: leftovers of its first start are harmless.
     ///
@@ -343,6 +360,12 @@ impl NodeConfig {
         let initial_members = self.bootstrap_expect as usize;
         let contradiction = if self.join_token.is_some() && self.join.is_empty() {
             "a token (--token or CONCLAVE_JOIN_TOKEN) needs the addresses of nodes to --join"
+        } else if self.witness && self.join.is_empty() {
+            "a witness joins a cluster that is there: it needs addresses to --join"
+        } else if self.witness && initial_members > 0 {
+            "a witness joins a cluster that is there, and makes none"
+        } else if self.witness && self.join_token.is_none() {
+            "a witness joins with a token (--token or CONCLAVE_JOIN_TOKEN)"
         } else if self.join_token.is_some() && initial_members > 0 {
             "a node either joins with a token or makes a cluster with others"
         } else if initial_members > self.join.len() {
@@ -392,6 +415,8 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
         Member {
             peer_address,
             client_address,
+            witness: false,
+            set_aside: false,
         },
     ))
 }

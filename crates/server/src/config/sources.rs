@@ -34,6 +34,8 @@ pub struct Overrides {
     pub bootstrap_expect: Option<u32>,
     /// See `NodeConfig::replaces`.
     pub replaces: Option<u64>,
+    /// See `NodeConfig::witness`.
+    pub witness: Option<bool>,
     /// See `NodeConfig::advertise`.
     pub advertise: Option<String>,
     /// See `NodeConfig::tls_certificate`.
@@ -78,13 +80,16 @@ pub enum ConfigError {
     /// The table `backup` is none of a schedule.
     #[error("backup: {0}")]
     Backup(String),
+    /// The table `recover` contradicts itself.
+    #[error("recover: {0}")]
+    Recover(String),
     /// The table `demo` is none of a node that `conclave demo` starts.
     #[error("demo: {0}")]
     Demo(&'static str),
 }
 
 /// Keys that a variable sets to its text.
-const TEXTS: [&str; 13] = [
+const TEXTS: [&str; 14] = [
     "data",
     "client_address",
     "peer_address",
@@ -98,9 +103,10 @@ const TEXTS: [&str; 13] = [
     "log_format",
     "backup.directory",
     "backup.every",
+    "recover.fence_command",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 13] = [
+const NUMBERS: [&str; 15] = [
     "node",
     "bootstrap_expect",
     "replaces",
@@ -114,6 +120,8 @@ const NUMBERS: [&str; 13] = [
     "drain_ms",
     "stop_seconds",
     "backup.keep",
+    "recover.after_seconds",
+    "recover.fence_seconds",
 ];
 
 /// Returns the variables that are set.
@@ -134,12 +142,14 @@ pub(crate) fn from_environment(
             given.push((key, Value::from(number)));
         }
     }
-    if let Some(text) = variable("CONCLAVE_PLAIN")? {
-        let plain: bool = text.trim().parse().map_err(|_| {
-            let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
-            ConfigError::Unreadable(sentence)
-        })?;
-        given.push(("plain", Value::from(plain)));
+    for key in ["plain", "witness", "recover.assume_fail_stop"] {
+        if let Some(text) = variable(&name(key))? {
+            let value: bool = text.trim().parse().map_err(|_| {
+                let sentence = format!("{} must be true or false, not `{text}`", name(key));
+                ConfigError::Unreadable(sentence)
+            })?;
+            given.push((key, Value::from(value)));
+        }
     }
     if let Some(text) = variable("CONCLAVE_REGISTRATION")? {
         let mode: Registration = text
@@ -197,6 +207,11 @@ pub(crate) fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     );
     given.extend(flags.join.map(|join| ("join", Value::from(join))));
     given.extend(flags.plain.map(|plain| ("plain", Value::from(plain))));
+    given.extend(
+        flags
+            .witness
+            .map(|witness| ("witness", Value::from(witness))),
+    );
     given.extend(
         flags
             .unsafe_no_sync

@@ -1,6 +1,7 @@
-//! File descriptors: how many the process may have, and which errors mean that they have run out.
+//! File descriptors: how many the process has and may have, and which errors mean that they have
+//! run out.
 
-use std::io;
+use std::{fs, io};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -26,6 +27,23 @@ pub(crate) fn raise() -> u64 {
             soft.unwrap_or(UNLIMITED)
         }
     }
+}
+
+/// Returns how many descriptors this process may have; `None` if there is no limit.
+pub(crate) fn allowed() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Returns how many descriptors are open; `None` if the system does not say.
+pub(crate) fn open() -> Option<u64> {
+    const DIRECTORY: &str = "/proc/self/fd";
+    // Newer kernels say it as the size of the directory, which costs the same for thousands.
+    let size = fs::metadata(DIRECTORY).ok()?.len();
+    if size > 0 {
+        return Some(size);
+    }
+    let found = fs::read_dir(DIRECTORY).ok()?.count();
+    u64::try_from(found).ok()
 }
 
 /// Returns whether an error means that descriptors have run out, which passes by itself.

@@ -25,7 +25,7 @@ use crate::{
         sessions::Sessions, throttle::AttemptGate,
     },
     base::log_once::LogOnce,
-    connections::{ConnectionSlots, proxies::TrustedProxies},
+    connections::{ConnectionSlots, descriptors, proxies::TrustedProxies},
     context::{
         backup_state::BackupState,
         check_state::Checks,
@@ -38,7 +38,7 @@ use crate::{
         send_places::SendPlaces,
         space::Space,
     },
-    identity::node_identity::Identity,
+    identity::{node_identity::Identity, recovered::RecoveryState},
     live::LiveState,
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
     protocol::{
@@ -111,6 +111,7 @@ pub(crate) struct NodeContext {
     pub(crate) log: LogSlot,
     /// What the node knows of its backups.
     pub(crate) backups: BackupState,
+    pub(crate) recovery: RecoveryState,
     pub(crate) stopping: watch::Sender<bool>,
     /// How far this node has left its clients.
     pub(crate) draining: Draining,
@@ -162,13 +163,17 @@ impl NodeContext {
         // members before anything is in the log.
         let is_new = members.is_empty();
         for (node, member) in &self.members {
-            if is_new || members.contains_key(node) {
-                members.insert(*node, member.clone());
+            match members.get_mut(node) {
+                Some(known) => *known = known.moved_to(member),
+                None if is_new => drop(members.insert(*node, member.clone())),
+                None => {}
             }
         }
         // A member's own announcement is newer than both.
         for (node, member) in self.roll.moved() {
-            members.entry(node).and_modify(|known| *known = member);
+            members
+                .entry(node)
+                .and_modify(|known| *known = known.moved_to(&member));
         }
         members
     }
@@ -183,7 +188,9 @@ impl NodeContext {
     /// Returns the client addresses of all members, in order.
     pub(crate) fn client_addresses(&self) -> Vec<String> {
         let members = self.members().into_values();
-        members.map(|member| member.client_address).collect()
+        // A witness serves no calls but those of operators.
+        let full = members.filter(|member| !member.witness);
+        full.map(|member| member.client_address).collect()
     }
 
     /// Returns the client address of this node.
@@ -223,6 +230,11 @@ impl NodeContext {
     /// ready then.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.stage() != Stage::Serving || self.is_stopping()
+    }
+
+    /// Returns whether this node is to lead if another voter could as well.
+    pub(crate) fn may_lead(&self) -> bool {
+        !self.is_draining() && !self.identity.witness
     }
 
     /// Returns the client address of the leader, if the leader is known and is another node.
@@ -267,8 +279,14 @@ impl NodeContext {
             oldest_version: self.replica.versions().oldest.0,
             newest_version: self.replica.versions().newest.0,
             draining: self.is_draining(),
+            witness: self.identity.witness,
+            purged_index: status.purged_index,
             last_backup_at_ms: self.backups.last().map_or(0, |last| last.made_at_ms),
             last_backup_index: self.backups.last().map_or(0, |last| last.log_index),
+            recovery: Some(self.recovery.to_wire()),
+            certificate_expires_at_ms: self.security.tls.first_expiry_ms().unwrap_or(0),
+            open_descriptors: descriptors::open().unwrap_or(0),
+            open_descriptors_max: descriptors::allowed().unwrap_or(0),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

@@ -9,4 +9,5 @@ pub(crate) mod incarnations;
 pub(crate) mod join_token;
 pub(crate) mod node_identity;
 pub(crate) mod peers_file;
+pub(crate) mod recovered;
 pub(crate) mod secret;

@@ -47,6 +47,12 @@ pub enum IdentityError {
         /// How the damage shows.
         why: String,
     },
+    /// The directory was made for a full node, and is to be a witness's.
+    #[error("the data directory {directory} belongs to a full node, not to a witness")]
+    NotAWitness {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A newer version made the file.
     #[error("{file} cannot be understood: {why}")]
     Unreadable {
@@ -93,6 +99,9 @@ pub(crate) struct Stored {
     /// Number that the node had first, if it was repaired since: flags may still name it.
     #[serde(default)]
     pub(crate) node_first: Option<u64>,
+    /// Whether the node keeps the log alone.
+    #[serde(default)]
+    pub(crate) witness: bool,
 }
 
 /// Role that a node is to get after it has caught up.
@@ -125,6 +134,7 @@ impl Stored {
             pending_role: None,
             initial_members: Vec::new(),
             node_first: None,
+            witness: false,
         }
     }
 
@@ -226,12 +236,18 @@ impl Claim {
     }
 
     /// Returns the identity of a directory that belonged to a node before. `node`: the number in
-    /// the flags, if there is one.
+    /// the flags, if there is one. `witness`: whether they ask for a witness.
     pub(crate) fn again(
         self,
         stored: Stored,
         node: Option<u64>,
+        witness: bool,
     ) -> Result<Identity, IdentityError> {
+        if witness && !stored.witness {
+            return Err(IdentityError::NotAWitness {
+                directory: self.directory,
+            });
+        }
         match node {
             Some(node) if !stored.is(node) => Err(IdentityError::OtherNode {
                 directory: self.directory,
@@ -247,6 +263,7 @@ impl Claim {
             cluster_id: stored.cluster_id.clone(),
             node: stored.node,
             joined: stored.joined,
+            witness: stored.witness,
             stored: Mutex::new(stored),
             claim: self,
         }
@@ -267,6 +284,8 @@ pub(crate) struct Identity {
     pub(crate) node: u64,
     /// Whether the node joined an existing cluster.
     pub(crate) joined: bool,
+    /// Whether the node is a witness: it keeps the log alone.
+    pub(crate) witness: bool,
     stored: Mutex<Stored>,
     claim: Claim,
 }
@@ -340,12 +359,12 @@ mod tests {
         drop(kept(directory.path(), Stored::made("abc".to_owned(), 1)));
         let claim = Claim::take(directory.path()).unwrap();
         let stored = claim.stored().unwrap().unwrap();
-        let again = claim.again(stored.clone(), None).unwrap();
+        let again = claim.again(stored.clone(), None, false).unwrap();
         assert_eq!((&*again.cluster_id, again.node), ("abc", 1));
         drop(again);
         let other = Claim::take(directory.path())
             .unwrap()
-            .again(stored, Some(2));
+            .again(stored, Some(2), false);
         assert!(matches!(
             other,
             Err(IdentityError::OtherNode {
@@ -390,7 +409,7 @@ mod tests {
         for expected in [Some(pending_role), None] {
             let claim = Claim::take(directory.path()).unwrap();
             let stored = claim.stored().unwrap().unwrap();
-            let again = claim.again(stored, Some(4)).unwrap();
+            let again = claim.again(stored, Some(4), false).unwrap();
             assert!(again.joined);
             assert_eq!(again.pending_role(), expected);
             again.clear_pending_role().unwrap();
@@ -438,7 +457,11 @@ mod tests {
             (Some(4), false),
         ] {
             let claim = Claim::take(directory.path()).unwrap();
-            assert_eq!(claim.again(stored.clone(), said).is_ok(), is_it, "{said:?}");
+            assert_eq!(
+                claim.again(stored.clone(), said, false).is_ok(),
+                is_it,
+                "{said:?}"
+            );
         }
     }
 }

@@ -107,7 +107,9 @@ impl NodeContext {
             let sentence = "this node does not know this check; begin another one";
             return Err(Problem::refused(Reason::NoSuchCheck, sentence));
         }
-        let members = self.members();
+        let mut members = self.members();
+        // A witness has no rows of people.
+        members.retain(|_, member| !member.witness);
         let node = |(node, member): (&u64, &Member)| v1::NodeCheck {
             node_id: *node,
             client_address: member.client_address.clone(),

@@ -364,6 +364,7 @@ async fn ask(
         public_key: public_key.into(),
         peer_address: around.own.peer_address.clone(),
         client_address: around.own.client_address.clone(),
+        witness: around.own.witness,
         replaces_node_id: old.node,
         oldest_version: around.config.versions().oldest.0,
         newest_version: around.config.versions().newest.0,

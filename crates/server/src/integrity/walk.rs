@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
                 hasher.update(digest);
             }
         }
-        let voters = self.shared.replica.status().members.all_voters();
+        let voters = self.shared.replica.status().members.full_voters();
         for (node, verdict) in differing(digests, &voters) {
             self.verdicts.entry(node).or_insert(verdict);
             // One difference is enough. This node goes on, because it knows the keys.
@@ -307,7 +307,7 @@ impl<'a> Walk<'a> {
 
     /// Records the result of the nodes whose rows were compared to the end.
     fn finish(self) {
-        let voters = self.shared.replica.status().members.all_voters();
+        let voters = self.shared.replica.status().members.full_voters();
         let compared = self
             .nodes
             .keys()

@@ -182,6 +182,17 @@ impl Router {
                 };
                 routed.extend(audience.map(|audience| tell(position, audience, what)));
             }
+            ConversationEvent::Forgotten {
+                conversation,
+                through,
+            } => {
+                let audience = self.audience(*conversation)?;
+                let what = StreamEvent::Forgotten {
+                    conversation: *conversation,
+                    through: *through,
+                };
+                routed.extend(audience.map(|audience| tell(position, audience, what)));
+            }
         }
         Ok(())
     }
@@ -319,6 +330,7 @@ impl Router {
                 return Ok(Some((Audience::One(*account), what)));
             }
             RoomEvent::Created { .. }
+            | RoomEvent::RetentionChanged { .. }
             | RoomEvent::InvitationRemoved { .. }
             | RoomEvent::WebhookCreated { .. }
             | RoomEvent::WebhookDeleted { .. } => return Ok(None),

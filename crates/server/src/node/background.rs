@@ -6,13 +6,15 @@ use tokio::task::JoinHandle;
 
 use crate::{
     api::operator_file,
-    cluster::{event_watch, join, keys, leader, peers_file_writer, rotation, space_watch, upgrade},
+    cluster::{
+        event_watch, join, keys, leader, peers_file_writer, rotation, space_watch, upgrade, witness,
+    },
     context::node_context::NodeContext,
     integrity::{check, digests},
 };
 
 /// Starts all background tasks; the caller aborts them when it stops the node.
-pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 14] {
+pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 16] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -25,9 +27,11 @@ pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 14] {
         tokio::spawn(upgrade::keep(shared.clone())),
         tokio::spawn(leader::preferred::keep(shared.clone())),
         tokio::spawn(leader::full::keep(shared.clone())),
+        tokio::spawn(leader::retention::keep(shared.clone())),
         tokio::spawn(peers_file_writer::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(check::daily(shared.clone())),
         tokio::spawn(operator_file::keep(shared.clone())),
+        tokio::spawn(witness::follow_full_members(shared.clone())),
     ]
 }

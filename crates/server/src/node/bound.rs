@@ -78,6 +78,9 @@ impl Bound {
         Ok(Member {
             peer_address: advertised(config, self.peer_address)?,
             client_address: advertised(config, self.client_address)?,
+            // What the data directory says is found later.
+            witness: false,
+            set_aside: false,
         })
     }
 }

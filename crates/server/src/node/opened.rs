@@ -69,6 +69,7 @@ impl Opened {
                 .as_ref()
                 .map(|_| faults.clone().sync_delay()),
             versions: config.versions(),
+            witness: identity.witness,
             clock: faults.clone().clock(),
         };
         let codec = Arc::new(WireCodec::of(config.versions()));

@@ -29,8 +29,14 @@ use crate::{
     },
     backup::schedule,
     base::log_once::LogOnce,
-    cluster::{join, leaving, roll_call, setup, start_error::StartError},
-    config::{backup::BackupSchedule, node_config::NodeConfig, sources::ConfigError},
+    cluster::{
+        fail_stop::{self, GoesAlone},
+        join, leaving, roll_call, setup,
+        start_error::StartError,
+    },
+    config::{
+        backup::BackupSchedule, node_config::NodeConfig, recover::FailStop, sources::ConfigError,
+    },
     connections::{ConnectionSlots, Ports},
     context::{
         backup_state::BackupState,
@@ -44,6 +50,7 @@ use crate::{
         rotation_state::{self, Rotation},
         space::Space,
     },
+    identity::recovered::RecoveryState,
     integrity::repair,
     node::{
         background,
@@ -89,6 +96,7 @@ pub struct Node {
     clients: Clients,
     stopped: Arc<AtomicBool>,
     faults: Arc<Faults>,
+    alone: watch::Receiver<Option<GoesAlone>>,
     /// Ends with the node.
     admin: Option<AdminListener>,
 }
@@ -115,15 +123,17 @@ impl Node {
 
     /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
-        let schedule = checked(&config)?;
+        let (schedule, fail_stop) = (checked(&config)?, config.fail_stop()?);
         let ports = Ports::open(&config.limits);
         let mut bound = Bound::open(&config).await?;
         let admin = bound.serve_admin();
         let own = bound.member(&config)?;
-        let resolved = Box::pin(resolve::find(&config, &own, &bound.peers)).await?;
+        let resolved = Box::pin(resolve::find(&config, own.clone(), &bound.peers)).await?;
         let (identity, members) = (resolved.identity, resolved.members);
         let node = identity.node;
-        let own = members.get(&node).cloned().unwrap_or(own);
+        let mut own = members.get(&node).cloned().unwrap_or(own);
+        // Flags know addresses only.
+        own.witness = identity.witness;
         let subject = CertificateSubject::at(Some(node), &[&own.client_address]);
         let security = security::of(config.plain, Some(&resolved.credentials), subject)?;
         let resumed = rotation_state::resume(&config.data, &security.tls);
@@ -174,6 +184,7 @@ impl Node {
             checks: Checks::default(),
             log: LogSlot::default(),
             backups: BackupState::open(&config.data),
+            recovery: RecoveryState::open(&config.data, fail_stop::mode(fail_stop.as_ref())),
             stopping: watch::Sender::new(false),
             draining: Draining::default(),
             refused: LogOnce::default(),
@@ -188,12 +199,9 @@ impl Node {
             stale_limit: Duration::from_secs(config.stale_seconds),
         });
         shared.recent_events.record_start(resolved.repaired);
-        if config.unsafe_no_sync {
-            tracing::warn!("the log is not synced: acknowledged messages may be lost");
-        }
-        tracing::info!(registration = %shared.registration, "registration policy");
+        tell_settings(&shared);
         let node = Self::serve(shared, bound, &config, opened.faults, admin);
-        Ok(Some(node.with_backups(schedule)))
+        Ok(Some(node.with_backups(schedule).with_recovery(fail_stop)))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -235,6 +243,7 @@ impl Node {
             clients,
             stopped: Arc::default(),
             faults,
+            alone: watch::channel(None).1,
             admin,
         }
     }
@@ -244,6 +253,27 @@ impl Node {
         let keep = schedule.map(|schedule| schedule::keep(self.shared.clone(), schedule));
         self.tasks.extend(keep.map(tokio::spawn));
         self
+    }
+
+    /// Begins to watch for the loss of the majority, if the node recovers by itself.
+    fn with_recovery(mut self, how: Option<FailStop>) -> Self {
+        let (tell, alone) = watch::channel(None);
+        let watch = how.map(|how| fail_stop::watch(self.shared.clone(), how, tell));
+        self.tasks.extend(watch.map(tokio::spawn));
+        self.alone = alone;
+        self
+    }
+
+    /// Ends when the node is to recover its cluster alone: the process must restart and do so with
+    /// [`recover_alone`](crate::recover_alone). Never ends unless the operator has set that.
+    pub async fn goes_alone(&self) -> GoesAlone {
+        let mut alone = self.alone.clone();
+        let said = alone.wait_for(Option::is_some).await;
+        let said = said.ok().and_then(|said| said.clone());
+        match said {
+            Some(said) => said,
+            None => std::future::pending().await,
+        }
     }
 
     /// Returns the address for clients.
@@ -410,6 +440,14 @@ impl Node {
         AdminListener::end(self.admin.as_ref()).await;
         tracing::info!(node = self.node(), finished, "stopped");
     }
+}
+
+/// Logs the settings with which a node differs most from another one.
+fn tell_settings(shared: &NodeContext) {
+    if !shared.durable {
+        tracing::warn!("the log is not synced: acknowledged messages may be lost");
+    }
+    tracing::info!(registration = %shared.registration, "registration policy");
 }
 
 /// Checks what only together is right or wrong, before anything is opened; returns when the node

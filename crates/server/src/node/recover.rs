@@ -13,18 +13,21 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
-use conclave_core::{Batch, NodeId, OnceId, Timestamp, VersionRange};
-use conclave_replica::{Members, Survivor, SurvivorState};
+use conclave_core::{AckPolicy, Batch, NodeId, OnceId, Timestamp, VersionRange};
+use conclave_replica::{Member, Members, Survivor, SurvivorState};
 use conclave_wire::request;
 
 use crate::{
-    base::random,
+    base::{random, system_time::system_time},
+    cluster::fail_stop::GoesAlone,
     identity::{
         epoch, incarnations,
         node_identity::{self, Claim, IdentityError, Stored},
         peers_file::{MemberAddresses, PeersFile},
+        recovered,
     },
     integrity::repair::{self, Health},
     peer::codec::WireCodec,
@@ -63,6 +66,18 @@ pub enum RecoverError {
     NoVoter {
         /// Number of the node.
         node: u64,
+    },
+    /// The node is a witness: it has no messages.
+    #[error("node {node} is a witness, which has the log alone")]
+    Witness {
+        /// Number of the node.
+        node: u64,
+    },
+    /// The node must not recover by itself: something may have been acknowledged without it.
+    #[error("the cluster cannot be recovered without an operator: {why}")]
+    NotCertain {
+        /// The condition that does not hold.
+        why: &'static str,
     },
     /// The file system refuses.
     #[error("{what} failed")]
@@ -119,6 +134,9 @@ impl Recovery {
                 return Err(RecoverError::Damaged { directory, why });
             }
         };
+        if stored.witness {
+            return Err(RecoverError::Witness { node: stored.node });
+        }
         let survivor = Survivor::open(data, Arc::new(WireCodec::of(VersionRange::BUILD)));
         let survivor = survivor.map_err(|error| match error.damage() {
             Some(damage) => RecoverError::Damaged {
@@ -186,6 +204,10 @@ impl Recovery {
             .get(&node)
             .cloned()
             .unwrap_or_default();
+        let own = Member {
+            set_aside: false,
+            ..own
+        };
         let place = MemberAddresses {
             peer_address: own.peer_address.clone(),
             client_address: own.client_address.clone(),
@@ -226,6 +248,35 @@ impl Recovery {
             log_index_last: last.index,
         })
     }
+}
+
+/// Recovers the cluster on the node of this directory, as the running node has decided
+/// ([`Node::goes_alone`](crate::Node::goes_alone)) just before, and notes that it was not an
+/// operator.
+///
+/// # Errors
+/// See [`RecoverError`]. After [`RecoverError::NotCertain`] nothing was changed.
+pub fn recover_alone(data: &Path, decided: &GoesAlone) -> Result<Recovered, RecoverError> {
+    let recovery = Recovery::open(data)?;
+    let standing = recovery.standing();
+    let not_certain = |why| Err(RecoverError::NotCertain { why });
+    if recovery.cluster_id() != decided.cluster_id {
+        return not_certain("it has another name by now");
+    }
+    if standing.ack_policy != AckPolicy::All || standing.members.all_voters().len() != 2 {
+        return not_certain("something may have been acknowledged without this node");
+    }
+    let given_up = recovery.lost().into_iter().collect();
+    let done = recovery.carry_out()?;
+    let at_ms = system_time().duration_since(SystemTime::UNIX_EPOCH);
+    let at_ms = at_ms.unwrap_or_default().as_millis();
+    let noted = recovered::Recovered {
+        at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
+        proven: decided.proven,
+        given_up,
+    };
+    recovered::note(data, &noted).map_err(failed("noting the recovery"))?;
+    Ok(done)
 }
 
 /// Returns a name beside the directory that is not in use.

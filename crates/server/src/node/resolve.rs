@@ -53,11 +53,12 @@ pub(crate) struct ResolvedNode {
 /// Finds out which node this is. Waits for as long as that depends on other nodes.
 pub(crate) async fn find(
     config: &NodeConfig,
-    own: &Member,
+    mut own: Member,
     peers: &TcpListener,
 ) -> Result<ResolvedNode, StartError> {
     let configured = config.members()?;
     let claim = Claim::take(&config.data)?;
+    own.witness = config.witness;
     let given = given_secret(config)?;
     let kept = ClusterSecret::load(&config.data).map_err(unusable)?;
     let secret = match (kept, given) {
@@ -77,7 +78,7 @@ pub(crate) async fn find(
         (kept, given) => kept.or(given),
     };
     let issued = Issued::load(&config.data).map_err(unusable)?;
-    let resolver = StartupResolver {
+    let mut resolver = StartupResolver {
         config,
         own,
         secret,
@@ -85,9 +86,15 @@ pub(crate) async fn find(
         configured,
     };
     match repair::look(&claim)? {
-        Health::Node(stored) => return resolver.again(claim, stored),
+        Health::Node(stored) => {
+            resolver.own.witness = stored.witness;
+            return resolver.again(claim, stored);
+        }
         Health::New => {}
         Health::Damaged(note, stored) => {
+            if let Some(stored) = &stored {
+                resolver.own.witness = stored.witness;
+            }
             let stored = resolver.come_back(&claim, note, stored).await?;
             return Ok(ResolvedNode {
                 repaired: true,
@@ -109,7 +116,7 @@ pub(crate) async fn find(
 
 struct StartupResolver<'a> {
     config: &'a NodeConfig,
-    own: &'a Member,
+    own: Member,
     secret: Option<ClusterSecret>,
     /// Certificates that were signed for this machine before.
     issued: Option<Issued>,
@@ -119,7 +126,7 @@ struct StartupResolver<'a> {
 impl StartupResolver<'_> {
     fn again(self, claim: Claim, stored: Stored) -> Result<ResolvedNode, StartError> {
         let initial_members = bootstrap::members_of(&stored.initial_members);
-        let identity = claim.again(stored, self.config.node)?;
+        let identity = claim.again(stored, self.config.node, self.config.witness)?;
         let mut members = match self.configured.is_empty() {
             true => initial_members,
             false => self.configured,
@@ -145,7 +152,7 @@ impl StartupResolver<'_> {
     ) -> Result<Stored, StartError> {
         let around = RepairContext {
             config: self.config,
-            own: self.own,
+            own: &self.own,
             credentials: self.credentials(),
             configured: &self.configured,
         };
@@ -213,6 +220,7 @@ impl StartupResolver<'_> {
             credential: Some(credential),
             peer_address: self.own.peer_address.clone(),
             client_address: self.own.client_address.clone(),
+            witness: self.own.witness,
             replaces_node_id: self.config.replaces.unwrap_or(0),
             oldest_version: self.config.versions().oldest.0,
             newest_version: self.config.versions().newest.0,
@@ -229,7 +237,8 @@ impl StartupResolver<'_> {
             replaces: admitted.replaces_node_id,
         };
         let cluster_id = epoch::name(&admitted.cluster_id, &credentials.cluster_id());
-        let stored = Stored::joined(cluster_id, admitted.node_id, Some(pending_role));
+        let mut stored = Stored::joined(cluster_id, admitted.node_id, Some(pending_role));
+        stored.witness = self.own.witness;
         let identity = claim.keep(stored)?;
         Ok(ResolvedNode {
             members: BTreeMap::from([(identity.node, self.own.clone())]),

@@ -141,6 +141,7 @@ impl<'a> OfStarted<'a> {
         self.calls(page)?;
         self.live(page)?;
         self.connections(page)?;
+        self.backups(page)?;
         self.disk(page)
     }
 

@@ -5,6 +5,7 @@
 use std::{fmt, fs};
 
 use super::page::Page;
+use crate::connections::descriptors;
 
 /// Figures of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -63,10 +64,9 @@ impl Process {
     fn now() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let system = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         Self {
-            descriptors: open_descriptors(),
-            descriptors_max: limit,
+            descriptors: descriptors::open(),
+            descriptors_max: descriptors::allowed(),
             ..Self::of(
                 &stat,
                 &system,
@@ -101,18 +101,6 @@ impl Process {
             ..Self::default()
         }
     }
-}
-
-/// Returns the number of open descriptors.
-fn open_descriptors() -> Option<u64> {
-    const DIRECTORY: &str = "/proc/self/fd";
-    // Newer kernels say it as the size of the directory, which costs the same for thousands.
-    let size = fs::metadata(DIRECTORY).ok()?.len();
-    if size > 0 {
-        return Some(size);
-    }
-    let found = fs::read_dir(DIRECTORY).ok()?.count();
-    u64::try_from(found).ok()
 }
 
 #[cfg(test)]

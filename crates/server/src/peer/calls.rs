@@ -79,6 +79,7 @@ impl GrpcPeer {
             envelope: Some(self.envelope()),
             request: Some(request.to_wire()),
             newest_version: request.newest.map_or(0, |newest| newest.0),
+            witness: request.adds_witness(),
         };
         let request = on_behalf(request, credential, limit);
         let call = |mut service: Service| async move { service.change_members(request).await };

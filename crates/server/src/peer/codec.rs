@@ -50,16 +50,22 @@ pub(crate) fn members_out(members: &Members) -> peer::Membership {
         node_id: *node,
         peer_address: member.peer_address.clone(),
         client_address: member.client_address.clone(),
+        witness: member.witness,
+        set_aside: member.set_aside,
     };
+    let is_later = |member: &Member| member.witness || member.set_aside;
     let set = |voters: &std::collections::BTreeSet<u64>| peer::VoterSet {
         node_ids: voters.iter().copied().collect(),
     };
     peer::Membership {
         configs: members.voters.iter().map(set).collect(),
         members: members.nodes.iter().map(member).collect(),
-        // Every build can apply what is above. Bytes that are stored already must not change: the
-        // chain has them.
-        needs_version: 0,
+        // Bytes that are stored already must not change, because the chain has them: what every
+        // build can apply needs none.
+        needs_version: match members.nodes.values().any(is_later) {
+            true => ClusterVersion::WITNESSES.0,
+            false => 0,
+        },
     }
 }
 
@@ -69,12 +75,16 @@ pub(crate) fn members_in(membership: peer::Membership) -> Members {
             node_id,
             peer_address,
             client_address,
+            witness,
+            set_aside,
         } = member;
         (
             node_id,
             Member {
                 peer_address,
                 client_address,
+                witness,
+                set_aside,
             },
         )
     };
@@ -95,6 +105,26 @@ pub(crate) fn members_in(membership: peer::Membership) -> Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_membership_with_a_node_set_aside_needs_version_3() {
+        let codec = WireCodec::of(VersionRange::BUILD);
+        let member = |set_aside| Member {
+            set_aside,
+            ..Member::default()
+        };
+        for (set_aside, needed) in [(false, 0), (true, ClusterVersion::ACK_POLICY.0)] {
+            let members = Members {
+                voters: vec![[1].into()],
+                nodes: [(1, member(false)), (2, member(set_aside))].into(),
+            };
+            assert_eq!(members_out(&members).needs_version, needed);
+            let bytes = codec.encode_members(&members);
+            assert_eq!(codec.decode_members(&bytes).unwrap(), members);
+            let older = WireCodec::of(VersionRange::BUILD.up_to(ClusterVersion(2)));
+            assert_eq!(older.decode_members(&bytes).is_err(), set_aside);
+        }
+    }
 
     #[test]
     fn a_membership_of_a_later_build_is_refused_not_misread() {

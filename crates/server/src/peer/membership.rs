@@ -31,6 +31,20 @@ impl ChangeRequest {
         }
     }
 
+    /// Returns this request, for a node that says what it is and which versions it applies.
+    pub(crate) fn said_by_node(mut self, newest: Option<ClusterVersion>, is_witness: bool) -> Self {
+        self.newest = newest;
+        if let Change::Add { member, .. } = &mut self.change {
+            member.witness = is_witness;
+        }
+        self
+    }
+
+    /// Returns whether the change adds a witness.
+    pub(crate) fn adds_witness(&self) -> bool {
+        matches!(&self.change, Change::Add { member, .. } if member.witness)
+    }
+
     /// Reads a request of a client or a node.
     pub(crate) fn from_wire(request: v1::ChangeMembersRequest) -> Result<Self, Problem> {
         Ok(Self {
@@ -61,6 +75,8 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
             let member = Member {
                 peer_address: node.peer_address,
                 client_address: node.client_address,
+                witness: false,
+                set_aside: false,
             };
             Ok(Change::Add {
                 node: node.node_id,
@@ -113,6 +129,8 @@ mod tests {
         let member = Member {
             peer_address: "10.0.0.1:7400".to_owned(),
             client_address: "10.0.0.1:7500".to_owned(),
+            witness: false,
+            set_aside: false,
         };
         let add = |replaces| Change::Add {
             node: 4,

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use conclave_core::{Accepted, ClusterVersion, JoinCredential, NodeId};
-use conclave_replica::{Change, MEMBERS_MAX, Member, NodeMembership, Refusal};
+use conclave_replica::{Change, MEMBERS_MAX, Member, NodeMembership, ProposeError, Refusal};
 use conclave_wire::{
     Problem, Reason, address,
     peer::{self, join_request, join_service_server::JoinService},
@@ -164,6 +164,7 @@ impl NodeContext {
         let missing = || Problem::refused(Reason::RequestIdInvalid, "a request id has 16 bytes");
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
         check_addresses(&request)?;
+        self.may_have_witnesses(request.witness)?;
         let can = range_in(request.oldest_version, request.newest_version);
         self.fits_the_cluster(can)?;
         let credential = match &request.credential {
@@ -205,6 +206,8 @@ impl NodeContext {
             member: Member {
                 peer_address: request.peer_address,
                 client_address: request.client_address.clone(),
+                witness: request.witness,
+                set_aside: false,
             },
             replaces: (replaces_node_id != 0).then_some(replaces_node_id),
         };
@@ -236,6 +239,17 @@ impl NodeContext {
             cluster_id: self.identity.cluster_id.clone(),
             certificates,
         })
+    }
+
+    /// Refuses a witness while the cluster version does not have them.
+    fn may_have_witnesses(&self, is_witness: bool) -> Result<(), Problem> {
+        let needed = ClusterVersion::WITNESSES;
+        match !is_witness || self.replica.cluster_version() >= needed {
+            true => Ok(()),
+            false => Err(problems::of_propose(&ProposeError::VersionTooLow {
+                needed,
+            })),
+        }
     }
 
     /// Returns the members, as a majority knows them, if another one may join and `named` (unless

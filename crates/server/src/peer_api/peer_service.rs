@@ -262,8 +262,9 @@ impl PeerService for Peers {
             self.shared
                 .check_request(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
-        let newest = version_in(request.newest_version);
-        let asked = ChangeRequest::from_wire(asked).map(|asked| ChangeRequest { newest, ..asked });
+        let (newest, witness) = (version_in(request.newest_version), request.witness);
+        let asked =
+            ChangeRequest::from_wire(asked).map(|asked| asked.said_by_node(newest, witness));
         let is_own = |asked: &ChangeRequest| self.shared.is_own_place(names, &asked.change);
         if !asked.as_ref().is_ok_and(is_own) {
             self.shared

@@ -39,6 +39,9 @@ pub(super) async fn receive(
     if term < shared.replica.status().term {
         return Err(Status::aborted("another node leads by now"));
     }
+    // Before it is sent in vain.
+    let may_install = shared.replica.may_install(last.index);
+    may_install.map_err(convert::failed)?;
     let taking = shared.snapshots.receive(source, &header, parts);
     let received = taking.await?;
     tracing::info!(

@@ -109,6 +109,14 @@ fn the_largest_page_of_each_list_fits_the_client_limit() {
     let room = v1::Room {
         name: text(NAME_BYTES_MAX),
         topic: text(TOPIC_BYTES_MAX),
+        retention: Some(v1::Retention {
+            age_ms: u64::MAX,
+            messages: u64::MAX,
+        }),
+        own_retention: Some(v1::RoomRetention {
+            age_ms: Some(u64::MAX),
+            messages: Some(u64::MAX),
+        }),
         ..Default::default()
     };
     let member = v1::Member {

@@ -57,6 +57,8 @@ pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
         Refusal::TooManyVoters => Reason::TooManyVoters,
         Refusal::TooManyMembers => Reason::TooManyMembers,
         Refusal::NoNumber => Reason::NodeNumberInvalid,
+        Refusal::Witness(_) => Reason::NodeIsWitness,
+        Refusal::TooFewFull { .. } => Reason::TooFewFullNodes,
     };
     Problem::refused(reason, refusal.to_string())
 }

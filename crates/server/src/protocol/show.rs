@@ -3,7 +3,7 @@
 //!
 //! Always true: a name that is gone is empty, never made up; secrets and hashes are never sent.
 
-use conclave_core::{AccountRole, MemberRole, MessageRef, SessionId};
+use conclave_core::{AccountRole, ClusterRetention, MemberRole, MessageRef, Retention, SessionId};
 use conclave_storage::state::{
     AccountRow, ConversationRow, Counterpart, Delivery, Destination, MemberRow, MessageRow,
     PreviewRow, ReactionRow, ReactorRow, RoomChange, RoomRow, SessionRow, StreamEvent, StreamItem,
@@ -158,6 +158,26 @@ pub(crate) fn room(row: RoomRow) -> v1::Room {
         members: small(row.members),
         role: role.into(),
         invited: row.invited,
+        retention: Some(retention(row.retention)),
+        own_retention: Some(v1::RoomRetention {
+            age_ms: row.own_retention.age_ms,
+            messages: row.own_retention.messages,
+        }),
+    }
+}
+
+fn retention(kept: Retention) -> v1::Retention {
+    v1::Retention {
+        age_ms: kept.age_ms,
+        messages: kept.messages,
+    }
+}
+
+/// Converts what the cluster keeps.
+pub(crate) fn cluster_retention(kept: ClusterRetention) -> v1::ClusterRetention {
+    v1::ClusterRetention {
+        each: Some(retention(kept.each)),
+        rooms_may_exceed: kept.rooms_may_exceed,
     }
 }
 
@@ -221,6 +241,13 @@ pub(crate) fn event(item: StreamItem) -> v1::Event {
             account_id: account.0,
             sequence_delivered: progress.delivered.0,
             sequence_read: progress.read.0,
+        }),
+        StreamEvent::Forgotten {
+            conversation,
+            through,
+        } => Event::MessagesForgotten(v1::MessagesForgotten {
+            conversation_id: conversation.0,
+            through_sequence: through.0,
         }),
         StreamEvent::Opened {
             conversation,

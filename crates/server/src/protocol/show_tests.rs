@@ -1,8 +1,8 @@
 //! Tests of the messages that clients receive for rows.
 
 use conclave_core::{
-    AccountId, AccountRole, ConversationId, MemberRole, MessageRef, Position, Progress, Sequence,
-    SessionId, Timestamp,
+    AccountId, AccountRole, ConversationId, MemberRole, MessageRef, Position, Progress,
+    RoomRetention, Sequence, SessionId, Timestamp,
 };
 use conclave_storage::state::{
     AccountRow, ConversationRow, Counterpart, Delivery, Destination, MemberRow, MessageRow,
@@ -168,8 +168,20 @@ fn a_room_and_its_members_have_the_roles_of_the_protocol() {
             members: 12,
             role,
             invited,
+            retention: Retention {
+                age_ms: 86_400_000,
+                messages: 0,
+            },
+            own_retention: RoomRetention {
+                age_ms: Some(86_400_000),
+                messages: None,
+            },
         })
     };
+    let kept = shown(None, true).retention.unwrap();
+    assert_eq!((kept.age_ms, kept.messages), (86_400_000, 0));
+    let own = shown(None, true).own_retention.unwrap();
+    assert_eq!((own.age_ms, own.messages), (Some(86_400_000), None));
     assert_eq!(shown(None, true).role(), v1::MemberRole::Unspecified);
     assert!(shown(None, true).invited);
     assert_eq!(
@@ -286,6 +298,13 @@ fn every_event_has_its_position_and_its_kind() {
             }),
         ),
         ("account", StreamEvent::AccountChanged(person("anna"))),
+        (
+            "forgotten",
+            StreamEvent::Forgotten {
+                conversation,
+                through: Sequence(9),
+            },
+        ),
     ];
     for (kind, what) in happened {
         let shown = event(StreamItem {
@@ -330,6 +349,7 @@ fn kind_of(event: &Event) -> &'static str {
         Event::TopicChanged(changed) if changed.topic == "tea" => "topic",
         Event::RoomInvitation(invited) if invited.by_id == 8 => "invited",
         Event::AccountChanged(changed) if changed.account.is_some() => "account",
+        Event::MessagesForgotten(told) if told.through_sequence == 9 => "forgotten",
         other => panic!("{other:?} says too little"),
     }
 }

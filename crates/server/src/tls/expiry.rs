@@ -19,6 +19,13 @@ impl Tls {
         all.filter_map(|(name, pair)| Some((name, expires_at(&pair)?)))
             .collect()
     }
+
+    /// Returns when the first of them expires, in milliseconds since 1970; `None` if none can be
+    /// read.
+    pub(crate) fn first_expiry_ms(&self) -> Option<u64> {
+        let first = self.expiries().into_iter().map(|(_, at)| at).min()?;
+        u64::try_from(first).ok()?.checked_mul(1000)
+    }
 }
 
 /// Returns when a certificate expires; `None` if it cannot be read.

@@ -1,8 +1,8 @@
 //! The thread that brings the index up to date with the state, and keeps it so.
 //!
 //! It reads small pages and rests between them, so that applying the log comes first; when it has
-//! been behind for a while, it rests less. When there is nothing to do it compares the index with
-//! the state, a page at a time: what the state has swept away without a word is found that way.
+//! been behind for a while, it rests less. Every few seconds it compares the index with the
+//! state, a page at a time: what the state has swept away without a word is found that way.
 //!
 //! Always true: an index that may not belong to the state is never continued but built anew.
 
@@ -69,6 +69,8 @@ pub(super) struct Indexer {
     /// Whether the index was found to belong to the state: no search runs before.
     belongs: bool,
     compared_to: Position,
+    /// When a page was compared last.
+    compared: Instant,
     /// Whether its present trouble was logged.
     told: bool,
 }
@@ -120,6 +122,7 @@ impl Indexer {
             writer: Some(writer),
             belongs: false,
             compared_to: Position(0),
+            compared: now(),
             told: false,
         })
     }
@@ -155,10 +158,13 @@ impl Indexer {
 
     /// Waits for news. Whether it is the end.
     fn rest(&mut self) -> bool {
-        if !self.signal.wait_for_news(TICK)
-            && let Err(trouble) = self.compare()
-        {
-            return self.recover(&trouble);
+        let has_news = self.signal.wait_for_news(TICK);
+        // On a busy node there is always news: what is swept away must not stay for ever.
+        if !has_news || self.compared.elapsed() >= TICK {
+            self.compared = now();
+            if let Err(trouble) = self.compare() {
+                return self.recover(&trouble);
+            }
         }
         self.signal.wait_for_stop(GATHER)
     }

@@ -58,6 +58,9 @@ pub(super) fn open_writer(path: &Path, options: &Options) -> Result<Connection, 
     if tables > 0 {
         check_kind(&connection)?;
         check_cluster_version(&connection, options)?;
+    } else {
+        // So that the file can become smaller (`write/vacuum.rs`). It cannot be set later.
+        connection.pragma_update(None, "auto_vacuum", "incremental")?;
     }
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;

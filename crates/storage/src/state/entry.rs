@@ -82,6 +82,8 @@ pub struct Options {
     pub cached_rows_max: usize,
     /// Cluster versions that are applied. A state of another one is refused.
     pub versions: VersionRange,
+    /// Whether it is the state of a witness: without messages, and all else of people.
+    pub witness: bool,
 }
 
 impl Default for Options {
@@ -93,6 +95,7 @@ impl Default for Options {
             reader_wait: Duration::from_secs(2),
             cached_rows_max: 262_144,
             versions: VersionRange::BUILD,
+            witness: false,
         }
     }
 }

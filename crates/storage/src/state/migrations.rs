@@ -24,7 +24,7 @@ struct Step {
 }
 
 /// All steps, in order. A step that a release has had is never changed.
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     Step {
         to: 10,
         run: |transaction| transaction.execute_batch(include_str!("schema/10.sql")),
@@ -32,6 +32,10 @@ const STEPS: [Step; 2] = [
     Step {
         to: 11,
         run: |transaction| transaction.execute_batch(include_str!("schema/11.sql")),
+    },
+    Step {
+        to: 12,
+        run: |transaction| transaction.execute_batch(include_str!("schema/12.sql")),
     },
 ];
 

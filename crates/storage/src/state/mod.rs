@@ -33,13 +33,19 @@ pub use integrity::ranges::{
 pub use migrations::{SCHEMA_OLDEST, SCHEMA_VERSION};
 pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
+pub use read::retention::DuePage;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Counterpart, Delivery,
     Destination, HistoryFrom, HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, PreviewRow,
     ReactionRow, ReactorRow, RoomChange, RoomRow, RoomsPage, SessionRow, StreamEvent, StreamItem,
     StreamPage, WebhookRow,
 };
+pub use snapshot::browse::{
+    BrowseError, BrowsedAccount, BrowsedDirect, BrowsedMember, BrowsedMessage, BrowsedRoom,
+    Browser, Received,
+};
 pub use snapshot::contents::Contents;
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;
+pub use write::vacuum::{FreeRoom, VACUUM_STEP_PAGES};
 pub use write::writer::State;

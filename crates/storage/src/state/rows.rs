@@ -1,11 +1,12 @@
-//! Rows that readers return, with names instead of numbers where people read them.
+//! Rows that readers return, with names instead of numbers where people read them. The file is
+//! long because it has all of them.
 
 use std::collections::BTreeSet;
 
 use conclave_core::{
-    AccountId, AccountRole, ClusterVersion, ConversationId, InviteId, JoinTokenId, MemberRole,
-    MessageRef, NodeId, Position, Progress, Sequence, SessionId, Timestamp, WebhookId,
-    limits::MESSAGE_COST_BYTES, lookup::PeerAuthority,
+    AccountId, AccountRole, AckPolicy, ClusterVersion, ConversationId, InviteId, JoinTokenId,
+    MemberRole, MessageRef, NodeId, Position, Progress, Retention, RoomRetention, Sequence,
+    SessionId, Timestamp, WebhookId, limits::MESSAGE_COST_BYTES, lookup::PeerAuthority,
 };
 
 /// An account.
@@ -250,6 +251,8 @@ pub struct HistoryPage {
     pub newer: Option<Sequence>,
     /// The number of the conversation's last message.
     pub sequence_last: Sequence,
+    /// Messages up to this number are no longer kept; 0: all are.
+    pub forgotten: Sequence,
 }
 
 /// A part of the stream of everything that an account may see.
@@ -311,6 +314,14 @@ pub enum StreamEvent {
         account: AccountId,
         /// The new position.
         progress: Progress,
+    },
+    /// The oldest messages of a conversation are no longer kept. Only the last time is given, at
+    /// its position.
+    Forgotten {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Messages up to this number are gone.
+        through: Sequence,
     },
     /// A direct conversation was opened.
     Opened {
@@ -396,6 +407,10 @@ pub struct RoomRow {
     pub role: Option<MemberRole>,
     /// Whether the account is invited.
     pub invited: bool,
+    /// What the room keeps, as it and the cluster say.
+    pub retention: Retention,
+    /// What the room has set for itself.
+    pub own_retention: RoomRetention,
 }
 
 /// A part of the list of rooms.
@@ -423,6 +438,8 @@ pub struct NodesRow {
     pub last: NodeId,
     /// The node that leads while it is healthy.
     pub preferred_leader: Option<NodeId>,
+    /// The voters that acknowledgements wait for.
+    pub ack_policy: AckPolicy,
     /// The authority that peers trust, and the one that takes its place next.
     pub authority: PeerAuthority,
     /// The cluster version; `None` if the log has said none.

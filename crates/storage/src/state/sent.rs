@@ -2,7 +2,8 @@
 //!
 //! Each message carries how many its sender had sent by then. Between two people the last message
 //! gives both numbers, since what is not one's is the other's. In a room the member's own last
-//! message is looked up, for which rooms alone have an index.
+//! message is looked up, for which rooms alone have an index. If none is kept, the member's row
+//! says how many are forgotten; so a sequence before what is kept gives the number of those.
 
 /// SQL for how many of the messages up to a sequence are an account's: pieces of SQL that give
 /// the conversation, the account and the sequence.
@@ -24,7 +25,12 @@ macro_rules! sent_up_to {
             $conversation,
             " AND last.sequence <= ",
             $sequence,
-            " ORDER BY last.sequence DESC LIMIT 1), 0)"
+            " ORDER BY last.sequence DESC LIMIT 1),
+            (SELECT gone.sent_forgotten FROM members gone WHERE gone.conversation = ",
+            $conversation,
+            " AND gone.account = ",
+            $account,
+            "), 0)"
         )
     };
 }

@@ -4,11 +4,12 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, AuthorityId,
-    ClusterOperation, ClusterVersion, Command, DisplayName, Grant, InviteId, JoinCredential,
-    JoinTokenId, LoginKeys, MemberRole, MessageOperation, NodeId, Operation, OperatorName,
-    OperatorRequest, Recipient, RoomOperation, SessionId, ThrottleKey, WebhookId,
-    limits::INVITE_MS_MAX,
+    AccessOperation, AccountLimit, AccountOperation, AccountRole, AckPolicy, AdminOperation,
+    AuthorityId, ClusterOperation, ClusterVersion, Command, DisplayName, Grant, InviteId,
+    JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation, NodeId, Operation,
+    OperatorName, OperatorRequest, Recipient, RetentionChange, RoomOperation, RoomRetention,
+    SessionId, ThrottleKey, WebhookId,
+    limits::{INVITE_MS_MAX, RETENTION_AGE_MS_MIN},
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -76,6 +77,14 @@ pub(crate) fn generated_command() -> impl Strategy<Value = GeneratedCommand> {
         )
 }
 
+/// Returns a raise of the cluster version, mostly to the newest one.
+fn raise(place: u64) -> Operation {
+    Operation::Cluster(ClusterOperation::RaiseVersion {
+        to: ClusterVersion(if place == 3 { 2 } else { 3 }),
+        asked: (1..=9).map(NodeId).collect(),
+    })
+}
+
 impl GeneratedCommand {
     fn is_outside(self) -> bool {
         self.what <= 5
@@ -99,6 +108,8 @@ impl GeneratedCommand {
             }),
             2 => log_in(self.sequence, request),
             3 if self.yes => self.of_operators(),
+            3 if self.who > 3 => raise(self.place),
+            3 if self.who > 1 => forget(&[1, 2, 3, 4]),
             3 => Operation::Access(AccessOperation::TryPassword {
                 keys: keys(self.who as u64, 200 + few),
             }),
@@ -122,10 +133,7 @@ impl GeneratedCommand {
                     authority: AuthorityId([7; 32]),
                     is_final: self.yes,
                 }),
-                4 => Operation::Cluster(ClusterOperation::RaiseVersion {
-                    to: ClusterVersion(1 + self.place as u32 % 2),
-                    asked: (1..=9).map(NodeId).collect(),
-                }),
+                4 => raise(self.place),
                 _ => Operation::Access(AccessOperation::OfferSetup { token: token(100) }),
             },
             5 => post(150 + few, text),
@@ -136,6 +144,13 @@ impl GeneratedCommand {
             24 => leave(room_name),
             25 => invite(room_name, PEOPLE[self.who]),
             26 => kick(room_name, PEOPLE[self.who]),
+            27 if self.yes => Operation::Room(RoomOperation::SetRoomRetention {
+                name: room(room_name),
+                retention: RoomRetention {
+                    age_ms: Some(RETENTION_AGE_MS_MIN * (self.place % 3)),
+                    messages: (self.sequence < 3).then_some(self.sequence),
+                },
+            }),
             27 => set_topic(room_name, text),
             28 => webhook(room_name, PEOPLE[self.who], 150 + few),
             29 => Operation::Room(RoomOperation::DeleteWebhook {
@@ -166,6 +181,13 @@ impl GeneratedCommand {
                     token: credential,
                 });
             }
+            2 | 3 if self.who < 3 => OperatorRequest::SetRetention {
+                change: RetentionChange {
+                    age_ms: (self.who < 2).then_some(RETENTION_AGE_MS_MIN * self.place),
+                    messages: Some(self.place % 4),
+                    rooms_may_exceed: Some(self.sequence.is_multiple_of(2)),
+                },
+            },
             1 | 2 => OperatorRequest::CreateJoinToken {
                 token: join,
                 ttl_ms: 1 + self.place,
@@ -174,6 +196,12 @@ impl GeneratedCommand {
             3 if self.sequence == 1 => OperatorRequest::RevokeOperator { name },
             3 if self.sequence == 2 => OperatorRequest::RevokeJoinToken {
                 id: JoinTokenId::of(&join),
+            },
+            3 if self.sequence == 3 => OperatorRequest::SetAckPolicy {
+                policy: match self.yes {
+                    true => AckPolicy::All,
+                    false => AckPolicy::Majority,
+                },
             },
             3 => OperatorRequest::PreferLeader {
                 node: Some(NodeId(self.place)).filter(|node| node.0 > 1),

@@ -6,9 +6,9 @@
 pub(crate) mod model;
 
 use conclave_core::{
-    AccessOperation, AccountName, AccountOperation, ConversationId, MemberRole, MessageOperation,
-    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName, RoomOperation,
-    Sequence, TokenHash, Topic,
+    AccessOperation, AccountName, AccountOperation, ClusterOperation, ConversationId, MemberRole,
+    MessageOperation, MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName,
+    RoomOperation, RoomRetention, Sequence, TokenHash, Topic,
 };
 use conclave_storage::state::{Options, State};
 
@@ -80,6 +80,18 @@ pub(crate) fn set_role(name: &str, user: &str, role: MemberRole) -> Operation {
         account: account(user),
         role,
     })
+}
+
+pub(crate) fn keep_in(name: &str, age_ms: Option<u64>, messages: Option<u64>) -> Operation {
+    Operation::Room(RoomOperation::SetRoomRetention {
+        name: room(name),
+        retention: RoomRetention { age_ms, messages },
+    })
+}
+
+pub(crate) fn forget(conversations: &[u64]) -> Operation {
+    let conversations = conversations.iter().copied().map(ConversationId).collect();
+    Operation::Cluster(ClusterOperation::ForgetMessages { conversations })
 }
 
 pub(crate) fn webhook(name: &str, poster: &str, secret: u8) -> Operation {

@@ -34,6 +34,8 @@ pub(crate) struct Model {
     /// Members by conversation and account.
     pub(crate) members: BTreeMap<(u64, u64), Member>,
     pub(crate) directs: BTreeSet<u64>,
+    /// Of each conversation: where messages were forgotten last.
+    forgotten_at: BTreeMap<u64, Position>,
     /// Messages that an account has hidden, by account, conversation and sequence.
     hidden: BTreeSet<(u64, u64, u64)>,
     /// Mentions added by an edit to a message that the account had read, by the same key.
@@ -101,6 +103,16 @@ impl Model {
             }) => {
                 let key = (account.0, conversation.0, sequence.0);
                 self.hidden.insert(key);
+            }
+            Event::Conversation(ConversationEvent::Forgotten {
+                conversation,
+                through,
+            }) => {
+                let is_kept = |of: u64, sequence: u64| of != conversation.0 || sequence > through.0;
+                self.messages.retain(|(of, at), _| is_kept(*of, *at));
+                self.hidden.retain(|(_, of, at)| is_kept(*of, *at));
+                self.late.retain(|(_, of, at)| is_kept(*of, *at));
+                self.forgotten_at.insert(conversation.0, position);
             }
             _ => self.apply_to_message(position, event),
         }
@@ -250,7 +262,9 @@ impl Model {
             (member.since <= at).then_some(member)
         };
         let sees = |conversation: u64, sequence: u64| {
-            member(conversation).is_some() && !self.is_hidden(account, conversation, sequence)
+            member(conversation).is_some()
+                && self.messages.contains_key(&(conversation, sequence))
+                && !self.is_hidden(account, conversation, sequence)
         };
         let (kind, is_told) = match event {
             Event::Message(MessageEvent::Sent(SentMessage {
@@ -278,6 +292,11 @@ impl Model {
             }
             Event::Conversation(ConversationEvent::Opened { conversation, .. }) => {
                 ("opened", member(conversation.0).is_some())
+            }
+            Event::Conversation(ConversationEvent::Forgotten { conversation, .. })
+                if self.forgotten_at.get(&conversation.0) == Some(&at) =>
+            {
+                ("forgotten", member(conversation.0).is_some())
             }
             Event::Room(RoomEvent::MemberJoined { conversation, .. }) => {
                 ("joined", member(conversation.0).is_some())
@@ -312,10 +331,8 @@ impl Model {
                     .get(&(conversation.0, who.0))
                     .is_some_and(|member| member.advanced_at == Some(at));
                 let is_near = who.0 == account || self.directs.contains(&conversation.0);
-                (
-                    "advanced",
-                    is_last && is_near && member(conversation.0).is_some(),
-                )
+                let is_told = is_last && is_near && member(conversation.0).is_some();
+                ("advanced", is_told)
             }
             _ => return None,
         };

@@ -10,8 +10,8 @@ use conclave_core::{
     AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
     Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
     MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
-    Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash,
-    Topic, WebhookId, limits,
+    Recipient, RetentionChange, RoomName, RoomOperation, RoomRetention, Sequence, SessionId,
+    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
 };
 
 /// Edges of 64-bit numbers, of the numbers that a database stores, and of our own bounds.
@@ -30,7 +30,7 @@ pub(crate) const NUMBERS: [u64; 11] = [
 ];
 
 /// Operations that are tried with the edges.
-pub(crate) const NAMES: [&str; 44] = [
+pub(crate) const NAMES: [&str; 47] = [
     "create_account",
     "open_session",
     "try_password",
@@ -70,6 +70,9 @@ pub(crate) const NAMES: [&str; 44] = [
     "create_join_token",
     "revoke_join_token",
     "prefer_leader",
+    "set_retention",
+    "set_room_retention",
+    "forget_messages",
     "set_account_limits",
     "create_operator",
     "revoke_operator",
@@ -88,6 +91,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::Cluster(ClusterOperation::RetireNode { .. }) => "retire_node",
         Operation::Cluster(ClusterOperation::RotateAuthority { .. }) => "rotate_authority",
         Operation::Cluster(ClusterOperation::RaiseVersion { .. }) => "raise_version",
+        Operation::Cluster(ClusterOperation::ForgetMessages { .. }) => "forget_messages",
         Operation::Access(AccessOperation::PostByWebhook { .. }) => "post_by_webhook",
         Operation::Account(AccountOperation::DeleteAccount { .. }) => "delete_account",
         Operation::Admin(AdminOperation::SetSuspended { .. }) => "set_suspended",
@@ -109,6 +113,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::Room(RoomOperation::InviteToRoom { .. }) => "invite_to_room",
         Operation::Room(RoomOperation::KickFromRoom { .. }) => "kick_from_room",
         Operation::Room(RoomOperation::SetTopic { .. }) => "set_topic",
+        Operation::Room(RoomOperation::SetRoomRetention { .. }) => "set_room_retention",
         Operation::Room(RoomOperation::SetMemberRole { .. }) => "set_member_role",
         Operation::Room(RoomOperation::CreateWebhook { .. }) => "create_webhook",
         Operation::Room(RoomOperation::DeleteWebhook { .. }) => "delete_webhook",
@@ -124,6 +129,9 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
             OperatorRequest::CreateJoinToken { .. } => "create_join_token",
             OperatorRequest::RevokeJoinToken { .. } => "revoke_join_token",
             OperatorRequest::PreferLeader { .. } => "prefer_leader",
+            // Two values, and neither a number nor a text.
+            OperatorRequest::SetAckPolicy { .. } => "",
+            OperatorRequest::SetRetention { .. } => "set_retention",
             OperatorRequest::CreateOperator { .. } => "create_operator",
             OperatorRequest::RevokeOperator { .. } => "revoke_operator",
         },
@@ -196,8 +204,25 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
             newest: Some(ClusterVersion((edge % 3) as u32 | 1)),
         }),
         Operation::Cluster(ClusterOperation::RaiseVersion {
-            to: ClusterVersion((edge % 3) as u32),
+            to: ClusterVersion((edge % 4) as u32),
             asked: vec![NodeId(edge)],
+        }),
+        Operation::Cluster(ClusterOperation::ForgetMessages {
+            conversations: vec![ConversationId(1), ConversationId(edge)],
+        }),
+        by_operator(OperatorRequest::SetRetention {
+            change: RetentionChange {
+                age_ms: Some(edge),
+                messages: Some(edge),
+                rooms_may_exceed: Some(edge.is_multiple_of(2)),
+            },
+        }),
+        Operation::Room(RoomOperation::SetRoomRetention {
+            name: room("lobby"),
+            retention: RoomRetention {
+                age_ms: Some(edge),
+                messages: Some(edge),
+            },
         }),
         Operation::Cluster(ClusterOperation::RetireNode { node: NodeId(edge) }),
         Operation::Cluster(ClusterOperation::RotateAuthority {

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use bytes::Bytes;
 use conclave_core::{
-    AccessOperation, AccountId, AccountLimit, AccountOperation, AccountRole, AdminOperation,
-    AuthorityId, ClusterOperation, ClusterVersion, Command, DisplayName, Event, Grant,
-    JoinCredential, LoginKeys, MemberRole, NodeId, OnceId, Operation, OperatorName,
-    OperatorRequest, Origin, Recipient, RoomOperation, SessionId, SessionLabel, ThrottleKey,
-    WebhookId,
-    limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
+    AccessOperation, AccountId, AccountLimit, AccountOperation, AccountRole, AckPolicy,
+    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command, DisplayName, Event,
+    Grant, JoinCredential, LoginKeys, MemberRole, NodeId, OnceId, Operation, OperatorName,
+    OperatorRequest, Origin, Recipient, RetentionChange, RoomOperation, SessionId, SessionLabel,
+    ThrottleKey, WebhookId,
+    limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX, RETENTION_AGE_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
 use rusqlite::{Connection, types::Value};
@@ -242,7 +242,7 @@ fn nodes_change(teller: &mut Teller<'_>) {
         known_last: NodeId(3),
         newest: None,
     }));
-    for to in 1..=2 {
+    for to in 1..=3 {
         teller.once(Operation::Cluster(ClusterOperation::RaiseVersion {
             to: ClusterVersion(to),
             asked: (1..=9).map(NodeId).collect(),
@@ -255,6 +255,13 @@ fn nodes_change(teller: &mut Teller<'_>) {
     }
     let node = Some(NodeId(2));
     teller.operate(OperatorRequest::PreferLeader { node });
+    let policy = AckPolicy::All;
+    teller.operate(OperatorRequest::SetAckPolicy { policy });
+    let change = RetentionChange {
+        age_ms: Some(RETENTION_AGE_MS_MAX),
+        ..RetentionChange::default()
+    };
+    teller.operate(OperatorRequest::SetRetention { change });
     let limit = AccountLimit::CONVERSATIONS;
     let values = vec![(limit, 77)];
     teller.ask(
@@ -305,12 +312,19 @@ fn messages_change(teller: &mut Teller<'_>) {
     teller.ask(1, say("cyd", "psst"));
 }
 
-/// Renews a session, and forgets another one; the last member leaves the cellar (4).
+/// Renews a session, and forgets another one; the loft (5) keeps one of its messages; the last
+/// member leaves the cellar (4).
 fn time_passes(teller: &mut Teller<'_>) {
     teller.ask(1, create_room("cellar", true));
     for _ in 0..CELLAR_MESSAGES {
         teller.ask(1, say_room("cellar", "are you there, @ann?"));
     }
+    teller.ask(1, create_room("loft", true));
+    for text in ["one", "two", "three"] {
+        teller.ask(1, say_room("loft", text));
+    }
+    teller.ask(1, keep_in("loft", None, Some(1)));
+    teller.once(forget(&[5]));
     teller.at = LATER;
     teller.once(log_in(5, 97, 0));
     teller.ask(1, leave("cellar"));

@@ -5,11 +5,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
-    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
-    MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
-    Recipient, Rejection, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
-    TokenHash, Topic, WebhookId,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId,
+    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
+    Progress, Reaction, Recipient, Rejection, RetentionChange, RoomName, RoomOperation,
+    RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::DecodeError;
@@ -230,6 +230,13 @@ fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
             to: ClusterVersion(raise.version),
             asked: raise.asked_node_ids.into_iter().map(NodeId).collect(),
         }),
+        Encoded::ForgetMessages(forget) => Operation::Cluster(ClusterOperation::ForgetMessages {
+            conversations: forget
+                .conversation_ids
+                .into_iter()
+                .map(ConversationId)
+                .collect(),
+        }),
         Encoded::RotateAuthority(rotation) => {
             Operation::Cluster(ClusterOperation::RotateAuthority {
                 generation: rotation.generation,
@@ -270,9 +277,22 @@ fn of_operators(encoded: peer::by_operator::Request) -> Result<OperatorRequest, 
         Encoded::PreferLeader(prefer) => OperatorRequest::PreferLeader {
             node: (prefer.node_id != 0).then_some(NodeId(prefer.node_id)),
         },
+        Encoded::SetAckPolicy(set) => OperatorRequest::SetAckPolicy {
+            policy: match set.all {
+                true => AckPolicy::All,
+                false => AckPolicy::Majority,
+            },
+        },
         Encoded::CreateOperator(create) => OperatorRequest::CreateOperator {
             name: OperatorName::new(create.name)?,
             token: hash(&create.credential_hash)?,
+        },
+        Encoded::SetRetention(set) => OperatorRequest::SetRetention {
+            change: RetentionChange {
+                age_ms: set.age_ms,
+                messages: set.messages,
+                rooms_may_exceed: set.rooms_may_exceed,
+            },
         },
         Encoded::RevokeOperator(revoke) => OperatorRequest::RevokeOperator {
             name: OperatorName::new(revoke.name)?,
@@ -317,6 +337,13 @@ fn of_rooms(encoded: Encoded) -> Result<Operation, DecodeError> {
         Encoded::SetTopic(set) => Operation::Room(RoomOperation::SetTopic {
             name: RoomName::new(set.name)?,
             topic: Topic::new(set.topic)?,
+        }),
+        Encoded::SetRoomRetention(set) => Operation::Room(RoomOperation::SetRoomRetention {
+            name: RoomName::new(set.name)?,
+            retention: RoomRetention {
+                age_ms: set.age_ms,
+                messages: set.messages,
+            },
         }),
         Encoded::SetMemberRole(set) => Operation::Room(RoomOperation::SetMemberRole {
             name: RoomName::new(set.name)?,

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, ClusterOperation,
-    Grant, JoinCredential, LoginKeys, MemberRole, MessageOperation, Operation, OperatorRequest,
-    Recipient, RoomOperation, ThrottleKey, TokenHash,
+    AccessOperation, AccountLimit, AccountOperation, AccountRole, AckPolicy, AdminOperation,
+    ClusterOperation, Grant, JoinCredential, LoginKeys, MemberRole, MessageOperation, Operation,
+    OperatorRequest, Recipient, RoomOperation, ThrottleKey, TokenHash,
 };
 
 use crate::peer::{self, command::Operation as Encoded};
@@ -213,6 +213,13 @@ fn of_room(operation: &RoomOperation) -> Encoded {
             name: name.as_str().to_owned(),
             topic: topic.as_str().to_owned(),
         }),
+        RoomOperation::SetRoomRetention { name, retention } => {
+            Encoded::SetRoomRetention(peer::SetRoomRetention {
+                name: name.as_str().to_owned(),
+                age_ms: retention.age_ms,
+                messages: retention.messages,
+            })
+        }
         RoomOperation::SetMemberRole {
             name,
             account,
@@ -317,6 +324,11 @@ fn of_cluster(operation: &ClusterOperation) -> Encoded {
             version: to.0,
             asked_node_ids: asked.iter().map(|node| node.0).collect(),
         }),
+        ClusterOperation::ForgetMessages { conversations } => {
+            Encoded::ForgetMessages(peer::ForgetMessages {
+                conversation_ids: conversations.iter().map(|id| id.0).collect(),
+            })
+        }
         ClusterOperation::RetireNode { node } => {
             Encoded::RetireNode(peer::RetireNode { node_id: node.0 })
         }
@@ -369,12 +381,20 @@ fn of_operators(request: &OperatorRequest) -> peer::by_operator::Request {
         OperatorRequest::PreferLeader { node } => Encoded::PreferLeader(peer::PreferLeader {
             node_id: node.map_or(0, |node| node.0),
         }),
+        OperatorRequest::SetAckPolicy { policy } => Encoded::SetAckPolicy(peer::SetAckPolicy {
+            all: *policy == AckPolicy::All,
+        }),
         OperatorRequest::CreateOperator { name, token } => {
             Encoded::CreateOperator(peer::CreateOperator {
                 name: name.as_str().to_owned(),
                 credential_hash: hash(*token),
             })
         }
+        OperatorRequest::SetRetention { change } => Encoded::SetRetention(peer::SetRetention {
+            age_ms: change.age_ms,
+            messages: change.messages,
+            rooms_may_exceed: change.rooms_may_exceed,
+        }),
         OperatorRequest::RevokeOperator { name } => Encoded::RevokeOperator(peer::RevokeOperator {
             name: name.as_str().to_owned(),
         }),

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use conclave_core::{
     Batch, ClusterOperation, ClusterVersion, Command, Digest, MessageOperation, OnceId, Operation,
     Origin, Rejection, SessionId, Timestamp,
-    limits::{DELETE_MESSAGES_MAX, MEMBERS_ASKED_MAX, POSITIONS_PER_REQUEST_MAX},
+    limits::{
+        DELETE_MESSAGES_MAX, FORGET_CONVERSATIONS_MAX, MEMBERS_ASKED_MAX, POSITIONS_PER_REQUEST_MAX,
+    },
 };
 use prost::Message as _;
 
@@ -125,6 +127,9 @@ pub fn decode_command(command: peer::Command) -> Result<Command, DecodeError> {
         }
         Operation::Cluster(ClusterOperation::RaiseVersion { asked, .. }) => {
             (asked.len(), MEMBERS_ASKED_MAX)
+        }
+        Operation::Cluster(ClusterOperation::ForgetMessages { conversations }) => {
+            (conversations.len(), FORGET_CONVERSATIONS_MAX)
         }
         _ => return Ok(command),
     };

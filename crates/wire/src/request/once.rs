@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use blake3::Hasher;
 use conclave_core::{
     AccessOperation, AccountId, AccountName, AuthorityId, ClusterOperation, ClusterVersion,
-    Command, Grant, JoinCredential, LoginKeys, MessageText, NodeId, OnceId, Operation, Origin,
-    SessionId, SessionLabel, ThrottleKey, TokenHash,
+    Command, ConversationId, Grant, JoinCredential, LoginKeys, MessageText, NodeId, OnceId,
+    Operation, Origin, SessionId, SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -124,6 +124,17 @@ pub fn raise_version(id: OnceId, to: ClusterVersion, asked: Vec<NodeId>) -> Comm
     let number = to.0.to_le_bytes();
     let operation = Operation::Cluster(ClusterOperation::RaiseVersion { to, asked });
     once(id, "raise_version", &[&number], operation)
+}
+
+/// Returns a command that forgets what is due of these conversations.
+#[must_use]
+pub fn forget_messages(id: OnceId, conversations: Vec<ConversationId>) -> Command {
+    let numbers: Vec<u8> = conversations
+        .iter()
+        .flat_map(|id| id.0.to_le_bytes())
+        .collect();
+    let operation = Operation::Cluster(ClusterOperation::ForgetMessages { conversations });
+    once(id, "forget_messages", &[&numbers], operation)
 }
 
 /// Returns a command that announces another authority of the peers, or puts it in the place of the

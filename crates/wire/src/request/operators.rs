@@ -1,8 +1,9 @@
 //! Requests of operators. They come outside of any session, with a credential.
 
 use conclave_core::{
-    ClusterOperation, Command, JoinTokenId, NodeId, OnceId, Operation, OperatorName,
-    OperatorRequest, Origin, Rejection, TokenHash, limits::JOIN_TOKEN_MS_MAX,
+    AckPolicy, ClusterOperation, ClusterRetention, Command, JoinTokenId, NodeId, OnceId, Operation,
+    OperatorName, OperatorRequest, Origin, Rejection, RetentionChange, TokenHash,
+    limits::JOIN_TOKEN_MS_MAX,
 };
 
 use super::digest;
@@ -61,6 +62,38 @@ pub fn prefer_leader(node: u64) -> OperatorRequest {
     }
 }
 
+/// Makes the request to set which voters acknowledgements wait for.
+///
+/// # Errors
+/// [`Problem::Refused`] if the request names none.
+pub fn set_ack_policy(policy: v1::AckPolicy) -> Result<OperatorRequest, Problem> {
+    let policy = match policy {
+        v1::AckPolicy::Majority => AckPolicy::Majority,
+        v1::AckPolicy::All => AckPolicy::All,
+        v1::AckPolicy::Unspecified => {
+            let sentence = "the request names no policy of acknowledgements";
+            return Err(Problem::refused(Reason::AckPolicyMissing, sentence));
+        }
+    };
+    Ok(OperatorRequest::SetAckPolicy { policy })
+}
+
+/// Makes the request to keep messages differently long, or another number of them.
+///
+/// # Errors
+/// [`Problem::Refused`] if a value is out of range.
+pub fn set_retention(request: &v1::ChangeRetentionRequest) -> Result<OperatorRequest, Problem> {
+    let change = RetentionChange {
+        age_ms: request.age_ms,
+        messages: request.messages,
+        rooms_may_exceed: request.rooms_may_exceed,
+    };
+    if !ClusterRetention::default().with(change).is_valid() {
+        return Err(Rejection::RetentionOutOfRange.into());
+    }
+    Ok(OperatorRequest::SetRetention { change })
+}
+
 /// Makes the request for another operator, with the hash of its credential.
 ///
 /// # Errors
@@ -96,6 +129,20 @@ pub fn by_operator(id: OnceId, credential: TokenHash, request: OperatorRequest) 
         OperatorRequest::PreferLeader { node } => {
             let node = node.map_or(0, |node| node.0).to_le_bytes();
             digest(0, "prefer_leader", &[shown, &node])
+        }
+        OperatorRequest::SetAckPolicy { policy } => digest(
+            0,
+            "set_ack_policy",
+            &[shown, &[u8::from(*policy == AckPolicy::All)]],
+        ),
+        OperatorRequest::SetRetention { change } => {
+            let number = |value: Option<u64>| match value {
+                Some(value) => value.to_le_bytes().to_vec(),
+                None => Vec::new(),
+            };
+            let may = change.rooms_may_exceed.map(u64::from);
+            let [age, messages, may] = [change.age_ms, change.messages, may].map(number);
+            digest(0, "set_retention", &[shown, &age, &messages, &may])
         }
         OperatorRequest::CreateOperator { name, token } => {
             let parts = [shown, name.as_str().as_bytes(), &token.0];
@@ -153,6 +200,14 @@ mod tests {
             };
             create_join_token(&request, hash).unwrap()
         };
+        let retention = |age_ms, messages| {
+            let request = v1::ChangeRetentionRequest {
+                age_ms,
+                messages,
+                ..Default::default()
+            };
+            set_retention(&request).unwrap()
+        };
         let requests = [
             token(60, false, a),
             token(60, false, b),
@@ -162,11 +217,18 @@ mod tests {
             revoke_join_token("01020305").unwrap(),
             prefer_leader(0),
             prefer_leader(1),
+            set_ack_policy(v1::AckPolicy::Majority).unwrap(),
+            set_ack_policy(v1::AckPolicy::All).unwrap(),
             create_operator("eva".to_owned(), a).unwrap(),
             create_operator("eva".to_owned(), b).unwrap(),
             create_operator("max".to_owned(), a).unwrap(),
             revoke_operator("eva".to_owned()).unwrap(),
             revoke_operator("max".to_owned()).unwrap(),
+            retention(None, None),
+            retention(Some(60_000), None),
+            retention(Some(60_001), None),
+            retention(None, Some(60_000)),
+            retention(None, Some(0)),
         ];
         let id = OnceId([7; 16]);
         let mut digests = BTreeSet::new();
@@ -201,5 +263,11 @@ mod tests {
         };
         let refused = create_join_token(&long, TokenHash([1; 32])).unwrap_err();
         assert_eq!(refused.reason(), Reason::JoinTokenOutOfRange);
+        let brief = v1::ChangeRetentionRequest {
+            age_ms: Some(1),
+            ..Default::default()
+        };
+        let refused = set_retention(&brief).unwrap_err();
+        assert_eq!(refused.reason(), Reason::RetentionOutOfRange);
     }
 }

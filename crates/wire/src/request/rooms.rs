@@ -1,8 +1,8 @@
 //! Requests about rooms.
 
 use conclave_core::{
-    AccountName, Command, MemberRole, Operation, RoomName, RoomOperation, SessionId, TokenHash,
-    WebhookId,
+    AccountName, Command, MemberRole, Operation, Rejection, RoomName, RoomOperation, RoomRetention,
+    SessionId, TokenHash, WebhookId,
 };
 
 use super::{SessionRequest, command};
@@ -127,6 +127,34 @@ impl SessionRequest for v1::SetTopicRequest {
             self.request,
             "set_topic",
             &[key.as_bytes(), self.topic.as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::SetRoomRetentionRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = RoomName::new(self.name)?;
+        let set = self.retention.unwrap_or_default();
+        let retention = RoomRetention {
+            age_ms: set.age_ms,
+            messages: set.messages,
+        };
+        if !retention.is_valid() {
+            return Err(Rejection::RetentionOutOfRange.into());
+        }
+        let number = |value: Option<u64>| match value {
+            Some(value) => value.to_le_bytes().to_vec(),
+            None => Vec::new(),
+        };
+        let (key, age, messages) = (name.key(), number(set.age_ms), number(set.messages));
+        let parts = [key.as_bytes(), &age, &messages];
+        let operation = Operation::Room(RoomOperation::SetRoomRetention { name, retention });
+        command(
+            session,
+            self.request,
+            "set_room_retention",
+            &parts,
             operation,
         )
     }

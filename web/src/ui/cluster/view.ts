@@ -65,6 +65,7 @@ function problemsOf(node: NodeStatus): string[] {
   if (node.refusesGrowth) problems.push(texts.refusesGrowth);
   else if (node.lowSpace) problems.push(texts.lowSpace);
   if (node.clockIsOff) problems.push(texts.clockIsOff);
+  if (node.draining) problems.push(texts.draining);
   if (node.waits) problems.push(texts.waits);
   if (node.differsAtIndex > 0n) problems.push(texts.differs(num(node.differsAtIndex)));
   if (node.unreached) problems.push(texts.unreached);

@@ -1,5 +1,5 @@
-//! The progress of a backup, of its verification and of a restore: a bar on a terminal's stderr,
-//! and nothing elsewhere.
+//! The progress of long work: backups and what is made of them, exports and imports. A bar on a
+//! terminal's stderr, and nothing elsewhere.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::progress::{Progress, bytes};
+use crate::progress::{self, Progress, bytes};
 
 /// Least time between two bars.
 const SHOW_INTERVAL: Duration = Duration::from_millis(100);
@@ -43,6 +43,21 @@ impl Bar {
         };
         if self.is_due() {
             self.paint(&progress.line());
+        }
+    }
+
+    /// Shows how many of something are done.
+    pub(crate) fn count(&mut self, done: u64, total: u64, what: &str) {
+        if self.is_due() {
+            let (bar, percent) = (progress::bar(done, total), progress::percent(done, total));
+            self.paint(&format!("{bar} {percent:>3} %  {done} of {total} {what}"));
+        }
+    }
+
+    /// Shows how many of something there are so far, while their number is not known.
+    pub(crate) fn count_up(&mut self, done: u64, what: &str) {
+        if self.is_due() {
+            self.paint(&format!("{done} {what}"));
         }
     }
 

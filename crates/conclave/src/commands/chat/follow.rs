@@ -188,6 +188,14 @@ fn as_json(event: &v1::Event) -> Option<Value> {
                 "room": invitation.room_name,
             }),
         ),
+        Kind::MessagesForgotten(forgotten) => {
+            let (conversation, through) = (forgotten.conversation_id, forgotten.through_sequence);
+            let id = format!("{conversation}.{through}");
+            (
+                "forgotten",
+                json!({"conversation": conversation, "through": id}),
+            )
+        }
         Kind::Gap(gap) => ("gap", json!({"after_position": gap.after_position})),
         _ => return None,
     };
@@ -270,6 +278,7 @@ fn conversation_of(kind: &Kind) -> Option<u64> {
         Kind::MemberJoined(joined) => Some(joined.conversation_id),
         Kind::MemberLeft(left) => Some(left.conversation_id),
         Kind::TopicChanged(changed) => Some(changed.conversation_id),
+        Kind::MessagesForgotten(forgotten) => Some(forgotten.conversation_id),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use conclave_client::{Client, v1};
 use serde_json::json;
 
 use crate::{
-    commands::accounts::account::freshness,
+    commands::{accounts::account::freshness, cluster::retention},
     connection::Connection,
     errors::note,
     names::room,
@@ -98,6 +98,17 @@ enum Change {
         /// Topic of the room
         topic: String,
     },
+    /// Set how long a room keeps messages, and how many; only an owner may. What is forgotten does
+    /// not come back
+    Retention {
+        /// Room name
+        #[arg(value_parser = room)]
+        room: String,
+        /// What to set: age=30d or messages=1000, each also =forever, or =cluster for what the
+        /// cluster keeps
+        #[arg(required = true, value_name = "NAME=VALUE", value_parser = setting)]
+        set: Vec<Setting>,
+    },
     /// Change the role of a member
     Role {
         /// Room name
@@ -109,6 +120,24 @@ enum Change {
         #[arg(value_enum)]
         role: Role,
     },
+}
+
+/// One argument of `room retention`; `None`: as the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setting {
+    Age(Option<u64>),
+    Messages(Option<u64>),
+}
+
+fn setting(text: &str) -> Result<Setting, String> {
+    let wrong = || "write age=30d or messages=1000, each also =forever or =cluster".to_owned();
+    Ok(match text.split_once('=').ok_or_else(wrong)? {
+        ("age", "cluster") => Setting::Age(None),
+        ("age", value) => Setting::Age(Some(retention::age(value)?)),
+        ("messages", "cluster") => Setting::Messages(None),
+        ("messages", value) => Setting::Messages(Some(retention::number(value)?)),
+        _ => return Err(wrong()),
+    })
 }
 
 /// Options of the listing commands.
@@ -185,6 +214,7 @@ async fn change(client: &Client, command: Change) -> anyhow::Result<String> {
             client.set_topic(&room, &topic).await?;
             format!("changed the topic of #{room}")
         }
+        Change::Retention { room, set } => keep(client, &room, &set).await?,
         Change::Role { room, user, role } => {
             let role = match role {
                 Role::Member => v1::MemberRole::Member,
@@ -195,6 +225,29 @@ async fn change(client: &Client, command: Change) -> anyhow::Result<String> {
             format!("{} is {} now", output::clean(&user), shown(role))
         }
     })
+}
+
+/// Sets what is named of a room's retention, and leaves the rest as it is.
+async fn keep(client: &Client, room: &str, set: &[Setting]) -> anyhow::Result<String> {
+    let found = |rooms: Vec<v1::Room>| {
+        let mut rooms = rooms.into_iter();
+        rooms.find(|found| found.name.eq_ignore_ascii_case(room))
+    };
+    let rooms = client.all_rooms(room, true, 2, freshness(false)).await?;
+    // A room that is not listed is refused below, with the reason.
+    let before = found(rooms).unwrap_or_default();
+    let mut retention = before.own_retention.unwrap_or_default();
+    for setting in set {
+        match setting {
+            Setting::Age(age_ms) => retention.age_ms = *age_ms,
+            Setting::Messages(messages) => retention.messages = *messages,
+        }
+    }
+    client.set_room_retention(room, retention).await?;
+    let rooms = client.all_rooms(room, true, 2, freshness(false)).await?;
+    let kept = found(rooms).unwrap_or_default().retention;
+    let kept = retention::kept_shown(kept.unwrap_or_default());
+    Ok(format!("#{room} keeps messages: {kept}"))
 }
 
 fn shown(role: v1::MemberRole) -> &'static str {
@@ -255,6 +308,10 @@ async fn list(client: &Client, pattern: &str, own: bool, listing: Listing) -> an
                 "members": room.members,
                 "role": shown(room.role()),
                 "invited": room.invited,
+                "keeps": json!(room.retention.map(|kept| json!({
+                    "age_ms": kept.age_ms,
+                    "messages": kept.messages,
+                }))),
             }))?;
         }
         return Ok(());
@@ -269,12 +326,13 @@ async fn list(client: &Client, pattern: &str, own: bool, listing: Listing) -> an
             (if room.public { "public" } else { "private" }).to_owned(),
             room.members.to_string(),
             place.to_owned(),
+            retention::kept_shown(room.retention.unwrap_or_default()),
             output::clean(&room.topic),
         ]
     };
     let rows: Vec<_> = rooms.iter().map(row).collect();
     Ok(output::table(
-        &["name", "kind", "members", "you", "topic"],
+        &["name", "kind", "members", "you", "keeps", "topic"],
         &rows,
     )?)
 }

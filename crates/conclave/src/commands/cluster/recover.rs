@@ -8,6 +8,7 @@ use std::{
     process::ExitCode,
 };
 
+use conclave_core::AckPolicy;
 use conclave_server::{IdentityError, RecoverError, Recovery};
 use serde_json::json;
 
@@ -76,6 +77,10 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
     let standing = recovery.standing();
     let index = |id: Option<conclave_server::LogId>| id.map_or(0, |id| id.index);
     let term = |id: Option<conclave_server::LogId>| id.map_or(0, |id| id.term);
+    let ack = match standing.ack_policy {
+        AckPolicy::Majority => "majority",
+        AckPolicy::All => "all",
+    };
     let lost: Vec<u64> = recovery.lost().into_iter().collect();
     let voters: Vec<u64> = standing.members.all_voters().into_iter().collect();
     if args.output == Format::Json {
@@ -89,6 +94,7 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
             "vote_term": standing.vote.map_or(0, |vote| vote.term),
             "voters": voters,
             "given_up": lost,
+            "ack": ack,
         }))?;
         return Ok(());
     }
@@ -115,6 +121,7 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
         format!("applied: up to {}", index(standing.applied)),
         format!("vote: term {}", standing.vote.map_or(0, |vote| vote.term)),
         format!("lost nodes: {}", list(&lost)),
+        format!("acknowledgements waited for: {ack}"),
     ] {
         output::line(&row)?;
     }
@@ -124,6 +131,14 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
          what was acknowledged after entry {} by lost nodes alone is lost",
         index(standing.last)
     ));
+    if standing.ack_policy == AckPolicy::All {
+        note(
+            "acknowledgements waited for all voters: nothing that was acknowledged is lost if this \
+             node had its vote until the others stopped. If they went on for more than 3 seconds \
+             while it was away, they took its vote, and it may not know that: then recover another \
+             survivor if there is one",
+        );
+    }
     Ok(())
 }
 
@@ -162,6 +177,11 @@ fn explained(error: RecoverError) -> anyhow::Error {
             EXIT_FAILED,
             "recover a survivor that voted; a learner may lack what was acknowledged",
         ),
+        RecoverError::Witness { .. } => (
+            EXIT_FAILED,
+            "recover a full node that voted: start it with this one first if it lacks entries",
+        ),
+        RecoverError::NotCertain { .. } => (EXIT_FAILED, "look at all survivors first"),
         RecoverError::Identity(_) | RecoverError::Replica(_) | RecoverError::Io { .. } => (
             EXIT_FAILED,
             "what was changed is in the copy beside the directory; docs/operations.md",

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use conclave_client::v1;
 use serde_json::{Value, json};
 
-use super::best_status;
+use super::{best_status, takes_part};
 use crate::{
     connection::Connection,
     errors::{CommandError, EXIT_CONFLICT, EXIT_PERMISSION, EXIT_UNAVAILABLE, OPERATOR_HINT},
@@ -88,10 +88,7 @@ fn not_now(status: &v1::GetClusterStatusResponse) -> Option<String> {
     if status.leader_id == 0 {
         return Some("no leader is elected: nothing may be restarted now".to_owned());
     }
-    let is_missing = |node: &&v1::NodeStatus| {
-        !node.reachable || node.waits || node.unreached || !node.refusal.is_empty()
-    };
-    if let Some(node) = status.nodes.iter().find(is_missing) {
+    if let Some(node) = status.nodes.iter().find(|node| !takes_part(node)) {
         let id = node.node_id;
         let sentence = format!("node {id} does not take part: restart no other one before it does");
         return Some(sentence);

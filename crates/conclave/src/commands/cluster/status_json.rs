@@ -4,6 +4,7 @@ use conclave_client::v1;
 use serde_json::{Value, json};
 
 use super::{
+    acks,
     catching_up::{Transfer, transfers},
     commit_max, role,
 };
@@ -43,6 +44,9 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "unreached": node.unreached,
             "refusal": node.refusal,
             "draining": node.draining,
+            "witness": node.witness,
+            "set_aside": node.set_aside,
+            "recovery": node.recovery.as_ref().map(acks::recovery),
             "commands_decided": node.commands_decided,
             "commit_latency": node.commit_latency.map(|latency| json!({
                 "median_us": latency.median_us,
@@ -51,6 +55,10 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
             })),
             "last_backup_at_ms": (node.last_backup_at_ms > 0).then_some(node.last_backup_at_ms),
             "last_backup_index": (node.last_backup_at_ms > 0).then_some(node.last_backup_index),
+            "certificate_expires_at_ms":
+                (node.certificate_expires_at_ms > 0).then_some(node.certificate_expires_at_ms),
+            "open_descriptors": node.open_descriptors,
+            "open_descriptors_max": node.open_descriptors_max,
             "events": node.events.iter().map(event).collect::<Vec<_>>(),
         })
     };
@@ -62,6 +70,7 @@ pub(super) fn json(status: &v1::GetClusterStatusResponse) -> Value {
         "up": status.voters_reachable,
         "tolerates": status.tolerates_failures,
         "quorum": status.quorum,
+        "ack": acks::word(status.ack_policy()),
         "partial": status.partial,
         "cluster_version": (!status.partial).then_some(status.cluster_version),
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),

@@ -33,6 +33,7 @@ const OPERATOR_HINT: &str = "ask as an operator: --operator-file, or conclave op
 /// Adds the findings of this status.
 pub(super) fn examine(status: &v1::GetClusterStatusResponse, findings: &mut Findings) {
     quorum(status, findings);
+    acknowledgements(status, findings);
     for node in &status.nodes {
         member(node, status.partial, findings);
     }
@@ -145,6 +146,13 @@ fn member(node: &v1::NodeStatus, is_partial: bool, findings: &mut Findings) {
             "check its peer address and the firewall between the machines: conclave cluster move",
         );
     }
+    if node.set_aside {
+        return bad(
+            Level::Warning,
+            "has no vote, because acknowledgements have waited for it for too long".to_owned(),
+            "look at its disk and its network; it votes again once it has caught up",
+        );
+    }
     if !is_partial && !node.durable {
         return bad(
             Level::Critical,
@@ -153,6 +161,23 @@ fn member(node: &v1::NodeStatus, is_partial: bool, findings: &mut Findings) {
         );
     }
     findings.well("member", &subject, "takes part");
+}
+
+fn acknowledgements(status: &v1::GetClusterStatusResponse, findings: &mut Findings) {
+    if status.ack_policy() != v1::AckPolicy::All {
+        return;
+    }
+    let check = "acknowledgements";
+    match status.voters {
+        0 | 1 => findings.add(
+            check,
+            Level::Warning,
+            CLUSTER,
+            "wait for all voters, and there is only one: nothing has a second copy",
+            "let more machines join: conclave token create",
+        ),
+        voters => findings.well(check, CLUSTER, format!("wait for all of {voters} voters")),
+    }
 }
 
 fn clock(node: &v1::NodeStatus, findings: &mut Findings) {

@@ -6,8 +6,9 @@ mod cluster;
 mod findings;
 mod machine;
 mod reach;
+mod upkeep;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
 use self::findings::{Findings, Level};
 use super::cluster::best_status;
@@ -51,6 +52,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match best_status(answers) {
         Some(status) => {
             cluster::examine(&status, &mut found);
+            upkeep::examine(&status, now_ms(), &mut found);
             reach::examine(&status, args.data.is_some(), &mut found).await;
         }
         None => unanswered(asked, &mut found),
@@ -75,6 +77,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::from(found.worst().exit()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ages are of the time at which it is asked"
+)]
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 fn unanswered(asked: usize, found: &mut Findings) {

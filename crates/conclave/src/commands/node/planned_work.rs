@@ -7,7 +7,7 @@ use conclave_client::{Client, v1};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::super::cluster::{best_status, commit_max};
+use super::super::cluster::{best_status, commit_max, takes_part};
 use crate::{
     connection::{Connected, Connection},
     errors::{CommandError, EXIT_NOT_FOUND, EXIT_TEMPORARY, EXIT_UNAVAILABLE, EXIT_USAGE, note},
@@ -205,7 +205,7 @@ fn missing(
         format!("node {node} does not answer")
     } else if own.draining {
         format!("node {node} is drained: it was not restarted yet")
-    } else if own.waits || own.unreached || !own.refusal.is_empty() {
+    } else if !takes_part(own) {
         format!("node {node} does not take part yet")
     } else if lag > LAG_MAX {
         format!("node {node} lacks {lag} entries")

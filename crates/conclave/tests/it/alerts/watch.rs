@@ -28,14 +28,14 @@ pub(super) fn alerts(rules: &str) -> Vec<String> {
 
 /// What a watcher has seen.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// For each minute the value of each series.
     pub(super) rounds: Vec<BTreeMap<String, f64>>,
 }
 
 impl Watch {
     /// Looks at these nodes once.
-    pub(super) async fn look(&mut self, admins: &[String]) {
+    pub(crate) async fn look(&mut self, admins: &[String]) {
         let rules = rules();
         let mut round = BTreeMap::new();
         for (number, admin) in admins.iter().enumerate() {
@@ -66,14 +66,14 @@ impl Watch {
     }
 
     /// Looks at all nodes of a cluster once.
-    pub(super) async fn look_at(&mut self, cluster: &Cluster) {
+    pub(crate) async fn look_at(&mut self, cluster: &Cluster) {
         let nodes = cluster.nodes().into_iter();
         let admins: Vec<String> = nodes.map(|node| cluster.admin_address(node)).collect();
         self.look(&admins).await;
     }
 
     /// Returns the last value of a series, by the beginning of its name and a label.
-    pub(super) fn last(&self, name: &str, label: &str) -> Option<f64> {
+    pub(crate) fn last(&self, name: &str, label: &str) -> Option<f64> {
         let round = self.rounds.last()?;
         let found = round.iter().filter(|(series, _)| {
             series.starts_with(&format!("{name}{{")) && series.contains(label)
@@ -83,7 +83,7 @@ impl Watch {
 
     /// Checks that exactly these alerts fire after the last round has gone on for a while; `some`:
     /// others may fire, too.
-    pub(super) fn fires(&self, expected: &[&str], some: bool) {
+    pub(crate) fn fires(&self, expected: &[&str], some: bool) {
         let Some(firing) = self.firing() else {
             return;
         };

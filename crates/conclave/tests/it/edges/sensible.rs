@@ -154,6 +154,7 @@ impl Caller {
             "JoinRoom" | "LeaveRoom" => json!({ "name": "hall" }),
             "InviteToRoom" | "KickFromRoom" => json!({ "name": room, "account_name": PEER }),
             "SetTopic" => json!({ "name": room, "topic": "this and that" }),
+            "SetRoomRetention" => json!({ "name": room, "retention": { "age_ms": 86_400_000 } }),
             "SetMemberRole" => {
                 json!({ "name": room, "account_name": PEER, "role": "MEMBER_ROLE_MODERATOR" })
             }
@@ -172,6 +173,7 @@ impl Caller {
                 json!({ "limits": [{ "name": "messages-burst", "value": 10_000 }] })
             }
 
+            "ChangeRetention" => json!({ "messages": 1_000_000 }),
             "CreateJoinToken" => json!({ "ttl_seconds": 3600, "secret": bytes(32) }),
             "RevokeJoinToken" => json!({ "token_id": "0123456789abcdef" }),
             "CreateOperator" => json!({ "name": new, "credential": bytes(32) }),

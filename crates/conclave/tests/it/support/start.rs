@@ -3,7 +3,12 @@
 //! Always true: a cluster waits for its turn before its processes start, and ports and directory
 //! are its own.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
 
 use conclave_local_cluster::{Bootstrap, LocalCluster, Options, Ports};
 use futures::future::join_all;
@@ -207,6 +212,7 @@ impl Cluster {
         };
         Self {
             local: LocalCluster::prepare(change(options)).unwrap(),
+            witnesses: BTreeSet::new(),
             _directory: directory,
             _turn: turn,
         }

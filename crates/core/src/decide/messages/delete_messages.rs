@@ -2,13 +2,14 @@
 //! others): all that are named, or none.
 //!
 //! A message deleted for everyone keeps its place, so that sequences have no gaps. Deleting what is
-//! deleted already is not an error: the caller wants it gone, and it is.
+//! deleted or forgotten already is not an error: the caller wants it gone, and it is.
 
 use std::collections::BTreeSet;
 
 use crate::{
-    Accepted, AccountId, Event, Lookup, MemberRole, MessageEvent, MessageRef, Rejection, Timestamp,
-    decide::ruling::Ruling, limits::DELETE_MESSAGES_MAX,
+    Accepted, AccountId, Broken, ConversationId, Event, Lookup, MemberRole, MessageEvent,
+    MessageRef, Rejection, Sequence, Timestamp, decide::ruling::Ruling,
+    limits::DELETE_MESSAGES_MAX,
 };
 
 pub(crate) fn delete_messages(
@@ -34,12 +35,16 @@ pub(crate) fn delete_messages(
             return Err(Rejection::NoSuchConversation.into());
         };
         let (conversation_number, sequence_number) = (conversation.0, sequence.0);
-        let message = lookup
-            .message(conversation, sequence)?
-            .ok_or(Rejection::NoSuchMessage {
+        let Some(message) = lookup.message(conversation, sequence)? else {
+            if is_forgotten(lookup, conversation, sequence)? {
+                continue;
+            }
+            return Err(Rejection::NoSuchMessage {
                 conversation: conversation_number,
                 sequence: sequence_number,
-            })?;
+            }
+            .into());
+        };
         if for_everyone && message.by != by && own.role < MemberRole::Moderator {
             return Err(Rejection::NotYourMessage {
                 conversation: conversation_number,
@@ -70,4 +75,14 @@ pub(crate) fn delete_messages(
         },
         events,
     ))
+}
+
+fn is_forgotten(
+    lookup: &impl Lookup,
+    conversation: ConversationId,
+    sequence: Sequence,
+) -> Result<bool, Broken> {
+    let forgotten = lookup.conversation(conversation)?;
+    let forgotten = forgotten.map_or(Sequence(0), |found| found.forgotten);
+    Ok((Sequence(1)..=forgotten).contains(&sequence))
 }

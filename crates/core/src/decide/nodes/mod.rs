@@ -1,4 +1,4 @@
-//! The rules of the cluster's nodes and of the operators that run them.
+//! The rules of the cluster's nodes, of the operators that run them, and of what they set.
 
 pub(crate) mod admit_node;
 pub(crate) mod create_join_token;
@@ -8,3 +8,5 @@ pub(crate) mod raise_version;
 pub(crate) mod retire_node;
 pub(crate) mod revoke_join_token;
 pub(crate) mod rotate_authority;
+pub(crate) mod set_ack_policy;
+pub(crate) mod set_retention;

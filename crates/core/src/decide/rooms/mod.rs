@@ -13,6 +13,7 @@ pub(crate) mod kick_from_room;
 pub(crate) mod leave_room;
 pub(crate) mod post_by_webhook;
 pub(crate) mod set_member_role;
+pub(crate) mod set_room_retention;
 pub(crate) mod set_topic;
 
 use super::ruling::Stop;

@@ -2,7 +2,7 @@
 
 use conclave_core::{
     AccountId, ConversationEvent, ConversationId, Event, MessageEvent, RoomEvent, SentMessage,
-    Sequence,
+    Sequence, Timestamp,
 };
 
 use super::{World, account, filled, progress, time};
@@ -70,6 +70,23 @@ pub(super) fn of_room(world: &World, event: &Event) -> String {
             "TopicChanged conversation={conversation} {}",
             shown(topic.as_str())
         ),
+        Event::Room(RoomEvent::RetentionChanged {
+            conversation,
+            retention,
+        }) => {
+            let cluster = || "cluster".to_owned();
+            let age = retention.age_ms.map(|age_ms| time(Timestamp(age_ms)));
+            let messages = retention.messages.map(|messages| messages.to_string());
+            format!(
+                "RoomRetentionChanged conversation={conversation} age={} messages={}",
+                age.unwrap_or_else(cluster),
+                messages.unwrap_or_else(cluster)
+            )
+        }
+        Event::Conversation(ConversationEvent::Forgotten {
+            conversation,
+            through,
+        }) => format!("Forgotten conversation={conversation} through={through}"),
         Event::Room(RoomEvent::MemberInvited {
             conversation,
             account,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use conclave_core::AckPolicy;
 use conclave_wire::{Problem, peer, v1};
 use tokio::time::Instant;
 
@@ -23,12 +24,18 @@ impl Admin {
             })
             .map(|(id, ..)| *id)
             .collect();
+        let members = &replica.members;
         let nodes = statuses.into_iter().map(|(node, member, status)| {
             let known = v1::NodeStatus {
                 node_id: node,
                 client_address: member.client_address,
                 peer_address: member.peer_address,
                 refusal: self.shared.roll.refusal(node).unwrap_or_default(),
+                witness: member.witness,
+                set_aside: members
+                    .nodes
+                    .get(&node)
+                    .is_some_and(|known| known.set_aside),
                 ..v1::NodeStatus::default()
             };
             status.map_or(known.clone(), |status| reachable(known, status))
@@ -57,6 +64,7 @@ impl Admin {
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
             partial: false,
             cluster_version: self.shared.replica.cluster_version().0,
+            ack_policy: ack_policy(self.shared.replica.ack_policy()).into(),
             client_port: Some(port_status(&self.shared.client_slots)),
             peer_port: Some(port_status(&self.shared.peer_slots)),
         }
@@ -90,6 +98,7 @@ impl Admin {
         let mut status = self.status().await;
         status.partial = true;
         status.cluster_version = 0;
+        status.ack_policy = v1::AckPolicy::Unspecified.into();
         for node in &mut status.nodes {
             *node = v1::NodeStatus {
                 node_id: node.node_id,
@@ -101,6 +110,13 @@ impl Admin {
         }
         *kept = Some((Instant::now(), status.clone()));
         status
+    }
+}
+
+fn ack_policy(policy: AckPolicy) -> v1::AckPolicy {
+    match policy {
+        AckPolicy::Majority => v1::AckPolicy::Majority,
+        AckPolicy::All => v1::AckPolicy::All,
     }
 }
 
@@ -133,6 +149,10 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         draining: status.draining,
         last_backup_at_ms: status.last_backup_at_ms,
         last_backup_index: status.last_backup_index,
+        recovery: status.recovery,
+        certificate_expires_at_ms: status.certificate_expires_at_ms,
+        open_descriptors: status.open_descriptors,
+        open_descriptors_max: status.open_descriptors_max,
         ..known
     }
 }

@@ -69,6 +69,10 @@ impl Backups {
         request: v1::TakeBackupRequest,
     ) -> Result<ReceiverStream<Response>, Problem> {
         let shared = &self.shared;
+        if shared.identity.witness {
+            // Another node has the state.
+            return Err(Problem::GoingAway);
+        }
         match Freshness::from(request.read) {
             // This waits for everything that was acknowledged.
             Freshness::Latest => {

@@ -48,7 +48,7 @@ pub(crate) async fn keep(shared: Arc<NodeContext>) {
         let space = &shared.space;
         shared
             .replica
-            .stand_back(shared.is_draining() || space.is_low() && !space.refuses());
+            .stand_back(!shared.may_lead() || space.is_low() && !space.refuses());
         let status = shared.replica.status();
         if status.role != Role::Leader || !space.is_low() {
             tries = 0;
@@ -82,7 +82,7 @@ async fn successor_of(shared: &NodeContext) -> Option<u64> {
         let status = status?;
         let told = VoterStatus {
             has_room: !status.low_space,
-            is_draining: status.draining,
+            is_draining: status.draining || status.witness,
             applied_index: status.applied_index,
         };
         Some((node, told))

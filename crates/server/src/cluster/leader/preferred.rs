@@ -67,6 +67,6 @@ async fn is_well(shared: &NodeContext, node: u64) -> bool {
     let status = peer.status(STATUS_LIMIT).await;
     status.is_ok_and(|status| {
         let is_near = status.applied_index + LAG_MAX >= last;
-        is_near && !status.low_space && !status.draining
+        is_near && !status.low_space && !status.draining && !status.witness
     })
 }

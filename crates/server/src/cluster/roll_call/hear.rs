@@ -197,8 +197,11 @@ impl NodeContext {
         let member = Member {
             peer_address: said.place.peer_address.clone(),
             client_address: said.place.client_address.clone(),
+            // What a node keeps is settled when it joins.
+            witness: known.witness,
+            set_aside: false,
         };
-        if *known == member {
+        if known.is_at(&member) {
             return;
         }
         let same_peer = known.peer_address == member.peer_address;
@@ -237,7 +240,7 @@ impl NodeContext {
         if self
             .members()
             .get(&node)
-            .is_none_or(|known| *known == member)
+            .is_none_or(|known| known.is_at(&member))
         {
             return;
         }

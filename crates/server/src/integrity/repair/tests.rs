@@ -27,6 +27,8 @@ fn own() -> Member {
     Member {
         peer_address: "c:1".to_owned(),
         client_address: "c:2".to_owned(),
+        witness: false,
+        set_aside: false,
     }
 }
 

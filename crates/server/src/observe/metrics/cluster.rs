@@ -1,7 +1,8 @@
 //! Metrics of the cluster as this node sees it: members, engine, proposals, followers, snapshots.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt};
 
+use conclave_core::AckPolicy;
 use conclave_replica::Role;
 
 use super::OfStarted;
@@ -65,6 +66,18 @@ impl OfStarted<'_> {
             "How many more failures of voters the cluster would survive, as this node sees it.",
             margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
         )?;
+        let set_aside = members.nodes.values().filter(|member| member.set_aside);
+        page.gauge(
+            "conclave_members_set_aside",
+            "Members without a vote, for which acknowledgements have waited for too long.",
+            set_aside.count(),
+        )?;
+        page.gauge(
+            "conclave_recovered_alone",
+            "Whether the node has recovered the cluster without an operator, and votes alone \
+             since.",
+            node.recovery.has_recovered() && voters.len() == 1,
+        )?;
         let others = members.nodes.keys().filter(|id| **id != node.identity.node);
         page.gauges(
             "conclave_peer_reachable",
@@ -88,12 +101,7 @@ impl OfStarted<'_> {
             "Role of the node in the cluster: 1 for the one that it has.",
             roles.map(|(role, name)| ([label("role", name)], role == status.role)),
         )?;
-        // A single voter asks no other node, and so is never answered.
-        let leads = status.role == Role::Leader;
-        let contact = match leads && has_quorum(&self.margins(&self.up())) {
-            true => Duration::ZERO,
-            false => self.node.replica.cut_off_for(),
-        };
+        let contact = self.node.replica.cut_off_for();
         page.gauge(
             "conclave_raft_leader_known",
             "Whether the node knows a leader, and has heard it lately or, if it leads, reaches a \
@@ -107,8 +115,8 @@ impl OfStarted<'_> {
         )?;
         page.gauge(
             "conclave_raft_contact_age_seconds",
-            "Time since a leader with a majority was heard, in seconds; 0 on a leader that reaches \
-             a majority.",
+            "Time since a leader with a majority was heard or, on a leader, since a majority \
+             answered it, in seconds.",
             contact.as_secs_f64(),
         )?;
         for (name, help, value) in [
@@ -160,6 +168,21 @@ impl OfStarted<'_> {
             "conclave_proposals_busy_total",
             "Refusals of commands because too many wait to be proposed.",
             counts.busy,
+        )?;
+        page.gauge(
+            "conclave_acknowledgements_wait_for_all",
+            "Whether acknowledgements wait for all voters, and not only for a majority.",
+            self.node.replica.ack_policy() == AckPolicy::All,
+        )?;
+        page.gauge(
+            "conclave_acknowledgements_held",
+            "Entries of this leader that are decided and whose acknowledgements wait for voters.",
+            self.figures.acknowledgements_held,
+        )?;
+        page.counter(
+            "conclave_voters_set_aside_total",
+            "How often this node has set a voter aside, as the leader.",
+            counts.voters_set_aside,
         )
     }
 

@@ -43,6 +43,11 @@ impl OfStarted<'_> {
             "Time of a transaction that writes decided entries to the database, in seconds.",
             [([], figures.counts.writes)],
         )?;
+        page.latencies(
+            "conclave_state_vacuum_duration_seconds",
+            "Time of a step that gives free pages of the database back, in seconds.",
+            [([], figures.counts.vacuums)],
+        )?;
         for (name, help, value) in [
             (
                 "conclave_state_applied_index",
@@ -70,6 +75,11 @@ impl OfStarted<'_> {
                 figures.database_wal_bytes,
             ),
             (
+                "conclave_state_free_bytes",
+                "Bytes inside the database file that hold nothing.",
+                figures.counts.free_bytes,
+            ),
+            (
                 "conclave_search_bytes",
                 "Length of the search index, in bytes.",
                 figures.search_bytes,
@@ -83,6 +93,15 @@ impl OfStarted<'_> {
             page.gauge(name, help, value)?;
         }
         Ok(())
+    }
+
+    pub(super) fn backups(&self, page: &mut Page<'_>) -> fmt::Result {
+        let last = self.node.backups.last();
+        page.gauges(
+            "conclave_last_backup_timestamp_seconds",
+            "When the last good backup of the state of this node was made, in seconds since 1970.",
+            last.map(|last| ([], last.made_at_ms / 1000)),
+        )
     }
 
     pub(super) fn disk(&self, page: &mut Page<'_>) -> fmt::Result {

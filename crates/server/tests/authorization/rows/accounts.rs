@@ -219,6 +219,18 @@ fn of_admins() -> Vec<Row> {
                 ..Default::default()
             }
         }),
+        Row::new("AdminService/SetAckPolicy", OPERATORS, |_| {
+            v1::SetAckPolicyRequest {
+                policy: v1::AckPolicy::Majority.into(),
+                ..Default::default()
+            }
+        }),
+        Row::new("AdminService/ChangeRetention", OPERATORS, |_| {
+            v1::ChangeRetentionRequest {
+                messages: Some(1_000_000),
+                ..Default::default()
+            }
+        }),
         Row::new("AdminService/GetAccountLimits", ADMINS, |_| {
             v1::GetAccountLimitsRequest::default()
         }),

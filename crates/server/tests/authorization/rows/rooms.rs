@@ -67,6 +67,16 @@ fn of_governing() -> Vec<Row> {
             name: f.room.clone(),
             topic: f.fresh.clone(),
         }),
+        Row::new("RoomService/SetRoomRetention", GOVERNORS, |f| {
+            v1::SetRoomRetentionRequest {
+                request: f.request,
+                name: f.room.clone(),
+                retention: Some(v1::RoomRetention {
+                    messages: Some(100_000),
+                    ..Default::default()
+                }),
+            }
+        }),
         Row::new("RoomService/SetMemberRole", GOVERNORS, |f| {
             v1::SetMemberRoleRequest {
                 request: f.request,
@@ -86,6 +96,9 @@ fn of_reading() -> Vec<Row> {
     vec![
         Row::new("RoomService/ListRooms", ACCOUNTS, |_| {
             v1::ListRoomsRequest::default()
+        }),
+        Row::new("RoomService/GetRetention", ACCOUNTS, |_| {
+            v1::GetRetentionRequest::default()
         }),
         Row::new("RoomService/ListMembers", visible, |f| {
             v1::ListMembersRequest {

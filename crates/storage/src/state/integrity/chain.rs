@@ -7,8 +7,8 @@
 
 use blake3::Hasher;
 use conclave_core::{
-    AccessEvent, AccountEvent, AccountId, Allowance, ClusterEvent, ConversationEvent, Event,
-    MessageEvent, OperatorName, Position, RoomEvent, SentMessage, SessionEvent,
+    AccessEvent, AccountEvent, AccountId, AckPolicy, Allowance, ClusterEvent, ConversationEvent,
+    Event, MessageEvent, OperatorName, Position, RoomEvent, SentMessage, SessionEvent,
 };
 
 use crate::state::column::{account_role_number, member_role_number};
@@ -189,6 +189,10 @@ fn of_conversation(hasher: &mut Hasher, position: Position, event: &Conversation
             let far = [progress.delivered.0, progress.read.0];
             put(9, &[conversation.0, account.0, far[0], far[1]]);
         }
+        ConversationEvent::Forgotten {
+            conversation,
+            through,
+        } => put(69, &[conversation.0, through.0]),
     }
 }
 
@@ -296,6 +300,16 @@ fn of_room(hasher: &mut Hasher, position: Position, event: &RoomEvent) {
             put(28, &[conversation.0]);
             bytes(hasher, topic.as_str().as_bytes());
         }
+        RoomEvent::RetentionChanged {
+            conversation,
+            retention,
+        } => {
+            let [age, messages] = [retention.age_ms, retention.messages];
+            let is_set = [u64::from(age.is_some()), u64::from(messages.is_some())];
+            let values = [age.unwrap_or(0), messages.unwrap_or(0)];
+            let [[has_age, has_number], [age, number]] = [is_set, values];
+            put(70, &[conversation.0, has_age, age, has_number, number]);
+        }
         RoomEvent::MemberInvited {
             conversation,
             account,
@@ -368,7 +382,15 @@ fn of_cluster(hasher: &mut Hasher, position: Position, event: &ClusterEvent) {
             bytes(hasher, &authority.0);
         }
         ClusterEvent::VersionRaised { to } => put(66, &[u64::from(to.0)]),
+        ClusterEvent::RetentionChanged { retention } => {
+            let may_exceed = u64::from(retention.rooms_may_exceed);
+            let each = retention.each;
+            put(71, &[each.age_ms, each.messages, may_exceed]);
+        }
         ClusterEvent::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
+        ClusterEvent::AckPolicyChanged { policy } => {
+            put(67, &[u64::from(*policy == AckPolicy::All)]);
+        }
     }
 }
 

@@ -40,7 +40,14 @@ pub(crate) const TABLES: [Table; 30] = [
          admins, rooms, invite_last, invites, webhook_last, throttles, changes, \
          changes_after, setup_token, node_last, preferred_leader, authority_generation, \
          authority_next, messages, chain",
-        added: &[(ClusterVersion(2), "cluster_version")],
+        added: &[
+            (ClusterVersion(2), "cluster_version"),
+            (ClusterVersion(3), "ack_all"),
+            (
+                ClusterVersion::RETENTION,
+                "keep_ms, keep_messages, rooms_may_exceed, aged_since",
+            ),
+        ],
     },
     table("membership", "id", "id, term, node, log_index, bytes"),
     table("chain_points", "log_index", "log_index, chain"),
@@ -73,28 +80,34 @@ pub(crate) const TABLES: [Table; 30] = [
         "number, id, pool, digest, answer, log_index, forget_at",
     ),
     table("once_pools", "pool", "pool, answers"),
-    table(
-        "conversations",
-        "id",
-        "id, direct_low, direct_high, opened_at, name, key, topic, public, members, \
+    Table {
+        name: "conversations",
+        key: "id",
+        columns: "id, direct_low, direct_high, opened_at, name, key, topic, public, members, \
          message_last",
-    ),
-    table(
-        "members",
-        "conversation, account",
-        "conversation, account, delivered, read, sent_read, advanced_at, role, joined_at",
-    ),
+        added: &[(
+            ClusterVersion::RETENTION,
+            "keep_ms, keep_messages, forgotten, forgotten_at",
+        )],
+    },
+    Table {
+        name: "members",
+        key: "conversation, account",
+        columns: "conversation, account, delivered, read, sent_read, advanced_at, role, joined_at",
+        added: &[(ClusterVersion::RETENTION, "sent_forgotten")],
+    },
     table(
         "invitations",
         "conversation, account",
         "conversation, account, by_account",
     ),
-    table(
-        "messages",
-        "position",
-        "position, conversation, sequence, by_account, sent_at, text, deleted_at, \
+    Table {
+        name: "messages",
+        key: "position",
+        columns: "position, conversation, sequence, by_account, sent_at, text, deleted_at, \
          edited_at, reply_to, action, ordinal, in_room",
-    ),
+        added: &[(ClusterVersion::RETENTION, "log_time")],
+    },
     table(
         "mentions",
         "conversation, sequence, account",
@@ -146,11 +159,12 @@ pub(crate) const TABLES: [Table; 30] = [
     ),
     table("throttles", "key", "key, failures, not_before, failed_at"),
     table("login_places", "place", "place, account, used_at"),
-    table(
-        "orphans",
-        "number",
-        "number, conversation, sequence, account",
-    ),
+    Table {
+        name: "orphans",
+        key: "number",
+        columns: "number, conversation, sequence, account",
+        added: &[(ClusterVersion::RETENTION, "through")],
+    },
 ];
 
 const fn table(name: &'static str, key: &'static str, columns: &'static str) -> Table {

@@ -21,16 +21,18 @@ const LEFT_OUT_MAX: usize = 50 * PAGE_MAX;
 /// `?4` how many deleted, hidden and mentioning messages are looked at.
 ///
 /// Unread messages are not counted: the last number and the number read tell how many there are,
-/// the ordinal of the account's last message and `sent_read` how many of them are its own.
+/// the ordinal of the account's last message and `sent_read` how many of them are its own. Those
+/// that are forgotten count as read.
 const CONVERSATIONS: &str = concat!(
     "
 SELECT own.conversation, own.delivered, own.read, c.name, c.topic, peer.id, peer.name,
     other.delivered, other.read,
     iif(c.direct_low = ?1, c.direct_high, c.direct_low),
-    coalesce((SELECT max(sequence) FROM messages WHERE conversation = own.conversation), 0),
+    coalesce((SELECT max(sequence) FROM messages WHERE conversation = own.conversation),
+        c.forgotten),
     ",
     sent!("own.conversation", "?1"),
-    " - own.sent_read,
+    " - max(own.sent_read, own.sent_forgotten),
     (SELECT count(*) FROM (SELECT by_account FROM messages
         WHERE conversation = own.conversation AND sequence > own.read AND text IS NULL
         LIMIT ?4) WHERE by_account <> ?1),
@@ -48,7 +50,8 @@ SELECT own.conversation, own.delivered, own.read, c.name, c.topic, peer.id, peer
                     AND sequence <= own.read AND late = 1
                 LIMIT ?4)) n
         WHERE NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
-            AND h.conversation = own.conversation AND h.sequence = n.sequence))
+            AND h.conversation = own.conversation AND h.sequence = n.sequence)),
+    c.forgotten
 FROM members own JOIN conversations c ON c.id = own.conversation
 LEFT JOIN accounts peer ON peer.id = iif(c.direct_low = ?1, c.direct_high, c.direct_low)
 LEFT JOIN members other ON other.conversation = own.conversation AND other.account = peer.id
@@ -60,9 +63,10 @@ ORDER BY own.conversation LIMIT ?3"
 /// deleted and `?4` hidden messages are looked at.
 const UNREAD_BEFORE: &str = concat!(
     "
-SELECT iif(own.read >= ?3 - 1, 0, max(0, ?3 - 1 - own.read - (",
+SELECT iif(max(own.read, c.forgotten) >= ?3 - 1, 0,
+    max(0, ?3 - 1 - max(own.read, c.forgotten) - (",
     sent_up_to!("?2", "?1", "?3 - 1"),
-    " - own.sent_read)
+    " - max(own.sent_read, own.sent_forgotten))
     - (SELECT count(*) FROM (SELECT by_account FROM messages INDEXED BY messages_deleted
         WHERE conversation = ?2 AND sequence > own.read AND sequence < ?3 AND text IS NULL
         LIMIT ?4) WHERE by_account <> ?1)
@@ -71,7 +75,8 @@ SELECT iif(own.read >= ?3 - 1, 0, max(0, ?3 - 1 - own.read - (",
             LIMIT ?4) h
         CROSS JOIN messages m ON m.conversation = ?2 AND m.sequence = h.sequence
         WHERE m.by_account <> ?1 AND m.text IS NOT NULL)))
-FROM members own WHERE own.conversation = ?2 AND own.account = ?1"
+FROM members own JOIN conversations c ON c.id = own.conversation
+WHERE own.conversation = ?2 AND own.account = ?1"
 );
 
 /// Characters of the last message that a list shows.
@@ -259,7 +264,7 @@ fn conversation(row: &Row<'_>) -> Result<ConversationRow> {
     };
     let sequence_last = number(row, 10)?;
     let left_out = number(row, 11)? + number(row, 12)? + number(row, 13)?;
-    let after_read = sequence_last.saturating_sub(progress.read.0);
+    let after_read = sequence_last.saturating_sub(progress.read.0.max(number(row, 15)?));
     Ok(ConversationRow {
         id: ConversationId(number(row, 0)?),
         with,

@@ -216,25 +216,28 @@ fn history(
     from: HistoryFrom,
     limit: usize,
 ) -> Result<Option<HistoryPage>> {
-    let sql = "SELECT coalesce((SELECT max(sequence) FROM messages WHERE conversation = ?1), 0)
-        FROM members WHERE conversation = ?1 AND account = ?2";
+    let sql = "SELECT c.forgotten, coalesce((SELECT max(sequence) FROM messages
+            WHERE conversation = ?1), c.forgotten)
+        FROM members own JOIN conversations c ON c.id = own.conversation
+        WHERE own.conversation = ?1 AND own.account = ?2";
     let key = [sought(conversation.0), sought(account.0)];
     let mut statement = connection.prepare_cached(sql)?;
-    let Some(last) = statement.query_row(key, |row| number(row, 0)).optional()? else {
+    let read = |row: &Row<'_>| Ok((number(row, 0)?, number(row, 1)?));
+    let Some((forgotten, last)) = statement.query_row(key, read).optional()? else {
         return Ok(None);
     };
     // Sequences have no gaps, so a range of them is a bounded number of rows.
     let (sql, low, high) = match from {
         HistoryFrom::Around(at) => return around(connection, account, conversation, at, limit),
         HistoryFrom::After(after) => {
-            let low = after.0.min(last) + 1;
+            let low = after.0.max(forgotten).min(last) + 1;
             (HISTORY_UP, low, last.min(low + HISTORY_SCANNED_MAX - 1))
         }
         HistoryFrom::Before(Sequence(before)) => {
             let high = before.saturating_sub(1).min(last);
-            (HISTORY_DOWN, low_of(high), high)
+            (HISTORY_DOWN, low_of(high, forgotten), high)
         }
-        HistoryFrom::End => (HISTORY_DOWN, low_of(last), last),
+        HistoryFrom::End => (HISTORY_DOWN, low_of(last, forgotten), last),
     };
     let mut statement = connection.prepare_cached(sql)?;
     let range = params![key[1], key[0], bound(low), bound(high), count(limit)];
@@ -264,9 +267,10 @@ fn history(
     }
     Ok(Some(HistoryPage {
         rows,
-        older: (first_seen > 1).then_some(Sequence(first_seen)),
+        older: (first_seen > forgotten + 1).then_some(Sequence(first_seen)),
         newer: (last_seen < last).then_some(Sequence(last_seen)),
         sequence_last: Sequence(last),
+        forgotten: Sequence(forgotten),
     }))
 }
 
@@ -289,7 +293,7 @@ fn around(
         limit => part(HistoryFrom::Before(at), limit)?,
     };
     let first = Sequence(at.0.min(page.sequence_last.0 + 1));
-    page.older = (first.0 > 1).then_some(first);
+    page.older = (first.0 > page.forgotten.0 + 1).then_some(first);
     let Some(mut before) = before else {
         return Ok(Some(page));
     };
@@ -324,8 +328,9 @@ pub(crate) fn cut(rows: &mut Vec<MessageRow>) -> bool {
     last.is_some()
 }
 
-fn low_of(high: u64) -> u64 {
-    high.saturating_sub(HISTORY_SCANNED_MAX - 1).max(1)
+fn low_of(high: u64, forgotten: u64) -> u64 {
+    high.saturating_sub(HISTORY_SCANNED_MAX - 1)
+        .max(forgotten + 1)
 }
 
 /// Returns the message at a position, if the account may see it; without mentions and reactions.

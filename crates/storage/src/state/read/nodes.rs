@@ -12,8 +12,8 @@ use crate::state::{
 };
 
 impl Reader {
-    /// Returns what the log says of nodes: the retired numbers, the preferred leader, the
-    /// authority that peers trust, and the cluster version.
+    /// Returns what the log says of nodes: the retired numbers, the preferred leader, which
+    /// voters acknowledgements wait for, the authority that peers trust, and the cluster version.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -28,6 +28,7 @@ impl Reader {
             Ok(NodesRow {
                 last: meta.node_last,
                 preferred_leader: meta.preferred_leader,
+                ack_policy: meta.ack_policy,
                 authority: meta.authority,
                 version: meta.cluster_version,
                 retired: retired.collect::<rusqlite::Result<BTreeSet<_>>>()?,

@@ -2,13 +2,17 @@
 //!
 //! Always true: an account that is neither in a private room nor invited does not learn of it.
 
-use conclave_core::{AccountId, ConversationId, MemberRole, NamePattern, limits::PAGE_MAX};
+use conclave_core::{
+    AccountId, ClusterRetention, ConversationId, MemberRole, NamePattern, RoomRetention,
+    limits::PAGE_MAX,
+};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::reader::{ACCOUNT_COLUMNS, account, page, select_accounts};
 use crate::state::{
     MemberRow, ReadError, Reader, RoomRow, RoomsPage,
-    column::{bound, count, member_role, member_role_or_none, number, sought},
+    column::{bound, count, member_role, member_role_or_none, number, number_or_none, sought},
+    meta::Meta,
 };
 
 /// Names that one page looks at for a pattern.
@@ -22,7 +26,7 @@ macro_rules! select_rooms {
                 (SELECT role FROM members WHERE conversation = c.id AND account = ?1),
                 EXISTS (SELECT 1 FROM invitations i
                     WHERE i.conversation = c.id AND i.account = ?1),
-                c.key ",
+                c.key, c.keep_ms, c.keep_messages ",
             $rest
         )
     };
@@ -41,8 +45,10 @@ impl Reader {
         let sql = select_rooms!("FROM conversations c WHERE c.key = ?2");
         self.read(|c| {
             let of = params![sought(account.0), room_key];
-            let found = c.prepare_cached(sql)?.query_row(of, room).optional()?;
-            Ok(found.filter(is_visible))
+            let cluster = Meta::load(c)?.retention;
+            let mut statement = c.prepare_cached(sql)?;
+            let found = statement.query_row(of, |row| room(row, cluster));
+            Ok(found.optional()?.filter(is_visible))
         })
     }
 
@@ -137,6 +143,7 @@ fn rooms(
     // One row more than is looked at shows whether there is more.
     let scan = count(ROOMS_SCANNED_MAX + 1);
     let mut rows = statement.query(params![sought(account.0), pattern.prefix(), after, scan])?;
+    let cluster = Meta::load(connection)?.retention;
     let mut page_so_far = RoomsPage::default();
     let (mut seen, mut last_key) = (0, None);
     while let Some(row) = rows.next()? {
@@ -150,7 +157,9 @@ fn rooms(
         }
         seen += 1;
         if pattern.matches(&key) {
-            page_so_far.rows.extend(Some(room(row)?).filter(is_visible));
+            page_so_far
+                .rows
+                .extend(Some(room(row, cluster)?).filter(is_visible));
         }
         last_key = Some(key);
     }
@@ -174,6 +183,7 @@ fn own_rooms(
         "FROM invitations own JOIN conversations c ON c.id = own.conversation
         WHERE own.account = ?1 AND c.key > ?2"
     );
+    let cluster = Meta::load(connection)?.retention;
     let mut found: Vec<(String, RoomRow)> = Vec::new();
     for sql in [joined, invited] {
         let mut statement = connection.prepare_cached(sql)?;
@@ -181,7 +191,7 @@ fn own_rooms(
         while let Some(row) = rows.next()? {
             let key: String = row.get(7)?;
             if pattern.matches(&key) {
-                found.push((key, room(row)?));
+                found.push((key, room(row, cluster)?));
             }
         }
     }
@@ -200,7 +210,11 @@ fn is_visible(room: &RoomRow) -> bool {
     room.public || room.role.is_some() || room.invited
 }
 
-fn room(row: &Row<'_>) -> Result<RoomRow> {
+fn room(row: &Row<'_>, cluster: ClusterRetention) -> Result<RoomRow> {
+    let own_retention = RoomRetention {
+        age_ms: number_or_none(row, 8)?,
+        messages: number_or_none(row, 9)?,
+    };
     Ok(RoomRow {
         id: ConversationId(number(row, 0)?),
         name: row.get(1)?,
@@ -209,6 +223,8 @@ fn room(row: &Row<'_>) -> Result<RoomRow> {
         members: number(row, 4)?,
         role: member_role_or_none(row, 5)?,
         invited: row.get(6)?,
+        retention: cluster.of_room(own_retention),
+        own_retention,
     })
 }
 

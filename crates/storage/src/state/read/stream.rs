@@ -1,8 +1,11 @@
 //! What an account may see of the log, in order: messages, changes, and the positions of members.
 //!
 //! Always true: one page is read from one state. Pages that follow each other give everything once;
-//! only the last advance of each member is given, at its position. Messages of other conversations
-//! cost nothing, however many there are.
+//! only the last advance of each member is given, at its position, and so the last time that
+//! messages of a conversation were forgotten. Messages of other conversations cost nothing, however
+//! many there are.
+
+mod own_messages;
 
 use std::collections::HashMap;
 
@@ -11,9 +14,9 @@ use conclave_core::{
 };
 use rusqlite::{Connection, Error, OptionalExtension as _, Result, Row, params};
 
+use self::own_messages::OwnMessages;
 use super::{
     messages::{add_mentions_and_reactions, at_position, named},
-    own_messages::OwnMessages,
     reader::{account_now, mark, page},
 };
 use crate::state::{
@@ -36,7 +39,7 @@ const SEATS: &str = "
 SELECT own.conversation, own.joined_at, c.direct_low IS NULL,
     iif(c.direct_low = ?1, c.direct_high, c.direct_low),
     own.delivered, own.read, own.advanced_at, peer.delivered, peer.read, peer.advanced_at,
-    c.message_last
+    c.message_last, c.forgotten, c.forgotten_at
 FROM members own JOIN conversations c ON c.id = own.conversation
 LEFT JOIN members peer ON peer.conversation = own.conversation
     AND peer.account = iif(c.direct_low = ?1, c.direct_high, c.direct_low)
@@ -211,6 +214,15 @@ impl<'c> View<'c> {
             view.seats.insert(conversation, Seat { since, peer });
             if is_room {
                 view.rooms.push(ConversationId(conversation));
+            }
+            let forgotten_at = number(row, 12)?;
+            if forgotten_at > seen_after {
+                let what = StreamEvent::Forgotten {
+                    conversation: ConversationId(conversation),
+                    through: Sequence(number(row, 11)?),
+                };
+                let at = forgotten_at;
+                view.advances.push(Advance { at, what });
             }
             // The peer of a conversation with oneself is oneself, once.
             let peer = peer.filter(|peer| *peer != account.0);

@@ -37,10 +37,10 @@ const STEP_MAX: usize = 64;
 /// Conversations of account `?1` with messages behind its position, and where the first of those
 /// is, from whichever sender. A message to oneself is read.
 const BEHIND: &str = "
-SELECT own.conversation, own.read, m.position
+SELECT own.conversation, max(own.read, c.forgotten), m.position
 FROM members own JOIN conversations c ON c.id = own.conversation
 JOIN messages m INDEXED BY messages_sequence
-    ON m.conversation = own.conversation AND m.sequence = own.read + 1
+    ON m.conversation = own.conversation AND m.sequence = max(own.read, c.forgotten) + 1
 WHERE own.account = ?1 AND (c.direct_low IS NULL OR c.direct_low <> c.direct_high)";
 
 /// Messages in conversation `?2` after `?3`, and whether they are the account's own; `?4` rows.

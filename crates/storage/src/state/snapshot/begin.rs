@@ -31,7 +31,7 @@ const BEGIN: &str = "
     DELETE FROM answers;
     DELETE FROM seal;
     UPDATE meta SET setup_token = NULL, node_last = 0, preferred_leader = NULL,
-        authority_generation = 0, authority_next = NULL;
+        authority_generation = 0, authority_next = NULL, ack_all = NULL;
 ";
 
 impl VerifiedSnapshot {

@@ -3,6 +3,7 @@
 //! It is above reading, integrity and writing and uses them all; nothing in the state uses it.
 
 pub(crate) mod begin;
+pub(crate) mod browse;
 pub(crate) mod contents;
 pub(crate) mod install;
 pub(crate) mod make;

@@ -75,8 +75,8 @@ fn change_of_conversation(event: &ConversationEvent) -> Option<(Kind, Columns<'_
             };
             Some((Kind::Opened, columns))
         }
-        // Read from the rows of members.
-        ConversationEvent::PositionAdvanced { .. } => None,
+        // Read from the rows of members and of conversations.
+        ConversationEvent::PositionAdvanced { .. } | ConversationEvent::Forgotten { .. } => None,
     }
 }
 
@@ -182,6 +182,7 @@ fn change_of_room(event: &RoomEvent) -> Option<(Kind, Columns<'_>)> {
             (Kind::Invited, columns)
         }
         RoomEvent::Created { .. }
+        | RoomEvent::RetentionChanged { .. }
         | RoomEvent::InvitationRemoved { .. }
         | RoomEvent::WebhookCreated { .. }
         | RoomEvent::WebhookDeleted { .. } => return None,

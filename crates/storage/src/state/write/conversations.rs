@@ -2,7 +2,7 @@
 
 use conclave_core::{
     AccountId, Conversation, ConversationEvent, ConversationId, Kind, MemberRole, Membership,
-    Position, Progress, RoomEvent, RoomName, Sequence, Timestamp, Topic,
+    Position, Progress, RoomEvent, RoomName, RoomRetention, Sequence, Timestamp, Topic,
 };
 use rusqlite::params;
 
@@ -29,6 +29,10 @@ impl Writer {
                 account,
                 progress,
             } => self.write_progress(position, *conversation, *account, *progress),
+            ConversationEvent::Forgotten {
+                conversation,
+                through,
+            } => self.forget(position, *conversation, *through),
         }
     }
 
@@ -60,6 +64,8 @@ impl Writer {
             id: conversation,
             kind: Kind::Direct(low, high),
             sequence_last: Sequence(0),
+            forgotten: Sequence(0),
+            retention: RoomRetention::default(),
         };
         let caches = self.caches.get_mut();
         caches.conversations.insert(conversation, row);
@@ -123,16 +129,7 @@ impl Writer {
                 conversation,
                 account,
                 role,
-            } => {
-                let sql = "UPDATE members SET role = ?3 WHERE conversation = ?1 AND account = ?2";
-                let (id, of) = (stored(conversation.0), stored(account.0));
-                self.change_one(sql, params![id, of, member_role_number(*role)])?;
-                let members = &mut self.caches.get_mut().members;
-                if let Some(known) = members.get_mut(&(*conversation, *account)) {
-                    known.role = *role;
-                }
-                Ok(())
-            }
+            } => self.set_role(*conversation, *account, *role),
             RoomEvent::TopicChanged {
                 conversation,
                 topic,
@@ -140,6 +137,10 @@ impl Writer {
                 let sql = "UPDATE conversations SET topic = ?2 WHERE id = ?1";
                 self.change_one(sql, params![stored(conversation.0), topic.as_str()])
             }
+            RoomEvent::RetentionChanged {
+                conversation,
+                retention,
+            } => self.set_retention(*conversation, *retention),
             RoomEvent::MemberInvited {
                 conversation,
                 account,
@@ -179,6 +180,38 @@ impl Writer {
         }
     }
 
+    fn set_role(
+        &mut self,
+        conversation: ConversationId,
+        account: AccountId,
+        role: MemberRole,
+    ) -> Result<(), ApplyError> {
+        let sql = "UPDATE members SET role = ?3 WHERE conversation = ?1 AND account = ?2";
+        let (id, of) = (stored(conversation.0), stored(account.0));
+        self.change_one(sql, params![id, of, member_role_number(role)])?;
+        let members = &mut self.caches.get_mut().members;
+        if let Some(known) = members.get_mut(&(conversation, account)) {
+            known.role = role;
+        }
+        Ok(())
+    }
+
+    fn set_retention(
+        &mut self,
+        conversation: ConversationId,
+        retention: RoomRetention,
+    ) -> Result<(), ApplyError> {
+        let sql = "UPDATE conversations SET keep_ms = ?2, keep_messages = ?3 WHERE id = ?1";
+        let kept = [retention.age_ms, retention.messages];
+        let [age, messages] = kept.map(|value| value.map(stored));
+        self.change_one(sql, params![stored(conversation.0), age, messages])?;
+        let conversations = &mut self.caches.get_mut().conversations;
+        if let Some(known) = conversations.get_mut(&conversation) {
+            known.retention = retention;
+        }
+        Ok(())
+    }
+
     fn create_room(
         &mut self,
         conversation: ConversationId,
@@ -200,6 +233,8 @@ impl Writer {
             id: conversation,
             kind: Kind::Room { public, members: 0 },
             sequence_last: Sequence(0),
+            forgotten: Sequence(0),
+            retention: RoomRetention::default(),
         };
         let caches = self.caches.get_mut();
         caches.conversations.insert(conversation, row);

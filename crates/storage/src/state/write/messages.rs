@@ -31,9 +31,14 @@ impl Writer {
         } = message;
         let sql = "INSERT INTO messages
                 (position, conversation, sequence, by_account, sent_at, text, deleted_at,
-                edited_at, reply_to, action, ordinal, in_room)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL, ?7, ?8, ?9, ?10)";
+                edited_at, reply_to, action, ordinal, in_room, log_time)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL, ?7, ?8, ?9, ?10, ?11)";
         let in_room = self.is_room(*conversation)?;
+        // Builds without retention leave it out.
+        let log_time = self
+            .meta
+            .aged_since
+            .map(|_| stored(self.meta.now.log_time.0));
         self.change_one(
             sql,
             params![
@@ -47,6 +52,7 @@ impl Writer {
                 action,
                 stored(*ordinal),
                 in_room,
+                log_time,
             ],
         )?;
         let sql = "UPDATE conversations SET message_last = ?2 WHERE id = ?1";

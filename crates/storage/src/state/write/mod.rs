@@ -9,11 +9,14 @@ mod cache;
 mod changes;
 mod checkpointer;
 mod conversations;
+mod forget;
 mod messages;
 mod nodes;
 mod sessions;
 mod sweep;
+pub(crate) mod vacuum;
 mod view;
+mod witness;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,10 @@
-//! Writes join tokens, operators, and the numbers of nodes.
+//! Writes join tokens, operators, the numbers of nodes, and what holds for the whole cluster.
 
 use std::collections::BTreeSet;
 
-use conclave_core::{AuthorityId, ClusterEvent, NodeId, OperatorName, lookup::PeerAuthority};
+use conclave_core::{
+    AuthorityId, ClusterEvent, ClusterVersion, NodeId, OperatorName, lookup::PeerAuthority,
+};
 use rusqlite::params;
 
 use crate::state::{
@@ -112,10 +114,21 @@ impl Writer {
             }
             ClusterEvent::VersionRaised { to } => {
                 self.meta.cluster_version = Some(*to);
+                if *to >= ClusterVersion::RETENTION && self.meta.aged_since.is_none() {
+                    self.meta.aged_since = Some(self.meta.now.log_time);
+                }
+                Ok(())
+            }
+            ClusterEvent::RetentionChanged { retention } => {
+                self.meta.retention = *retention;
                 Ok(())
             }
             ClusterEvent::LeaderPreferred { node } => {
                 self.meta.preferred_leader = *node;
+                Ok(())
+            }
+            ClusterEvent::AckPolicyChanged { policy } => {
+                self.meta.ack_policy = *policy;
                 Ok(())
             }
         }

@@ -1,5 +1,5 @@
 //! Removes what deletions left behind, a few rows per log entry: of accounts, of messages with
-//! reactions, of empty rooms.
+//! reactions, of forgotten messages, of empty rooms.
 //!
 //! Always true: how much goes depends on the entries only, never on how they are grouped into
 //! transactions; and no entry removes more than `SWEEP_ROWS_PER_ENTRY` rows, of whatever tables.
@@ -89,6 +89,8 @@ pub(super) enum Orphan {
     Conversation(ConversationId),
     /// A deleted message with reactions.
     Message(ConversationId, Sequence),
+    /// Messages of a conversation that are forgotten, up to a sequence.
+    Forgotten(ConversationId, Sequence),
     /// A deleted account.
     Account(AccountId),
 }
@@ -99,16 +101,17 @@ impl Writer {
         self.meta.orphan_last += 1;
         self.meta.orphans += 1;
         let number = stored(self.meta.orphan_last);
-        let (conversation, sequence, account) = match orphan {
-            Orphan::Conversation(id) => (Some(id.0), None, None),
-            Orphan::Message(id, sequence) => (Some(id.0), Some(sequence.0), None),
-            Orphan::Account(account) => (None, None, Some(account.0)),
+        let parts = match orphan {
+            Orphan::Conversation(id) => [Some(id.0), None, None, None],
+            Orphan::Message(id, sequence) => [Some(id.0), Some(sequence.0), None, None],
+            Orphan::Account(account) => [None, None, Some(account.0), None],
+            Orphan::Forgotten(id, through) => [Some(id.0), None, None, Some(through.0)],
         };
-        let [conversation, sequence, account] =
-            [conversation, sequence, account].map(|part| part.map(stored));
-        let sql = "INSERT INTO orphans (number, conversation, sequence, account)
-            VALUES (?1, ?2, ?3, ?4)";
-        self.change_one(sql, params![number, conversation, sequence, account])
+        let [conversation, sequence, account, through] = parts.map(|part| part.map(stored));
+        let sql = "INSERT INTO orphans (number, conversation, sequence, account, through)
+            VALUES (?1, ?2, ?3, ?4, ?5)";
+        let row = params![number, conversation, sequence, account, through];
+        self.change_one(sql, row)
     }
 
     /// Sweeps once; called at the end of every entry.
@@ -119,6 +122,7 @@ impl Writer {
             let is_done = match orphan {
                 Orphan::Conversation(id) => self.sweep_conversation(id, &mut left)?,
                 Orphan::Message(id, sequence) => self.sweep_reactions(id, sequence, &mut left)?,
+                Orphan::Forgotten(id, through) => self.sweep_forgotten(id, through, &mut left)?,
                 Orphan::Account(account) => self.sweep_account(account, &mut left)?,
             };
             if is_done {
@@ -132,22 +136,51 @@ impl Writer {
     }
 
     fn first_orphan(&self) -> Result<(u64, Orphan), ApplyError> {
-        let sql = "SELECT number, conversation, sequence, account FROM orphans
+        let sql = "SELECT number, conversation, sequence, account, through FROM orphans
             ORDER BY number LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let row = statement.query_row([], |row| {
             let part = |column| number_or_none(row, column);
-            Ok((number(row, 0)?, part(1)?, part(2)?, part(3)?))
+            Ok((number(row, 0)?, [part(1)?, part(2)?, part(3)?, part(4)?]))
         })?;
-        match row {
-            (first, Some(id), None, None) => Ok((first, Orphan::Conversation(ConversationId(id)))),
-            (first, Some(id), Some(sequence), None) => {
-                let orphan = Orphan::Message(ConversationId(id), Sequence(sequence));
-                Ok((first, orphan))
+        let (first, parts) = row;
+        let orphan = match parts {
+            [Some(id), None, None, None] => Orphan::Conversation(ConversationId(id)),
+            [Some(id), Some(sequence), None, None] => {
+                Orphan::Message(ConversationId(id), Sequence(sequence))
             }
-            (first, None, None, Some(id)) => Ok((first, Orphan::Account(AccountId(id)))),
-            _ => Err(ApplyError::Contradiction("an orphan is not one thing")),
+            [None, None, Some(id), None] => Orphan::Account(AccountId(id)),
+            [Some(id), None, None, Some(through)] => {
+                Orphan::Forgotten(ConversationId(id), Sequence(through))
+            }
+            _ => return Err(ApplyError::Contradiction("an orphan is not one thing")),
+        };
+        Ok((first, orphan))
+    }
+
+    /// Removes what is left of forgotten messages: their reactions, and what members have hidden.
+    fn sweep_forgotten(
+        &mut self,
+        id: ConversationId,
+        through: Sequence,
+        left: &mut usize,
+    ) -> Result<bool, ApplyError> {
+        let sql = "DELETE FROM reactions WHERE (conversation, sequence, account, reaction) IN
+            (SELECT conversation, sequence, account, reaction FROM reactions
+                WHERE conversation = ?1 AND sequence <= ?2
+                ORDER BY sequence, account, reaction LIMIT ?3)
+            RETURNING account, 0";
+        let key = params![stored(id.0), stored(through.0), count(*left)];
+        *left -= self.run_and_free(sql, key, REACTION_COST_BYTES)?;
+        if *left == 0 {
+            return Ok(false);
         }
+        let sql = "DELETE FROM hidden WHERE (account, conversation, sequence) IN
+            (SELECT account, conversation, sequence FROM hidden INDEXED BY hidden_by_message
+                WHERE conversation = ?1 AND sequence <= ?2
+                ORDER BY sequence, account LIMIT ?3)";
+        *left -= self.run(sql, params![stored(id.0), stored(through.0), count(*left)])?;
+        Ok(*left > 0)
     }
 
     fn sweep_reactions(

@@ -15,11 +15,12 @@ use std::{
 
 use blake3::Hasher;
 use conclave_core::{
-    AccountLimits, Batch, ClusterVersion, Now, Origin, Position, Remember, answer, decide,
+    AccountLimits, AckPolicy, Batch, ClusterVersion, Now, Origin, Position, Remember, answer,
+    decide,
 };
 use rusqlite::Connection;
 
-use super::{cache::Caches, checkpointer::Checkpointer};
+use super::{cache::Caches, checkpointer::Checkpointer, witness};
 use crate::{
     fault::{self, Fault},
     log::LogId,
@@ -67,6 +68,7 @@ pub(crate) struct Writer {
     /// What the last commit left of `meta` and `limits`.
     committed: (Meta, AccountLimits),
     rows_max: usize,
+    witness: bool,
 }
 
 impl State {
@@ -195,7 +197,7 @@ impl State {
     }
 
     /// Remembers what an error says of the disk.
-    fn judged(&self, error: ApplyError) -> ApplyError {
+    pub(super) fn judged(&self, error: ApplyError) -> ApplyError {
         let (fault, why) = error.judge(&self.path);
         if fault == Fault::Full {
             return ApplyError::Full(why);
@@ -208,6 +210,13 @@ impl State {
     #[must_use]
     pub fn cluster_version(&self) -> Option<ClusterVersion> {
         self.writer.as_ref()?.meta.cluster_version
+    }
+
+    /// Returns which voters acknowledgements wait for after what is decided.
+    #[must_use]
+    pub fn ack_policy(&self) -> AckPolicy {
+        let writer = self.writer.as_ref();
+        writer.map_or_else(AckPolicy::default, |writer| writer.meta.ack_policy)
     }
 
     /// Returns the times of the last batch.
@@ -314,7 +323,10 @@ pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Resul
 
 impl Writer {
     pub(crate) fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
-        let connection = database::open_writer(path, options)?;
+        let mut connection = database::open_writer(path, options)?;
+        if options.witness {
+            witness::strip(&mut connection)?;
+        }
         let meta = Meta::load(&connection)?;
         let limits = allowances::load_limits(&connection)?;
         Ok(Self {
@@ -325,6 +337,7 @@ impl Writer {
             limits,
             committed: (meta, limits),
             rows_max: options.cached_rows_max,
+            witness: options.witness,
         })
     }
 
@@ -413,6 +426,9 @@ impl Writer {
         let mut decided_in = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
+            if self.witness && !witness::decides(command) {
+                continue;
+            }
             let written = events.len() as u64;
             let position_of = |event| Position::new(index, written + event);
             if matches!(command.origin, Origin::Once(_)) {

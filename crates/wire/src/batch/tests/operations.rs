@@ -2,11 +2,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
-    Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
-    MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
-    Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash,
-    Topic, WebhookId,
+    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId,
+    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
+    Progress, Reaction, Recipient, RetentionChange, RoomName, RoomOperation, RoomRetention,
+    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -222,6 +222,9 @@ fn of_nodes() -> impl Strategy<Value = Operation> {
                 asked,
             })
         }),
+        prop::collection::vec(any::<u64>().prop_map(ConversationId), 0..5).prop_map(
+            |conversations| Operation::Cluster(ClusterOperation::ForgetMessages { conversations })
+        ),
         node().prop_map(|node| Operation::Cluster(ClusterOperation::RetireNode { node })),
         (any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
             |(generation, authority, is_final)| Operation::Cluster(
@@ -243,6 +246,10 @@ fn of_nodes() -> impl Strategy<Value = Operation> {
     ]
 }
 
+fn limit() -> impl Strategy<Value = Option<u64>> {
+    prop::option::of(any::<u64>())
+}
+
 fn of_operators() -> impl Strategy<Value = OperatorRequest> {
     let name = || "[a-z]{1,9}".prop_map(|name| OperatorName::new(name).unwrap());
     prop_oneof![
@@ -256,9 +263,20 @@ fn of_operators() -> impl Strategy<Value = OperatorRequest> {
         hash().prop_map(|token| OperatorRequest::RevokeJoinToken {
             id: JoinTokenId::of(&token),
         }),
+        (limit(), limit(), prop::option::of(any::<bool>())).prop_map(
+            |(age_ms, messages, rooms_may_exceed)| OperatorRequest::SetRetention {
+                change: RetentionChange {
+                    age_ms,
+                    messages,
+                    rooms_may_exceed,
+                },
+            }
+        ),
         (0u64..9).prop_map(|node| OperatorRequest::PreferLeader {
             node: (node > 0).then_some(NodeId(node)),
         }),
+        prop_oneof![Just(AckPolicy::Majority), Just(AckPolicy::All)]
+            .prop_map(|policy| OperatorRequest::SetAckPolicy { policy }),
         (name(), hash()).prop_map(|(name, token)| OperatorRequest::CreateOperator { name, token }),
         name().prop_map(|name| OperatorRequest::RevokeOperator { name }),
     ]
@@ -289,6 +307,12 @@ fn of_rooms() -> impl Strategy<Value = Operation> {
         ),
         (room(), topic())
             .prop_map(|(name, topic)| Operation::Room(RoomOperation::SetTopic { name, topic })),
+        (room(), limit(), limit()).prop_map(|(name, age_ms, messages)| Operation::Room(
+            RoomOperation::SetRoomRetention {
+                name,
+                retention: RoomRetention { age_ms, messages },
+            }
+        )),
         (room(), name(), role).prop_map(|(name, account, role)| Operation::Room(
             RoomOperation::SetMemberRole {
                 name,

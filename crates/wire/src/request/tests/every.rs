@@ -5,8 +5,8 @@ mod accounts;
 
 use conclave_core::{
     AccountName, Command, ConversationId, MemberRole, MessageOperation, MessageRef, MessageText,
-    Operation, Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId,
-    TokenHash, Topic, WebhookId,
+    Operation, Progress, Reaction, Recipient, RoomName, RoomOperation, RoomRetention, Sequence,
+    SessionId, TokenHash, Topic, WebhookId,
 };
 
 pub(super) use accounts::invite;
@@ -207,7 +207,24 @@ fn of_rooms(request: Id) -> Vec<Meant> {
         request,
         name: name(),
     });
+    let keep = |age_ms, messages| {
+        let retention = v1::RoomRetention { age_ms, messages };
+        let asked = v1::SetRoomRetentionRequest {
+            request,
+            name: name(),
+            retention: Some(retention),
+        };
+        let operation = Operation::Room(RoomOperation::SetRoomRetention {
+            name: room("den"),
+            retention: RoomRetention { age_ms, messages },
+        });
+        (made(asked), operation)
+    };
     vec![
+        keep(None, None),
+        keep(Some(0), None),
+        keep(Some(86_400_000), Some(0)),
+        keep(None, Some(7)),
         create("tea", false),
         create("tea", true),
         create("", false),

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file conclave/v1/live.proto.
  */
 export const file_conclave_v1_live: GenFile = /*@__PURE__*/
-  fileDesc("ChZjb25jbGF2ZS92MS9saXZlLnByb3RvEgtjb25jbGF2ZS52MSKBAQoQU3Vic2NyaWJlUmVxdWVzdBIUCgxyZXN1bWVfdG9rZW4YASABKAwSFgoOZnJvbV9iZWdpbm5pbmcYAiABKAgSFAoMaGVhcnRiZWF0X21zGAMgASgNEhEKCWVwaGVtZXJhbBgEIAEoCBIWCg5hZnRlcl9wb3NpdGlvbhgFIAEoBCJfChFTdWJzY3JpYmVSZXNwb25zZRIUCgxyZXN1bWVfdG9rZW4YASABKAwSEAoIcG9zaXRpb24YAiABKAQSIgoGZXZlbnRzGAMgAygLMhIuY29uY2xhdmUudjEuRXZlbnQiiAgKBUV2ZW50EhAKCHBvc2l0aW9uGAEgASgEEicKB3N0YXJ0ZWQYAiABKAsyFC5jb25jbGF2ZS52MS5TdGFydGVkSAASKwoJaGVhcnRiZWF0GAMgASgLMhYuY29uY2xhdmUudjEuSGVhcnRiZWF0SAASHwoDZ2FwGAQgASgLMhAuY29uY2xhdmUudjEuR2FwSAASLAoKZ29pbmdfYXdheRgFIAEoCzIWLmNvbmNsYXZlLnYxLkdvaW5nQXdheUgAEiwKDG1lc3NhZ2Vfc2VudBgGIAEoCzIULmNvbmNsYXZlLnYxLk1lc3NhZ2VIABIuCg5tZXNzYWdlX2VkaXRlZBgHIAEoCzIULmNvbmNsYXZlLnYxLk1lc3NhZ2VIABI2Cg9tZXNzYWdlX2RlbGV0ZWQYCCABKAsyGy5jb25jbGF2ZS52MS5NZXNzYWdlRGVsZXRlZEgAEjEKDm1lc3NhZ2VfaGlkZGVuGAkgASgLMhcuY29uY2xhdmUudjEuTWVzc2FnZVJlZkgAEjgKEHJlYWN0aW9uX2NoYW5nZWQYCiABKAsyHC5jb25jbGF2ZS52MS5SZWFjdGlvbkNoYW5nZWRIABI6ChFwb3NpdGlvbl9hZHZhbmNlZBgLIAEoCzIdLmNvbmNsYXZlLnYxLlBvc2l0aW9uQWR2YW5jZWRIABI+ChNjb252ZXJzYXRpb25fb3BlbmVkGAwgASgLMh8uY29uY2xhdmUudjEuQ29udmVyc2F0aW9uT3BlbmVkSAASMgoNbWVtYmVyX2pvaW5lZBgNIAEoCzIZLmNvbmNsYXZlLnYxLk1lbWJlckpvaW5lZEgAEi4KC21lbWJlcl9sZWZ0GA4gASgLMhcuY29uY2xhdmUudjEuTWVtYmVyTGVmdEgAEj0KE21lbWJlcl9yb2xlX2NoYW5nZWQYDyABKAsyHi5jb25jbGF2ZS52MS5NZW1iZXJSb2xlQ2hhbmdlZEgAEjIKDXRvcGljX2NoYW5nZWQYECABKAsyGS5jb25jbGF2ZS52MS5Ub3BpY0NoYW5nZWRIABI2Cg9yb29tX2ludml0YXRpb24YESABKAsyGy5jb25jbGF2ZS52MS5Sb29tSW52aXRhdGlvbkgAEjYKD2FjY291bnRfY2hhbmdlZBgSIAEoCzIbLmNvbmNsYXZlLnYxLkFjY291bnRDaGFuZ2VkSAASKQoIcHJlc2VuY2UYEyABKAsyFS5jb25jbGF2ZS52MS5QcmVzZW5jZUgAEiUKBnR5cGluZxgUIAEoCzITLmNvbmNsYXZlLnYxLlR5cGluZ0gAEicKB21lbWJlcnMYFSABKAsyFC5jb25jbGF2ZS52MS5NZW1iZXJzSABCBwoFZXZlbnQiSAoHU3RhcnRlZBIPCgdub2RlX2lkGAEgASgEEhIKCmFjY291bnRfaWQYAiABKAQSGAoQYXBwbGllZF9wb3NpdGlvbhgDIAEoBCILCglIZWFydGJlYXQiIwoHTWVtYmVycxIYChBjbGllbnRfYWRkcmVzc2VzGAEgAygJIh0KA0dhcBIWCg5hZnRlcl9wb3NpdGlvbhgBIAEoBCI5CglHb2luZ0F3YXkSLAoGcmVhc29uGAEgASgOMhwuY29uY2xhdmUudjEuR29pbmdBd2F5UmVhc29uIjoKDk1lc3NhZ2VEZWxldGVkEigKB21lc3NhZ2UYASABKAsyFy5jb25jbGF2ZS52MS5NZXNzYWdlUmVmIpcBCg9SZWFjdGlvbkNoYW5nZWQSKAoHbWVzc2FnZRgBIAEoCzIXLmNvbmNsYXZlLnYxLk1lc3NhZ2VSZWYSEgoKYWNjb3VudF9pZBgCIAEoBBIUCgxhY2NvdW50X25hbWUYAyABKAkSEAoIcmVhY3Rpb24YBCABKAkSDwoHcHJlc2VudBgFIAEoCBINCgVjb3VudBgGIAEoBCJyChBQb3NpdGlvbkFkdmFuY2VkEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoBBISCgphY2NvdW50X2lkGAIgASgEEhoKEnNlcXVlbmNlX2RlbGl2ZXJlZBgDIAEoBBIVCg1zZXF1ZW5jZV9yZWFkGAQgASgEIkAKEkNvbnZlcnNhdGlvbk9wZW5lZBIXCg9jb252ZXJzYXRpb25faWQYASABKAQSEQoJcGVlcl9uYW1lGAIgASgJImQKDE1lbWJlckpvaW5lZBIXCg9jb252ZXJzYXRpb25faWQYASABKAQSEQoJcm9vbV9uYW1lGAIgASgJEhIKCmFjY291bnRfaWQYAyABKAQSFAoMYWNjb3VudF9uYW1lGAQgASgJInEKCk1lbWJlckxlZnQSFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhEKCXJvb21fbmFtZRgCIAEoCRISCgphY2NvdW50X2lkGAMgASgEEhQKDGFjY291bnRfbmFtZRgEIAEoCRINCgVieV9pZBgFIAEoBCJnChFNZW1iZXJSb2xlQ2hhbmdlZBIXCg9jb252ZXJzYXRpb25faWQYASABKAQSEgoKYWNjb3VudF9pZBgCIAEoBBIlCgRyb2xlGAMgASgOMhcuY29uY2xhdmUudjEuTWVtYmVyUm9sZSI2CgxUb3BpY0NoYW5nZWQSFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEg0KBXRvcGljGAIgASgJIksKDlJvb21JbnZpdGF0aW9uEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoBBIRCglyb29tX25hbWUYAiABKAkSDQoFYnlfaWQYAyABKAQiNwoOQWNjb3VudENoYW5nZWQSJQoHYWNjb3VudBgBIAEoCzIULmNvbmNsYXZlLnYxLkFjY291bnQieAoIUHJlc2VuY2USEgoKYWNjb3VudF9pZBgBIAEoBBIUCgxhY2NvdW50X25hbWUYAiABKAkSKQoFc3RhdGUYAyABKA4yGi5jb25jbGF2ZS52MS5QcmVzZW5jZVN0YXRlEhcKD2xhc3Rfc2Vlbl9hdF9tcxgEIAEoBCJLCgZUeXBpbmcSFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhIKCmFjY291bnRfaWQYAiABKAQSFAoMYWNjb3VudF9uYW1lGAMgASgJIisKEFNldFR5cGluZ1JlcXVlc3QSFwoPY29udmVyc2F0aW9uX2lkGAEgASgEIhMKEVNldFR5cGluZ1Jlc3BvbnNlIiIKElNldFByZXNlbmNlUmVxdWVzdBIMCgRhd2F5GAEgASgIIhUKE1NldFByZXNlbmNlUmVzcG9uc2UiIwoSR2V0UHJlc2VuY2VSZXF1ZXN0Eg0KBW5hbWVzGAEgAygJIj8KE0dldFByZXNlbmNlUmVzcG9uc2USKAoJcHJlc2VuY2VzGAEgAygLMhUuY29uY2xhdmUudjEuUHJlc2VuY2UqdAoPR29pbmdBd2F5UmVhc29uEiEKHUdPSU5HX0FXQVlfUkVBU09OX1VOU1BFQ0lGSUVEEAASHgoaR09JTkdfQVdBWV9SRUFTT05fU1RPUFBJTkcQARIeChpHT0lOR19BV0FZX1JFQVNPTl9UT09fU0xPVxACKn8KDVByZXNlbmNlU3RhdGUSHgoaUFJFU0VOQ0VfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZQUkVTRU5DRV9TVEFURV9PRkZMSU5FEAESFwoTUFJFU0VOQ0VfU1RBVEVfQVdBWRACEhkKFVBSRVNFTkNFX1NUQVRFX09OTElORRADMssCCgtMaXZlU2VydmljZRJMCglTdWJzY3JpYmUSHS5jb25jbGF2ZS52MS5TdWJzY3JpYmVSZXF1ZXN0Gh4uY29uY2xhdmUudjEuU3Vic2NyaWJlUmVzcG9uc2UwARJKCglTZXRUeXBpbmcSHS5jb25jbGF2ZS52MS5TZXRUeXBpbmdSZXF1ZXN0Gh4uY29uY2xhdmUudjEuU2V0VHlwaW5nUmVzcG9uc2USUAoLU2V0UHJlc2VuY2USHy5jb25jbGF2ZS52MS5TZXRQcmVzZW5jZVJlcXVlc3QaIC5jb25jbGF2ZS52MS5TZXRQcmVzZW5jZVJlc3BvbnNlElAKC0dldFByZXNlbmNlEh8uY29uY2xhdmUudjEuR2V0UHJlc2VuY2VSZXF1ZXN0GiAuY29uY2xhdmUudjEuR2V0UHJlc2VuY2VSZXNwb25zZWIGcHJvdG8z", [file_conclave_v1_account, file_conclave_v1_chat, file_conclave_v1_room]);
+  fileDesc("ChZjb25jbGF2ZS92MS9saXZlLnByb3RvEgtjb25jbGF2ZS52MSKBAQoQU3Vic2NyaWJlUmVxdWVzdBIUCgxyZXN1bWVfdG9rZW4YASABKAwSFgoOZnJvbV9iZWdpbm5pbmcYAiABKAgSFAoMaGVhcnRiZWF0X21zGAMgASgNEhEKCWVwaGVtZXJhbBgEIAEoCBIWCg5hZnRlcl9wb3NpdGlvbhgFIAEoBCJfChFTdWJzY3JpYmVSZXNwb25zZRIUCgxyZXN1bWVfdG9rZW4YASABKAwSEAoIcG9zaXRpb24YAiABKAQSIgoGZXZlbnRzGAMgAygLMhIuY29uY2xhdmUudjEuRXZlbnQixggKBUV2ZW50EhAKCHBvc2l0aW9uGAEgASgEEicKB3N0YXJ0ZWQYAiABKAsyFC5jb25jbGF2ZS52MS5TdGFydGVkSAASKwoJaGVhcnRiZWF0GAMgASgLMhYuY29uY2xhdmUudjEuSGVhcnRiZWF0SAASHwoDZ2FwGAQgASgLMhAuY29uY2xhdmUudjEuR2FwSAASLAoKZ29pbmdfYXdheRgFIAEoCzIWLmNvbmNsYXZlLnYxLkdvaW5nQXdheUgAEiwKDG1lc3NhZ2Vfc2VudBgGIAEoCzIULmNvbmNsYXZlLnYxLk1lc3NhZ2VIABIuCg5tZXNzYWdlX2VkaXRlZBgHIAEoCzIULmNvbmNsYXZlLnYxLk1lc3NhZ2VIABI2Cg9tZXNzYWdlX2RlbGV0ZWQYCCABKAsyGy5jb25jbGF2ZS52MS5NZXNzYWdlRGVsZXRlZEgAEjEKDm1lc3NhZ2VfaGlkZGVuGAkgASgLMhcuY29uY2xhdmUudjEuTWVzc2FnZVJlZkgAEjgKEHJlYWN0aW9uX2NoYW5nZWQYCiABKAsyHC5jb25jbGF2ZS52MS5SZWFjdGlvbkNoYW5nZWRIABI6ChFwb3NpdGlvbl9hZHZhbmNlZBgLIAEoCzIdLmNvbmNsYXZlLnYxLlBvc2l0aW9uQWR2YW5jZWRIABI+ChNjb252ZXJzYXRpb25fb3BlbmVkGAwgASgLMh8uY29uY2xhdmUudjEuQ29udmVyc2F0aW9uT3BlbmVkSAASMgoNbWVtYmVyX2pvaW5lZBgNIAEoCzIZLmNvbmNsYXZlLnYxLk1lbWJlckpvaW5lZEgAEi4KC21lbWJlcl9sZWZ0GA4gASgLMhcuY29uY2xhdmUudjEuTWVtYmVyTGVmdEgAEj0KE21lbWJlcl9yb2xlX2NoYW5nZWQYDyABKAsyHi5jb25jbGF2ZS52MS5NZW1iZXJSb2xlQ2hhbmdlZEgAEjIKDXRvcGljX2NoYW5nZWQYECABKAsyGS5jb25jbGF2ZS52MS5Ub3BpY0NoYW5nZWRIABI2Cg9yb29tX2ludml0YXRpb24YESABKAsyGy5jb25jbGF2ZS52MS5Sb29tSW52aXRhdGlvbkgAEjYKD2FjY291bnRfY2hhbmdlZBgSIAEoCzIbLmNvbmNsYXZlLnYxLkFjY291bnRDaGFuZ2VkSAASKQoIcHJlc2VuY2UYEyABKAsyFS5jb25jbGF2ZS52MS5QcmVzZW5jZUgAEiUKBnR5cGluZxgUIAEoCzITLmNvbmNsYXZlLnYxLlR5cGluZ0gAEicKB21lbWJlcnMYFSABKAsyFC5jb25jbGF2ZS52MS5NZW1iZXJzSAASPAoSbWVzc2FnZXNfZm9yZ290dGVuGBggASgLMh4uY29uY2xhdmUudjEuTWVzc2FnZXNGb3Jnb3R0ZW5IAEIHCgVldmVudCJICgdTdGFydGVkEg8KB25vZGVfaWQYASABKAQSEgoKYWNjb3VudF9pZBgCIAEoBBIYChBhcHBsaWVkX3Bvc2l0aW9uGAMgASgEIgsKCUhlYXJ0YmVhdCIjCgdNZW1iZXJzEhgKEGNsaWVudF9hZGRyZXNzZXMYASADKAkiRgoRTWVzc2FnZXNGb3Jnb3R0ZW4SFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhgKEHRocm91Z2hfc2VxdWVuY2UYAiABKAQiHQoDR2FwEhYKDmFmdGVyX3Bvc2l0aW9uGAEgASgEIjkKCUdvaW5nQXdheRIsCgZyZWFzb24YASABKA4yHC5jb25jbGF2ZS52MS5Hb2luZ0F3YXlSZWFzb24iOgoOTWVzc2FnZURlbGV0ZWQSKAoHbWVzc2FnZRgBIAEoCzIXLmNvbmNsYXZlLnYxLk1lc3NhZ2VSZWYilwEKD1JlYWN0aW9uQ2hhbmdlZBIoCgdtZXNzYWdlGAEgASgLMhcuY29uY2xhdmUudjEuTWVzc2FnZVJlZhISCgphY2NvdW50X2lkGAIgASgEEhQKDGFjY291bnRfbmFtZRgDIAEoCRIQCghyZWFjdGlvbhgEIAEoCRIPCgdwcmVzZW50GAUgASgIEg0KBWNvdW50GAYgASgEInIKEFBvc2l0aW9uQWR2YW5jZWQSFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhIKCmFjY291bnRfaWQYAiABKAQSGgoSc2VxdWVuY2VfZGVsaXZlcmVkGAMgASgEEhUKDXNlcXVlbmNlX3JlYWQYBCABKAQiQAoSQ29udmVyc2F0aW9uT3BlbmVkEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoBBIRCglwZWVyX25hbWUYAiABKAkiZAoMTWVtYmVySm9pbmVkEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoBBIRCglyb29tX25hbWUYAiABKAkSEgoKYWNjb3VudF9pZBgDIAEoBBIUCgxhY2NvdW50X25hbWUYBCABKAkicQoKTWVtYmVyTGVmdBIXCg9jb252ZXJzYXRpb25faWQYASABKAQSEQoJcm9vbV9uYW1lGAIgASgJEhIKCmFjY291bnRfaWQYAyABKAQSFAoMYWNjb3VudF9uYW1lGAQgASgJEg0KBWJ5X2lkGAUgASgEImcKEU1lbWJlclJvbGVDaGFuZ2VkEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoBBISCgphY2NvdW50X2lkGAIgASgEEiUKBHJvbGUYAyABKA4yFy5jb25jbGF2ZS52MS5NZW1iZXJSb2xlIjYKDFRvcGljQ2hhbmdlZBIXCg9jb252ZXJzYXRpb25faWQYASABKAQSDQoFdG9waWMYAiABKAkiSwoOUm9vbUludml0YXRpb24SFwoPY29udmVyc2F0aW9uX2lkGAEgASgEEhEKCXJvb21fbmFtZRgCIAEoCRINCgVieV9pZBgDIAEoBCI3Cg5BY2NvdW50Q2hhbmdlZBIlCgdhY2NvdW50GAEgASgLMhQuY29uY2xhdmUudjEuQWNjb3VudCJ4CghQcmVzZW5jZRISCgphY2NvdW50X2lkGAEgASgEEhQKDGFjY291bnRfbmFtZRgCIAEoCRIpCgVzdGF0ZRgDIAEoDjIaLmNvbmNsYXZlLnYxLlByZXNlbmNlU3RhdGUSFwoPbGFzdF9zZWVuX2F0X21zGAQgASgEIksKBlR5cGluZxIXCg9jb252ZXJzYXRpb25faWQYASABKAQSEgoKYWNjb3VudF9pZBgCIAEoBBIUCgxhY2NvdW50X25hbWUYAyABKAkiKwoQU2V0VHlwaW5nUmVxdWVzdBIXCg9jb252ZXJzYXRpb25faWQYASABKAQiEwoRU2V0VHlwaW5nUmVzcG9uc2UiIgoSU2V0UHJlc2VuY2VSZXF1ZXN0EgwKBGF3YXkYASABKAgiFQoTU2V0UHJlc2VuY2VSZXNwb25zZSIjChJHZXRQcmVzZW5jZVJlcXVlc3QSDQoFbmFtZXMYASADKAkiPwoTR2V0UHJlc2VuY2VSZXNwb25zZRIoCglwcmVzZW5jZXMYASADKAsyFS5jb25jbGF2ZS52MS5QcmVzZW5jZSp0Cg9Hb2luZ0F3YXlSZWFzb24SIQodR09JTkdfQVdBWV9SRUFTT05fVU5TUEVDSUZJRUQQABIeChpHT0lOR19BV0FZX1JFQVNPTl9TVE9QUElORxABEh4KGkdPSU5HX0FXQVlfUkVBU09OX1RPT19TTE9XEAIqfwoNUHJlc2VuY2VTdGF0ZRIeChpQUkVTRU5DRV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFlBSRVNFTkNFX1NUQVRFX09GRkxJTkUQARIXChNQUkVTRU5DRV9TVEFURV9BV0FZEAISGQoVUFJFU0VOQ0VfU1RBVEVfT05MSU5FEAMyywIKC0xpdmVTZXJ2aWNlEkwKCVN1YnNjcmliZRIdLmNvbmNsYXZlLnYxLlN1YnNjcmliZVJlcXVlc3QaHi5jb25jbGF2ZS52MS5TdWJzY3JpYmVSZXNwb25zZTABEkoKCVNldFR5cGluZxIdLmNvbmNsYXZlLnYxLlNldFR5cGluZ1JlcXVlc3QaHi5jb25jbGF2ZS52MS5TZXRUeXBpbmdSZXNwb25zZRJQCgtTZXRQcmVzZW5jZRIfLmNvbmNsYXZlLnYxLlNldFByZXNlbmNlUmVxdWVzdBogLmNvbmNsYXZlLnYxLlNldFByZXNlbmNlUmVzcG9uc2USUAoLR2V0UHJlc2VuY2USHy5jb25jbGF2ZS52MS5HZXRQcmVzZW5jZVJlcXVlc3QaIC5jb25jbGF2ZS52MS5HZXRQcmVzZW5jZVJlc3BvbnNlYgZwcm90bzM", [file_conclave_v1_account, file_conclave_v1_chat, file_conclave_v1_room]);
 
 /**
  * Asks for the stream.
@@ -286,6 +286,14 @@ export type Event = Message<"conclave.v1.Event"> & {
      */
     value: Members;
     case: "members";
+  } | {
+    /**
+     * The oldest messages of a conversation are no longer kept.
+     *
+     * @generated from field: conclave.v1.MessagesForgotten messages_forgotten = 24;
+     */
+    value: MessagesForgotten;
+    case: "messagesForgotten";
   } | { case: undefined; value?: undefined };
 };
 
@@ -368,6 +376,35 @@ export const MembersSchema: GenMessage<Members> = /*@__PURE__*/
   messageDesc(file_conclave_v1_live, 5);
 
 /**
+ * The oldest messages of a conversation are no longer kept. A stream that resumes gives the last
+ * such event of each conversation.
+ *
+ * @generated from message conclave.v1.MessagesForgotten
+ */
+export type MessagesForgotten = Message<"conclave.v1.MessagesForgotten"> & {
+  /**
+   * Number of the conversation.
+   *
+   * @generated from field: uint64 conversation_id = 1;
+   */
+  conversationId: bigint;
+
+  /**
+   * Messages up to this number are gone, with everything about them.
+   *
+   * @generated from field: uint64 through_sequence = 2;
+   */
+  throughSequence: bigint;
+};
+
+/**
+ * Describes the message conclave.v1.MessagesForgotten.
+ * Use `create(MessagesForgottenSchema)` to create a new message.
+ */
+export const MessagesForgottenSchema: GenMessage<MessagesForgotten> = /*@__PURE__*/
+  messageDesc(file_conclave_v1_live, 6);
+
+/**
  * A part of what was asked for no longer exists: read conversations anew.
  *
  * @generated from message conclave.v1.Gap
@@ -387,7 +424,7 @@ export type Gap = Message<"conclave.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 6);
+  messageDesc(file_conclave_v1_live, 7);
 
 /**
  * The node ends the stream.
@@ -408,7 +445,7 @@ export type GoingAway = Message<"conclave.v1.GoingAway"> & {
  * Use `create(GoingAwaySchema)` to create a new message.
  */
 export const GoingAwaySchema: GenMessage<GoingAway> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 7);
+  messageDesc(file_conclave_v1_live, 8);
 
 /**
  * A message is deleted for everyone. It keeps its place.
@@ -429,7 +466,7 @@ export type MessageDeleted = Message<"conclave.v1.MessageDeleted"> & {
  * Use `create(MessageDeletedSchema)` to create a new message.
  */
 export const MessageDeletedSchema: GenMessage<MessageDeleted> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 8);
+  messageDesc(file_conclave_v1_live, 9);
 
 /**
  * A reaction was added or removed.
@@ -486,7 +523,7 @@ export type ReactionChanged = Message<"conclave.v1.ReactionChanged"> & {
  * Use `create(ReactionChangedSchema)` to create a new message.
  */
 export const ReactionChangedSchema: GenMessage<ReactionChanged> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 9);
+  messageDesc(file_conclave_v1_live, 10);
 
 /**
  * The position of a member has moved.
@@ -528,7 +565,7 @@ export type PositionAdvanced = Message<"conclave.v1.PositionAdvanced"> & {
  * Use `create(PositionAdvancedSchema)` to create a new message.
  */
 export const PositionAdvancedSchema: GenMessage<PositionAdvanced> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 10);
+  messageDesc(file_conclave_v1_live, 11);
 
 /**
  * The caller has a new direct conversation.
@@ -556,7 +593,7 @@ export type ConversationOpened = Message<"conclave.v1.ConversationOpened"> & {
  * Use `create(ConversationOpenedSchema)` to create a new message.
  */
 export const ConversationOpenedSchema: GenMessage<ConversationOpened> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 11);
+  messageDesc(file_conclave_v1_live, 12);
 
 /**
  * An account has become a member of a room.
@@ -598,7 +635,7 @@ export type MemberJoined = Message<"conclave.v1.MemberJoined"> & {
  * Use `create(MemberJoinedSchema)` to create a new message.
  */
 export const MemberJoinedSchema: GenMessage<MemberJoined> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 12);
+  messageDesc(file_conclave_v1_live, 13);
 
 /**
  * An account is no longer a member of a room.
@@ -647,7 +684,7 @@ export type MemberLeft = Message<"conclave.v1.MemberLeft"> & {
  * Use `create(MemberLeftSchema)` to create a new message.
  */
 export const MemberLeftSchema: GenMessage<MemberLeft> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 13);
+  messageDesc(file_conclave_v1_live, 14);
 
 /**
  * A member has another role.
@@ -682,7 +719,7 @@ export type MemberRoleChanged = Message<"conclave.v1.MemberRoleChanged"> & {
  * Use `create(MemberRoleChangedSchema)` to create a new message.
  */
 export const MemberRoleChangedSchema: GenMessage<MemberRoleChanged> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 14);
+  messageDesc(file_conclave_v1_live, 15);
 
 /**
  * A room has another topic.
@@ -710,7 +747,7 @@ export type TopicChanged = Message<"conclave.v1.TopicChanged"> & {
  * Use `create(TopicChangedSchema)` to create a new message.
  */
 export const TopicChangedSchema: GenMessage<TopicChanged> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 15);
+  messageDesc(file_conclave_v1_live, 16);
 
 /**
  * The caller is invited to a room.
@@ -745,7 +782,7 @@ export type RoomInvitation = Message<"conclave.v1.RoomInvitation"> & {
  * Use `create(RoomInvitationSchema)` to create a new message.
  */
 export const RoomInvitationSchema: GenMessage<RoomInvitation> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 16);
+  messageDesc(file_conclave_v1_live, 17);
 
 /**
  * Something about the caller's own account changed.
@@ -766,7 +803,7 @@ export type AccountChanged = Message<"conclave.v1.AccountChanged"> & {
  * Use `create(AccountChangedSchema)` to create a new message.
  */
 export const AccountChangedSchema: GenMessage<AccountChanged> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 17);
+  messageDesc(file_conclave_v1_live, 18);
 
 /**
  * Presence of one account.
@@ -809,7 +846,7 @@ export type Presence = Message<"conclave.v1.Presence"> & {
  * Use `create(PresenceSchema)` to create a new message.
  */
 export const PresenceSchema: GenMessage<Presence> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 18);
+  messageDesc(file_conclave_v1_live, 19);
 
 /**
  * An account is writing. Holds for six seconds.
@@ -844,7 +881,7 @@ export type Typing = Message<"conclave.v1.Typing"> & {
  * Use `create(TypingSchema)` to create a new message.
  */
 export const TypingSchema: GenMessage<Typing> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 19);
+  messageDesc(file_conclave_v1_live, 20);
 
 /**
  * Says that the caller is writing.
@@ -865,7 +902,7 @@ export type SetTypingRequest = Message<"conclave.v1.SetTypingRequest"> & {
  * Use `create(SetTypingRequestSchema)` to create a new message.
  */
 export const SetTypingRequestSchema: GenMessage<SetTypingRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 20);
+  messageDesc(file_conclave_v1_live, 21);
 
 /**
  * The node has passed it on, or had done so a moment ago.
@@ -880,7 +917,7 @@ export type SetTypingResponse = Message<"conclave.v1.SetTypingResponse"> & {
  * Use `create(SetTypingResponseSchema)` to create a new message.
  */
 export const SetTypingResponseSchema: GenMessage<SetTypingResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 21);
+  messageDesc(file_conclave_v1_live, 22);
 
 /**
  * Says whether the caller is at its device.
@@ -901,7 +938,7 @@ export type SetPresenceRequest = Message<"conclave.v1.SetPresenceRequest"> & {
  * Use `create(SetPresenceRequestSchema)` to create a new message.
  */
 export const SetPresenceRequestSchema: GenMessage<SetPresenceRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 22);
+  messageDesc(file_conclave_v1_live, 23);
 
 /**
  * The presence holds from now on, until this node or the stream ends.
@@ -916,7 +953,7 @@ export type SetPresenceResponse = Message<"conclave.v1.SetPresenceResponse"> & {
  * Use `create(SetPresenceResponseSchema)` to create a new message.
  */
 export const SetPresenceResponseSchema: GenMessage<SetPresenceResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 23);
+  messageDesc(file_conclave_v1_live, 24);
 
 /**
  * Asks for the presence of accounts.
@@ -937,7 +974,7 @@ export type GetPresenceRequest = Message<"conclave.v1.GetPresenceRequest"> & {
  * Use `create(GetPresenceRequestSchema)` to create a new message.
  */
 export const GetPresenceRequestSchema: GenMessage<GetPresenceRequest> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 24);
+  messageDesc(file_conclave_v1_live, 25);
 
 /**
  * Presence of the accounts.
@@ -958,7 +995,7 @@ export type GetPresenceResponse = Message<"conclave.v1.GetPresenceResponse"> & {
  * Use `create(GetPresenceResponseSchema)` to create a new message.
  */
 export const GetPresenceResponseSchema: GenMessage<GetPresenceResponse> = /*@__PURE__*/
-  messageDesc(file_conclave_v1_live, 25);
+  messageDesc(file_conclave_v1_live, 26);
 
 /**
  * Reason for which a node ends a stream.

@@ -3,10 +3,11 @@
 mod query;
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, Allowance, Broken, ClusterVersion, Conversation,
-    ConversationId, Invite, InviteId, JoinToken, JoinTokenId, Lookup, MemberRole, Membership,
-    MessageHead, MessageRef, NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
+    Account, AccountId, AccountLimits, AckPolicy, Allowance, Broken, ClusterRetention,
+    ClusterVersion, Conversation, ConversationId, Invite, InviteId, JoinToken, JoinTokenId, Lookup,
+    MemberRole, Membership, MessageHead, MessageRef, NodeId, OldMessage, OnceId, OncePool,
+    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId,
     limits::{
         JOIN_TOKENS_MAX, LOGIN_PLACES_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
         SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
@@ -151,6 +152,32 @@ impl Lookup for Writer {
                 deleted: row.get(1)?,
             })
         })
+    }
+
+    fn oldest_messages(
+        &self,
+        conversation: ConversationId,
+        limit: usize,
+    ) -> Result<Vec<OldMessage>, Broken> {
+        // What the sweep is about to remove is not forgotten as well.
+        let sql = "SELECT 1 FROM members WHERE conversation = ?1 LIMIT 1";
+        if !self.is_there(sql, [sought(conversation.0)])? {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT sequence, coalesce(log_time, ?3, 0) FROM messages
+            WHERE conversation = ?1 ORDER BY sequence LIMIT ?2";
+        let since = self.meta.aged_since.map(|since| stored(since.0));
+        let key = params![sought(conversation.0), count(limit), since];
+        self.all(sql, key, |row| {
+            Ok(OldMessage {
+                sequence: Sequence(number(row, 0)?),
+                at: Timestamp(number(row, 1)?),
+            })
+        })
+    }
+
+    fn cluster_retention(&self) -> Result<ClusterRetention, Broken> {
+        Ok(self.meta.retention)
     }
 
     fn is_hidden(
@@ -331,6 +358,10 @@ impl Lookup for Writer {
 
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.meta.preferred_leader)
+    }
+
+    fn ack_policy(&self) -> Result<AckPolicy, Broken> {
+        Ok(self.meta.ack_policy)
     }
 
     fn authority(&self) -> Result<PeerAuthority, Broken> {

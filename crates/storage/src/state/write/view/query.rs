@@ -7,8 +7,8 @@ use std::hash::Hash;
 
 use conclave_core::{
     Account, AccountId, Broken, Conversation, ConversationId, Digest, Kind, Membership, Progress,
-    RequestWindow, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId, answer,
-    lookup::Remembered,
+    RequestWindow, RoomRetention, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId,
+    answer, lookup::Remembered,
 };
 use rusqlite::{Error, OptionalExtension as _, Params, Result, Row, types::Type};
 
@@ -149,8 +149,8 @@ impl Writer {
         id: ConversationId,
     ) -> Result<Option<Conversation>, Broken> {
         let sql = "SELECT direct_low, direct_high,
-                coalesce((SELECT max(sequence) FROM messages WHERE conversation = ?1), 0),
-                public, members
+                coalesce((SELECT max(sequence) FROM messages WHERE conversation = ?1), forgotten),
+                public, members, forgotten, keep_ms, keep_messages
             FROM conversations WHERE id = ?1";
         self.one(sql, [sought(id.0)], |row| {
             let kind = match (number_or_none(row, 0)?, number_or_none(row, 1)?) {
@@ -164,6 +164,11 @@ impl Writer {
                 id,
                 kind,
                 sequence_last: Sequence(number(row, 2)?),
+                forgotten: Sequence(number(row, 5)?),
+                retention: RoomRetention {
+                    age_ms: number_or_none(row, 6)?,
+                    messages: number_or_none(row, 7)?,
+                },
             })
         })
     }

@@ -1,0 +1,27 @@
+-- Which voters acknowledgements wait for. 1: all; NULL: a majority.
+ALTER TABLE meta ADD COLUMN ack_all INTEGER;
+
+-- Retention. Builds without it leave these columns as they are: their rows must be the same.
+ALTER TABLE meta ADD COLUMN keep_ms INTEGER NOT NULL DEFAULT 0;         -- 0: without a limit
+ALTER TABLE meta ADD COLUMN keep_messages INTEGER NOT NULL DEFAULT 0;   -- of each conversation
+ALTER TABLE meta ADD COLUMN rooms_may_exceed INTEGER NOT NULL DEFAULT 0;
+-- Log time of the entry since which messages have the log time of their own; NULL: none has it. The
+-- age of those before is counted from then.
+ALTER TABLE meta ADD COLUMN aged_since INTEGER;
+ALTER TABLE messages ADD COLUMN log_time INTEGER;                       -- of its entry
+ALTER TABLE conversations ADD COLUMN keep_ms INTEGER;                   -- NULL: as meta says
+ALTER TABLE conversations ADD COLUMN keep_messages INTEGER;
+CREATE INDEX conversations_keeping ON conversations (id)
+    WHERE keep_ms IS NOT NULL OR keep_messages IS NOT NULL;
+-- Messages up to this sequence are forgotten, and the position of the entry that said so last.
+ALTER TABLE conversations ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversations ADD COLUMN forgotten_at INTEGER NOT NULL DEFAULT 0;
+-- How many of the member's own messages are forgotten: the ordinal of the last of them.
+ALTER TABLE members ADD COLUMN sent_forgotten INTEGER NOT NULL DEFAULT 0;
+-- Or, with a conversation: the last of its forgotten messages, of which reactions and rows in
+-- hidden are left.
+ALTER TABLE orphans ADD COLUMN through INTEGER;
+-- Rows of hidden by message: those of forgotten ones go together.
+CREATE INDEX hidden_by_message ON hidden (conversation, sequence, account);
+
+UPDATE format SET version = 12;
