@@ -253,3 +253,73 @@ test("a refused message says why, and can be discarded", () =>
     await row.getByRole("button", { name: "Discard" }).click();
     await until("gone", async () => (await row.count()) === 0);
   }));
+
+test("what is forgotten vanishes, and is not asked for again", () =>
+  withPage(async (page) => {
+    const { state } = cluster;
+    const [alice, bruno] = state.people;
+    const lobby = place("lobby");
+    const first = lobby.messages.length + 1;
+    for (let n = 0; n < 400; n += 1) state.post(lobby, bruno, `Filler ${n}`, { replyTo: n === 399 ? first : 0 });
+    // A search shows results, and a reader who came from it stands in the middle.
+    await page.keyboard.press("Control+Shift+f");
+    await page.getByRole("searchbox").fill("filler");
+    await page.getByRole("searchbox").press("Enter");
+    await page.locator(".found li").first().waitFor();
+    const found = await page.locator(".found li").count();
+    state.forget(lobby, first + 389);
+    await until("fewer results", async () => (await page.locator(".found li").count()) === 10);
+    assert.ok(found > 10);
+    for (let n = 400; n < 700; n += 1) state.post(lobby, bruno, `Filler ${n}`);
+    await room(page, "lobby").click();
+    const list = page.locator(".list");
+    await page.getByText("Filler 390", { exact: true }).waitFor();
+    await page.getByText("Older messages are no longer kept.").waitFor();
+    await page.locator("article", { hasText: "Filler 399" }).getByText("The original message is no longer kept.").waitFor();
+    // Further ones go while they are on the screen; those that are left stay.
+    state.forget(lobby, first + 394);
+    await until("gone", async () => (await page.getByText("Filler 394", { exact: true }).count()) === 0);
+    await page.getByText("Filler 395", { exact: true }).waitFor();
+    assert.equal(await page.getByText("This is the beginning of #lobby.").count(), 0);
+    const { pages } = state;
+    for (let times = 0; times < 20; times += 1) {
+      await list.evaluate((element) => element.scrollBy(0, -2000));
+      await frames(page);
+      await list.evaluate((element) => element.scrollBy(0, 300));
+      await frames(page);
+    }
+    assert.equal(state.pages, pages, "the top asks for nothing");
+    // All of what was unread is gone; what comes then is counted alone.
+    await room(page, "shipping").click();
+    await page.locator("article", { hasText: "Point 24 of the list" }).waitFor();
+    for (let n = 0; n < 3; n += 1) state.post(lobby, bruno, `Late ${n}`);
+    const unread = page.getByRole("link", { name: /^lobby.* unread/ });
+    await unread.waitFor();
+    state.forget(lobby, lobby.messages.length);
+    await unread.waitFor({ state: "detached" });
+    state.post(lobby, bruno, "After all that");
+    await room(page, "lobby").click();
+    await page.locator("article", { hasText: "After all that" }).waitFor();
+    assert.equal(await page.locator("article").count(), 1);
+    await until("read on the node", () => lobby.read.get(alice.id) === lobby.messages.length);
+    // An address of a message that is gone says so.
+    await page.goto(`${cluster.nodes[0].url}/c/${lobby.id}/${first}`);
+    await page.getByText("This message is no longer kept.").waitFor();
+    await page.locator("article", { hasText: "After all that" }).waitFor();
+  }));
+
+test("an owner sees and sets what a room keeps", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    await page.getByRole("button", { name: /^Details/ }).click();
+    await page.getByText("Messages are kept without a limit.").waitFor();
+    await page.getByRole("button", { name: "Change what is kept" }).click();
+    await page.getByLabel("Longest age of a message").selectOption("30 days");
+    await page.getByLabel("Number of messages").selectOption("1000");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Messages are kept for 30 days, the newest 1000 at most.").waitFor();
+    assert.deepEqual(place("lobby").keep, { ageMs: 30n * 86_400_000n, messages: 1000n });
+    await room(page, "shipping").click();
+    await page.getByText("Messages are kept without a limit.").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Change what is kept" }).count(), 0, "a member sets nothing");
+  }));

@@ -1,9 +1,12 @@
 // What events make of the store: counts are true however often events come.
 
 import { expect, test } from "vitest";
+import { create } from "@bufbuild/protobuf";
+import { EventSchema, MessagesForgottenSchema, SubscribeResponseSchema } from "../src/gen/conclave/v1/live_pb";
 import { applyBatch, noWishes, setRead } from "../src/state/reduce";
 import { Store } from "../src/state/store";
 import type { Batch, ChatEvent } from "../src/wire/events";
+import { toBatch } from "../src/wire/events";
 import type { Conversation } from "../src/wire/values";
 import { message, random, sent } from "./fakes";
 
@@ -99,6 +102,62 @@ test("a list that was read before an event does not undo it", () => {
   setRead(each, 1, 4, ME, noWishes());
   each.setConversations([conversation({ last: 4, unread: 3 })]);
   expect(head(each)).toMatchObject({ read: 4, unread: 0 });
+});
+
+const forgotten = (position: number, through: number): ChatEvent => ({ position, kind: "forgotten", conversation: 1, through });
+
+test("what is forgotten is gone from the room and from the list, and is not unread", () => {
+  const each = store();
+  for (let n = 1; n <= 4; n += 1) applyBatch(each, batchOf(sent(100 + n, message(1, n, { mentionedIds: n === 2 ? [ME] : [] }))), 99 + n, 0);
+  expect(head(each)).toMatchObject({ unread: 4, mentions: 1, newest: { sequence: 4 } });
+  const wishes = applyBatch(each, batchOf(forgotten(105, 3)), 104, 0);
+  expect(head(each)).toMatchObject({ last: 4, read: 0, unread: 1, mentions: 0, newest: { sequence: 4 } });
+  expect(each.timeline(1).get(3)).toBeUndefined();
+  expect(each.isForgotten(1, 3)).toBe(true);
+  expect(each.isForgotten(1, 4)).toBe(false);
+  expect(wishes).toMatchObject({ counts: true, conversations: false, everything: false });
+  applyBatch(each, batchOf(forgotten(106, 4)), 105, 0);
+  expect(head(each)).toMatchObject({ last: 4, unread: 0, newest: null });
+  // What comes after it counts as before.
+  applyBatch(each, batchOf(sent(107, message(1, 5))), 106, 0);
+  expect(head(each)).toMatchObject({ last: 5, unread: 1, newest: { sequence: 5 } });
+});
+
+test("forgotten messages that were read leave the counts alone", () => {
+  const each = store(conversation({ last: 9, read: 6, unread: 3 }));
+  const wishes = applyBatch(each, batchOf(forgotten(101, 6)), 100, 0);
+  expect(head(each)).toMatchObject({ last: 9, read: 6, unread: 3 });
+  each.setConversations([conversation({ last: 9, read: 9 })]);
+  expect(applyBatch(each, batchOf(forgotten(102, 9)), 101, 0)).toMatchObject({ counts: false, conversations: false });
+  expect(wishes.everything).toBe(false);
+});
+
+test("a count that the page cannot know after messages are forgotten is asked for, without haste", () => {
+  const each = store(conversation({ last: 500, unread: 500 }));
+  const wishes = applyBatch(each, batchOf(forgotten(101, 64)), 100, 0);
+  expect(wishes).toMatchObject({ counts: true, conversations: false });
+  expect(head(each)?.unread).toBe(500);
+});
+
+test("reading on counts only what is kept", () => {
+  const each = store(conversation({ last: 3, unread: 3 }));
+  each.timeline(1).forget(2);
+  each.timeline(1).append(message(1, 3));
+  setRead(each, 1, 1, ME, noWishes());
+  expect(head(each)).toMatchObject({ read: 1, unread: 1 });
+});
+
+test("a list that was read before messages were forgotten brings no preview back", () => {
+  const each = store(conversation({ last: 5 }));
+  applyBatch(each, batchOf(forgotten(101, 5)), 100, 0);
+  each.setConversations([{ ...conversation({ last: 5 }), newest: message(1, 5) }]);
+  expect(head(each)?.newest).toBeNull();
+});
+
+test("the stream says what is forgotten", () => {
+  const event = { case: "messagesForgotten", value: create(MessagesForgottenSchema, { conversationId: 7n, throughSequence: 40n }) } as const;
+  const wire = create(SubscribeResponseSchema, { position: 12n, events: [create(EventSchema, { position: 12n, event })] });
+  expect(toBatch(wire).events).toEqual([{ position: 12, kind: "forgotten", conversation: 7, through: 40 }]);
 });
 
 test("delivery follows the other member", () => {

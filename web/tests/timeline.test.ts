@@ -58,6 +58,44 @@ test("an edit keeps reactions; a reaction that is told twice counts once", () =>
   expect(timeline.get(1)?.reactions).toEqual([{ reaction: "x", count: 2, mine: false }]);
 });
 
+test("what is forgotten is gone, and counts as known", () => {
+  const timeline = new Timeline();
+  timeline.answer(timeline.begin(), [4, 5, 6, 7].map((sequence) => message(1, sequence)), { from: 4, to: 7 });
+  timeline.append(message(1, 20));
+  timeline.forget(5);
+  expect(timeline.forgotten).toBe(5);
+  expect(timeline.get(5)).toBeUndefined();
+  expect(timeline.ranges).toEqual([{ from: 1, to: 7 }, { from: 20, to: 20 }]);
+  expect(timeline.messages({ from: 1, to: 7 }).map(({ sequence }) => sequence)).toEqual([6, 7]);
+  expect(timeline.before(8, 9).map(({ sequence }) => sequence)).toEqual([6, 7]);
+  // It never goes back.
+  timeline.forget(2);
+  expect(timeline.forgotten).toBe(5);
+  timeline.forget(20);
+  expect(timeline.size).toBe(0);
+  expect(timeline.ranges).toEqual([{ from: 1, to: 20 }]);
+});
+
+test("an answer that was on its way brings nothing back that is forgotten meanwhile", () => {
+  const timeline = new Timeline();
+  const mark = timeline.begin();
+  timeline.forget(5);
+  timeline.answer(mark, [4, 5, 6].map((sequence) => message(1, sequence)), { from: 4, to: 6 });
+  expect(timeline.messages({ from: 1, to: 6 }).map(({ sequence }) => sequence)).toEqual([6]);
+  expect(timeline.append(message(1, 3))).toBe(false);
+  expect(timeline.ranges).toEqual([{ from: 1, to: 6 }]);
+});
+
+test("what is forgotten stays known when memory is cut, until everything is read anew", () => {
+  const timeline = new Timeline();
+  timeline.forget(1000);
+  for (let sequence = 1001; sequence <= 4000; sequence += 1) timeline.append(message(1, sequence));
+  expect(timeline.around(500)).toEqual({ from: 1, to: 1000 });
+  timeline.clear();
+  expect(timeline.forgotten).toBe(0);
+  expect(timeline.around(500)).toBeUndefined();
+});
+
 test("memory is bounded around what is shown", () => {
   const timeline = new Timeline();
   for (let sequence = 1; sequence <= 4000; sequence += 1) timeline.append(message(1, sequence));

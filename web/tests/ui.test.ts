@@ -9,6 +9,8 @@ import { Timeline } from "../src/state/timeline";
 import { read } from "../src/ui/talk/commands";
 import { complete } from "../src/ui/talk/complete";
 import { fit } from "../src/ui/frame/order";
+import { sentence } from "../src/ui/talk/Kept";
+import type { View } from "../src/ui/talk/window";
 import { ROWS_MAX, shownRange, slideDown, slideUp, viewAround, viewAtEnd } from "../src/ui/talk/window";
 import { watch, NOTHING } from "../src/ui/cluster/watch";
 import { NodeEventKind } from "../src/gen/conclave/v1/admin_pb";
@@ -65,6 +67,67 @@ describe("the window over a long conversation", () => {
     expect(slideDown(part, viewAround(540), 900).readAfter).toBe(559);
     expect(shownRange(part, viewAround(700))).toBeNull();
   });
+});
+
+describe("the window over a conversation that forgets", () => {
+  /** Numbers up to 1000, of which all up to `forgotten` are gone. */
+  const forgetting = (forgotten: number) => {
+    const made = new Timeline();
+    made.answer(made.begin(), Array.from({ length: 1000 }, (_, index) => message(1, index + 1)), { from: 1, to: 1000 });
+    made.forget(forgotten);
+    return made;
+  };
+
+  test("ends at the first message that is kept, and asks for nothing before it", () => {
+    const made = forgetting(700);
+    let view = viewAtEnd(1000);
+    for (let step = 0; step < 100; step += 1) {
+      const slid = slideUp(made, view);
+      expect(slid.readBefore).toBe(0);
+      view = slid.view;
+    }
+    expect(shownRange(made, view)?.from).toBe(701);
+    // A page that ends at what is kept says so, too.
+    const page = new Timeline();
+    page.forget(700);
+    page.answer(page.begin(), [message(1, 701), message(1, 702)], { from: 1, to: 702 });
+    expect(slideUp(page, viewAround(702)).readBefore).toBe(0);
+  });
+
+  test("a reader in the middle of what is forgotten stands at what follows", () => {
+    const made = forgetting(700);
+    expect(shownRange(made, viewAround(300))).toEqual({ from: 701, to: 725 });
+    expect(slideDown(made, viewAround(300), 1000).view.last).toBe(750);
+    // What follows may not be here yet: it is read.
+    const away = new Timeline();
+    away.forget(700);
+    expect(messagesIn(away, viewAround(300))).toEqual([]);
+    expect(slideDown(away, viewAround(300), 1000).readAfter).toBe(700);
+  });
+
+  test("is empty and complete when everything is forgotten", () => {
+    const made = forgetting(1000);
+    for (const view of [viewAtEnd(1000), viewAround(300)]) {
+      expect(messagesIn(made, view)).toEqual([]);
+      expect(slideUp(made, view)).toMatchObject({ readBefore: 0 });
+      expect(slideDown(made, view, 1000)).toMatchObject({ readAfter: 0 });
+    }
+    made.append(message(1, 1001));
+    expect(messagesIn(made, viewAtEnd(1001))).toEqual([1001]);
+  });
+
+  const messagesIn = (made: Timeline, view: View) =>
+    made.messages(shownRange(made, view) ?? { from: 0, to: -1 }).map(({ sequence }) => sequence);
+});
+
+test.each([
+  [0, 0, "Messages are kept without a limit."],
+  [30 * 86_400_000, 0, "Messages are kept for 30 days."],
+  [3_600_000, 500, "Messages are kept for 1 hour, the newest 500 at most."],
+  [0, 1000, "The newest 1000 messages are kept."],
+  [90_000, 0, "Messages are kept for 90 seconds."],
+])("a room that keeps %i ms and %i messages says so", (ageMs, messages, expected) => {
+  expect(sentence(ageMs, messages)).toBe(expected);
 });
 
 test.each([

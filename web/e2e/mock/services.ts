@@ -53,6 +53,13 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
     if (!place) throw refuse(Code.NotFound, "NO_SUCH_CONVERSATION", "there is no such room");
     return place;
   };
+  const messageOf = (place: Place, sequence: bigint): Stored => {
+    const message = place.messages[Number(sequence) - 1];
+    if (!message || message.sequence <= place.forgotten) {
+      throw refuse(Code.NotFound, "NO_SUCH_MESSAGE", "there is no such message");
+    }
+    return message;
+  };
   const position = () => ({ position: BigInt(state.position) });
   const account = (person: Person) => ({
     id: BigInt(person.id),
@@ -149,7 +156,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
     editMessage: (request, context) =>
       once(context, request.request, () => {
         const place = placeOf(caller(context), request.message?.conversationId ?? 0n);
-        const message = place.messages[Number(request.message?.sequence) - 1] as Stored;
+        const message = messageOf(place, request.message?.sequence ?? 0n);
         message.text = request.text;
         message.editedAtMs = Date.now();
         state.publish([...place.members.keys()], "messageEdited", { place, message });
@@ -159,7 +166,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
       once(context, request.request, () => {
         const person = caller(context);
         const place = placeOf(person, request.message?.conversationId ?? 0n);
-        const message = place.messages[Number(request.message?.sequence) - 1] as Stored;
+        const message = messageOf(place, request.message?.sequence ?? 0n);
         const who = message.reactions.get(request.reaction) ?? new Set();
         if (request.present) who.add(person.id);
         else who.delete(person.id);
@@ -180,7 +187,9 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
         const person = caller(context);
         for (const named of request.messages) {
           const place = placeOf(person, named.conversationId);
-          const message = place.messages[Number(named.sequence) - 1] as Stored;
+          // Deleting what is gone succeeds.
+          if (Number(named.sequence) <= place.forgotten) continue;
+          const message = messageOf(place, named.sequence);
           if (request.forEveryone) {
             Object.assign(message, { deleted: true, text: "", reactions: new Map() });
             state.publish([...place.members.keys()], "messageDeleted", { message: named });
@@ -217,7 +226,10 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
           ? placeOf(person, request.conversation.value)
           : roomOf(String(request.conversation.value));
       const size = request.pageSize || 50;
-      const visible = place.messages.filter(({ hiddenFrom }) => !hiddenFrom.has(person.id));
+      state.pages += 1;
+      const visible = place.messages.filter(
+        ({ sequence, hiddenFrom }) => sequence > place.forgotten && !hiddenFrom.has(person.id),
+      );
       let page = visible;
       if (request.from.case === "afterSequence") {
         const after = Number(request.from.value);
@@ -239,6 +251,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
         nextAfterSequence: BigInt(page.at(-1)?.sequence ?? place.messages.length),
         conversationId: BigInt(place.id),
         sequenceRead: BigInt(read),
+        forgottenThrough: BigInt(place.forgotten),
       };
     },
     listConversations(_, context) {
@@ -249,7 +262,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
           const read = place.read.get(person.id) ?? 0;
           const peer = [...place.members.keys()].find((id) => id !== person.id) ?? person.id;
           const unread = place.messages.filter(
-            ({ sequence, senderId, deleted }) => sequence > read && senderId !== person.id && !deleted,
+            ({ sequence, senderId, deleted }) => sequence > Math.max(read, place.forgotten) && senderId !== person.id && !deleted,
           );
           return {
             id: BigInt(place.id),
@@ -259,7 +272,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
             sequenceLast: BigInt(place.messages.length),
             sequenceRead: BigInt(read),
             sequenceDelivered: BigInt(place.delivered.get(person.id) ?? 0),
-            lastMessage: place.messages.length > 0 ? preview(place.messages.at(-1) as Stored) : undefined,
+            lastMessage: place.messages.length > place.forgotten ? preview(place.messages.at(-1) as Stored) : undefined,
             unread: BigInt(unread.length),
             unreadMentions: BigInt(unread.filter(({ mentionedIds }) => mentionedIds.includes(person.id)).length),
             peerRead: BigInt(place.room ? 0 : (place.read.get(peer) ?? 0)),
@@ -279,7 +292,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
       const words = request.query.toLowerCase().split(/\s+/).filter((word) => !word.includes(":"));
       const messages = state.places
         .filter(({ members }) => members.has(person.id))
-        .flatMap((place) => place.messages.map((message) => ({ place, message })))
+        .flatMap((place) => place.messages.slice(place.forgotten).map((message) => ({ place, message })))
         .filter(({ message }) => words.every((word) => message.text.toLowerCase().includes(word)))
         .slice(-30)
         .reverse();
@@ -324,6 +337,14 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
         state.publish([...place.members.keys()], "topicChanged", { conversationId: BigInt(place.id), topic: place.topic });
         return position();
       }),
+    setRoomRetention: (request, context) =>
+      once(context, request.request, () => {
+        const place = roomOf(request.name);
+        const { ageMs, messages } = request.retention ?? {};
+        place.keep = { ...(ageMs === undefined ? {} : { ageMs }), ...(messages === undefined ? {} : { messages }) };
+        if (messages) state.forget(place, place.messages.length - Number(messages));
+        return position();
+      }),
     inviteToRoom: () => position(),
     kickFromRoom: () => position(),
     setMemberRole: () => position(),
@@ -341,6 +362,8 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
             public: !place.isPrivate,
             members: place.members.size,
             role: place.members.get(person.id) ?? 0,
+            retention: { ageMs: place.keep.ageMs ?? 0n, messages: place.keep.messages ?? 0n },
+            ownRetention: place.keep,
           })),
       };
     },

@@ -27,7 +27,11 @@ export interface Place {
   members: Map<number, number>;
   read: Map<number, number>;
   delivered: Map<number, number>;
+  /** All messages, also those that are forgotten: a number is a place in it. */
   messages: Stored[];
+  forgotten: number;
+  /** What the room has set for itself. */
+  keep: { ageMs?: bigint; messages?: bigint };
 }
 
 export interface Person {
@@ -55,6 +59,8 @@ export class ClusterState {
   readonly tickets = new Map<string, { node: number; token: string }>();
   /** Executions of sends, to find one that was made twice. */
   sends = 0;
+  /** Pages of history that were asked for. */
+  pages = 0;
   position = 4096;
   /** The node that leads, while it lives. */
   leader = 1;
@@ -81,6 +87,8 @@ export class ClusterState {
       read: new Map(),
       delivered: new Map(),
       messages: [],
+      forgotten: 0,
+      keep: {},
     };
     this.places.push(place);
     return place;
@@ -120,6 +128,14 @@ export class ClusterState {
     place.messages.push(message);
     this.publish([...place.members.keys()], "messageSent", { place, message });
     return message;
+  }
+
+  /** Forgets the messages of a place up to a number. */
+  forget(place: Place, through: number): void {
+    if (through <= place.forgotten) return;
+    place.forgotten = through;
+    const value = { conversationId: BigInt(place.id), throughSequence: BigInt(through) };
+    this.publish([...place.members.keys()], "messagesForgotten", value);
   }
 
   publish(to: readonly number[], kind: string, value: unknown): void {

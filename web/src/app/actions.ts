@@ -99,6 +99,17 @@ export class Actions {
     );
   }
 
+  /** Sets what a room keeps: 0 is without a limit, `null` as the cluster. */
+  async setRetention(name: string, ageMs: number | null, messages: number | null): Promise<void> {
+    const retention = {
+      ...(ageMs === null ? {} : { ageMs: BigInt(ageMs) }),
+      ...(messages === null ? {} : { messages: BigInt(messages) }),
+    };
+    await this.change((services, options, request) =>
+      services.rooms.setRoomRetention({ request, name, retention }, options),
+    );
+  }
+
   async setRole(name: string, accountName: string, role: RoomRole): Promise<void> {
     await this.change((services, options, request) =>
       services.rooms.setMemberRole({ request, name, accountName, role: role as number }, options),

@@ -59,6 +59,8 @@ const COMEBACK_MS = 400;
 /** How long an account counts as present after a tab was last visible. */
 const AWAY_MS = 5 * 60_000;
 const ROUNDS_MS = 15_000;
+/** Wait until counts are read again that forgotten messages have made too great. */
+const COUNTS_MS = 5000;
 
 export class Engine {
   readonly history: History;
@@ -75,6 +77,7 @@ export class Engine {
   /** Messages of others that the stream has brought. */
   #arrived = 0;
   readonly #readConversations = soon(200, () => this.#quietly(readConversations(this.options)));
+  readonly #readCounts = soon(COUNTS_MS, () => this.#readConversations());
   readonly #readRooms = soon(200, () => this.#quietly(readRooms(this.options)));
   readonly #readAccounts = soon(300, () => this.#quietly(readAccounts(this.options)));
   readonly #readEverything = soon(50, () => this.#quietly(this.#readAll()));
@@ -271,6 +274,7 @@ export class Engine {
     this.#token = new Uint8Array(batch.token);
     if (wishes.everything) this.#readEverything();
     if (wishes.conversations) this.#readConversations();
+    if (wishes.counts) this.#readCounts();
     if (wishes.rooms) this.#readRooms();
     if (wishes.nodes) onNodes();
     for (const conversation of wishes.members) onMembers(conversation);

@@ -93,6 +93,7 @@ export class History {
           options,
         ),
       );
+      timeline.forget(num(page.forgottenThrough));
       timeline.answer(mark, page.messages.map(toMessage), range(page));
     } catch (error) {
       timeline.answer(mark, []);

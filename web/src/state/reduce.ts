@@ -14,6 +14,8 @@ import type { Store } from "./store";
 export interface Wishes {
   /** Read all conversations again: counts are not certain. */
   conversations: boolean;
+  /** Counts may be too great; read them again, without haste. */
+  counts: boolean;
   /** Read the rooms of the account again. */
   rooms: boolean;
   /** Read everything again: events were missed. */
@@ -32,6 +34,7 @@ const TYPING_MS = 6000;
 export function noWishes(): Wishes {
   return {
     conversations: false,
+    counts: false,
     rooms: false,
     everything: false,
     nodes: false,
@@ -69,6 +72,8 @@ function apply(store: Store, event: ChatEvent, wishes: Wishes, nowMs: number): v
     case "deleted":
     case "hidden":
       return gone(store, event, wishes, me);
+    case "forgotten":
+      return forgotten(store, event.conversation, event.through, wishes, me);
     case "reaction": {
       const { conversation, sequence, account, reaction, present, count } = event;
       const mine = account === me ? present : null;
@@ -181,6 +186,19 @@ function gone(
   }
 }
 
+function forgotten(store: Store, conversation: number, through: number, wishes: Wishes, me: number): void {
+  store.timeline(conversation).forget(through);
+  const head = store.head(conversation)?.peek();
+  if (!head) return;
+  if (head.newest && head.newest.sequence <= through) store.set(conversation, { newest: null });
+  if (head.unread === 0 && head.mentions === 0) return;
+  const rest = through > head.read ? unreadBehind(store, conversation, head.read, head.last, me) : null;
+  if (rest) store.set(conversation, rest);
+  // A node has the last word: a list that is on its way may still count what is gone. Thousands of
+  // messages may be forgotten in a row, so it is not asked each time.
+  wishes.counts = true;
+}
+
 function advanced(
   store: Store,
   event: {
@@ -220,12 +238,13 @@ export function setRead(store: Store, conversation: number, read: number, me: nu
 
 /** Counts unread messages after `read`; `null` if the page does not have all of them. */
 function unreadBehind(store: Store, conversation: number, read: number, last: number, me: number) {
-  if (read >= last) return { unread: 0, mentions: 0 };
   const timeline = store.timeline(conversation);
-  const range = timeline.around(read + 1);
+  const from = Math.max(read, timeline.forgotten) + 1;
+  if (from > last) return { unread: 0, mentions: 0 };
+  const range = timeline.around(from);
   if (!range || range.to < last) return null;
   const unread = timeline
-    .messages({ from: read + 1, to: last })
+    .messages({ from, to: last })
     .filter(({ senderId, deleted }) => senderId !== me && !deleted);
   const mentions = unread.filter(({ mentionedIds }) => mentionedIds.includes(me));
   return { unread: unread.length, mentions: mentions.length };

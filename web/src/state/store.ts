@@ -74,6 +74,11 @@ export class Store {
     return this.#timelines.values();
   }
 
+  /** Returns whether a message is no longer kept, as far as the page knows. */
+  isForgotten(conversation: number, sequence: number): boolean {
+    return sequence <= this.timeline(conversation).forgotten;
+  }
+
   /** Sets some fields of a conversation; adds it if it is new. */
   set(id: number, change: Partial<Head>): void {
     const known = this.#heads.get(id);
@@ -98,7 +103,10 @@ export class Store {
       for (const id of this.ids.peek()) if (!listed.has(id)) this.remove(id);
       for (const conversation of list) {
         const known = this.#heads.get(conversation.id)?.peek();
-        const newest = conversation.newest ?? known?.newest ?? null;
+        const found = conversation.newest ?? known?.newest ?? null;
+        // A list that was read before messages were forgotten does not bring one back.
+        const kept = found && found.sequence > (this.#timelines.get(conversation.id)?.forgotten ?? 0);
+        const newest = kept ? found : null;
         const activeAtMs = Math.max(known?.activeAtMs ?? 0, newest?.sentAtMs ?? 0);
         const read = { ...conversation, newest, activeAtMs };
         this.set(conversation.id, known ? this.#later(known, read) : read);

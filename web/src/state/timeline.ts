@@ -3,8 +3,10 @@
 // History comes in pages and news by the stream; both say which numbers they cover, so the page
 // knows of every stretch whether it has all of it. Where pages and news meet, they become one range.
 //
+// Numbers of messages that are no longer kept count as known: nothing is there, and nothing is asked.
+//
 // Always true: each message is there once; inside a range none is missing; an answer that was on its
-// way while an event came does not undo the event.
+// way while an event came does not undo the event; no message at or below `forgotten` is there.
 
 import { signal } from "@preact/signals";
 import type { Message, Reaction } from "../wire/values";
@@ -36,6 +38,7 @@ export class Timeline {
   readonly version = signal(0);
   readonly #messages = new Map<number, Message>();
   #ranges: Range[] = [];
+  readonly #forgotten = signal(0);
   /** Changes since the oldest fetch under way began. */
   #late: Change[] = [];
   #fetches = 0;
@@ -50,6 +53,11 @@ export class Timeline {
     return this.#messages.size;
   }
 
+  /** Messages up to this number are no longer kept; 0: all are kept, as far as the page knows. */
+  get forgotten(): number {
+    return this.#forgotten.value;
+  }
+
   get(sequence: number): Message | undefined {
     return this.#messages.get(sequence);
   }
@@ -62,7 +70,8 @@ export class Timeline {
   /** Returns the messages of a range, in order; numbers that are hidden from the account are left out. */
   messages(range: Range): Message[] {
     const found: Message[] = [];
-    for (let sequence = range.from; sequence <= range.to; sequence += 1) {
+    // Below, nothing is kept, and the range may be long.
+    for (let sequence = Math.max(range.from, this.#forgotten.peek() + 1); sequence <= range.to; sequence += 1) {
       const message = this.#messages.get(sequence);
       if (message) found.push(message);
     }
@@ -74,7 +83,8 @@ export class Timeline {
     const range = this.around(sequence - 1);
     const found: Message[] = [];
     if (!range) return found;
-    for (let at = sequence - 1; at >= range.from && found.length < count; at -= 1) {
+    const first = Math.max(range.from, this.#forgotten.peek() + 1);
+    for (let at = sequence - 1; at >= first && found.length < count; at -= 1) {
       const message = this.#messages.get(at);
       if (message) found.push(message);
     }
@@ -91,7 +101,9 @@ export class Timeline {
   answer(mark: number, messages: readonly Message[], range?: Range): void {
     this.#fetches -= 1;
     if (range) {
-      for (const message of messages) this.#messages.set(message.sequence, message);
+      for (const message of messages) {
+        if (message.sequence > this.#forgotten.peek()) this.#messages.set(message.sequence, message);
+      }
       for (const change of this.#late.slice(mark)) this.#set(change);
       this.#cover(range);
     }
@@ -102,7 +114,7 @@ export class Timeline {
   /** Takes a message of the stream; returns whether it is new. */
   append(message: Message): boolean {
     const { sequence } = message;
-    if (this.#messages.has(sequence)) return false;
+    if (this.#messages.has(sequence) || sequence <= this.#forgotten.peek()) return false;
     this.#messages.set(sequence, message);
     this.#cover({ from: sequence, to: sequence });
     if (this.#inView) this.#cut(this.#inView, KEPT_MAX, SLACK);
@@ -117,6 +129,17 @@ export class Timeline {
     if (this.#set(change)) this.#changed();
   }
 
+  /** Takes that messages up to a number are no longer kept. It never goes back. */
+  forget(through: number): void {
+    if (through <= this.#forgotten.peek()) return;
+    for (const sequence of this.#messages.keys()) {
+      if (sequence <= through) this.#messages.delete(sequence);
+    }
+    this.#cover({ from: 1, to: through });
+    this.#forgotten.value = through;
+    this.#changed();
+  }
+
   /** Takes what is on the screen, and forgets messages far from it, if there are too many. */
   look(from: number, to: number): void {
     this.#inView = { from, to };
@@ -129,10 +152,11 @@ export class Timeline {
     this.#cut({ from: newest, to: newest }, KEPT_AWAY_MAX, 0);
   }
 
-  /** Forgets everything, because events were missed. */
+  /** Forgets everything, because events were missed; what is read anew says again what is kept. */
   clear(): void {
     this.#messages.clear();
     this.#ranges = [];
+    this.#forgotten.value = 0;
     this.#late = [];
     this.#changed();
   }
@@ -169,6 +193,7 @@ export class Timeline {
       const cut = { from: Math.max(range.from, keep.from), to: Math.min(range.to, keep.to) };
       return cut.from <= cut.to ? [cut] : [];
     });
+    this.#cover({ from: 1, to: this.#forgotten.peek() });
     for (const sequence of this.#messages.keys()) {
       if (sequence < keep.from || sequence > keep.to) this.#messages.delete(sequence);
     }

@@ -17,6 +17,8 @@ export type ChatEvent = { readonly position: number } & (
   | { readonly kind: "edited"; readonly message: Message }
   | { readonly kind: "deleted"; readonly conversation: number; readonly sequence: number }
   | { readonly kind: "hidden"; readonly conversation: number; readonly sequence: number }
+  /** Messages up to `through` are no longer kept. */
+  | { readonly kind: "forgotten"; readonly conversation: number; readonly through: number }
   | {
       readonly kind: "reaction";
       readonly conversation: number;
@@ -97,6 +99,10 @@ function toEvent(wire: WireEvent): ChatEvent {
       return { position, kind: "deleted", ...place(event.value.message) };
     case "messageHidden":
       return { position, kind: "hidden", ...place(event.value) };
+    case "messagesForgotten": {
+      const { conversationId, throughSequence } = event.value;
+      return { position, kind: "forgotten", conversation: num(conversationId), through: num(throughSequence) };
+    }
     case "reactionChanged": {
       const { message, accountId, reaction, present } = event.value;
       const [account, count] = [num(accountId), num(event.value.count)];

@@ -88,6 +88,10 @@ export interface Room {
   readonly members: number;
   readonly role: RoomRole;
   readonly invited: boolean;
+  /** What the room keeps, 0: without a limit; `null` if the node does not say. */
+  readonly kept: { readonly ageMs: number; readonly messages: number } | null;
+  /** What its owners have set; `null`: as the cluster. */
+  readonly keptOwn: { readonly ageMs: number | null; readonly messages: number | null };
 }
 
 export interface Member {
@@ -99,6 +103,10 @@ export interface Member {
 export function num(value: bigint): number {
   if (value > 9007199254740991n) throw new RangeError(`the node sent a number beyond 2^53: ${value}`);
   return Number(value);
+}
+
+function numOrNull(value: bigint | undefined): number | null {
+  return value === undefined ? null : num(value);
 }
 
 export function toMessage(wire: WireMessage): Message {
@@ -179,6 +187,8 @@ export function toRoom(wire: WireRoom): Room {
     members: wire.members,
     role: wire.role as number,
     invited: wire.invited,
+    kept: wire.retention ? { ageMs: num(wire.retention.ageMs), messages: num(wire.retention.messages) } : null,
+    keptOwn: { ageMs: numOrNull(wire.ownRetention?.ageMs), messages: numOrNull(wire.ownRetention?.messages) },
   };
 }
 

@@ -22,10 +22,11 @@ const EMPTY_PAGES_MAX = 5;
 
 export function Search({ session }: { session: Session }) {
   const { store, actions } = session;
-  const [found, setFound] = useState<readonly Found[] | null>(null);
+  const [answered, setFound] = useState<readonly Found[] | null>(null);
   const [next, setNext] = useState("");
   const asked = useRef("");
   const field = useRef<HTMLInputElement>(null);
+  const found = answered?.filter(({ message }) => !store.isForgotten(message.conversation, message.sequence)) ?? null;
   const ask = async (text: string, token: string) => {
     asked.current = text;
     let [pageToken, page]: [string, readonly Found[]] = [token, []];

@@ -24,6 +24,19 @@ export function dayName(ms: number): string {
   return new Date(ms).getFullYear() === new Date(now).getFullYear() ? DAY.format(ms) : DAY_OF_YEAR.format(ms);
 }
 
+const UNITS = [
+  [DAY_MS, "day"],
+  [3_600_000, "hour"],
+  [60_000, "minute"],
+] as const;
+
+/** Returns a length of time in words: in the greatest unit of which it is a whole number. */
+export function lengthOf(ms: number): string {
+  const [unit, name] = UNITS.find(([each]) => ms % each === 0) ?? [1000, "second"];
+  const count = Math.round(ms / unit);
+  return `${count} ${name}${count === 1 ? "" : "s"}`;
+}
+
 /** Returns a length of time in its greatest unit. */
 export function duration(ms: number): string {
   const seconds = Math.floor(ms / 1000);

@@ -1,4 +1,4 @@
-// The panel of a room: topic, members with their roles, invitations, webhooks, leaving.
+// The panel of a room: topic, what it keeps, members with their roles, invitations, webhooks, leaving.
 
 import { useEffect, useState } from "preact/hooks";
 import { go } from "../../app/route";
@@ -17,6 +17,7 @@ import { Icon } from "../parts/Icon";
 import type { MenuItem } from "../parts/Menu";
 import { Menu } from "../parts/Menu";
 import { attempt, notice } from "../parts/notices";
+import { Kept } from "./Kept";
 import { Webhooks } from "./Webhooks";
 
 const ROLES = { 0: "", 1: "", 2: strings.moderator, 3: strings.owner } as const;
@@ -79,6 +80,7 @@ export function Members({ session, id, name }: { session: Session; id: number; n
             </div>
           </form>
         )}
+        {room && <Kept session={session} room={room} />}
         {(room?.public || role >= RoomRole.Moderator) && (
           <form
             class="inline-form"

@@ -13,10 +13,11 @@ import type { Range } from "../../state/ranges";
 import { cover } from "../../state/ranges";
 import { onTheWay, rows } from "../../state/rows";
 import type { Head } from "../../state/store";
+import type { Timeline } from "../../state/timeline";
 import type { Message } from "../../wire/values";
 import { dayName } from "../parts/dates";
 import { Icon } from "../parts/Icon";
-import { attempt } from "../parts/notices";
+import { attempt, notice } from "../parts/notices";
 import { MessageRow } from "./MessageRow";
 import { PendingRow } from "./PendingRow";
 import type { TalkActions } from "./talk";
@@ -43,8 +44,8 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
   const headSignal = store.head(id);
   const scroller = useRef<HTMLDivElement>(null);
   const opened = headSignal?.peek();
-  const [unreadFrom, setUnreadFrom] = useState(() => unreadAt(opened));
-  const [view, setView] = useState<View>(() => viewAt(opened, focus));
+  const [unreadFrom, setUnreadFrom] = useState(() => unreadAt(opened, timeline));
+  const [view, setView] = useState<View>(() => viewAt(opened, focus, timeline));
   const [failed, setFailed] = useState(false);
   const [below, setBelow] = useState(false);
   const anchor = useRef<{ sequence: number; top: number } | null>(null);
@@ -93,6 +94,11 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     following.current = false;
     setView(viewAround(focus));
   }, [focus]);
+  // An address may lead to a message that is gone; the page shows what is there instead.
+  const notKept = focus > 0 && focus <= timeline.forgotten;
+  useEffect(() => {
+    if (notKept) notice(strings.notKept);
+  }, [notKept, focus]);
 
   const remember = () => {
     const element = scroller.current;
@@ -220,8 +226,8 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
     const at = row ? all.indexOf(row as HTMLElement) : all.length;
     (all[event.key === "ArrowUp" ? at - 1 : at + 1] ?? (row as HTMLElement | null))?.focus();
   };
-  const older = head && shown && firstUnread(head) < shown.from && head.unread > 0 ? head.unread : 0;
-  const beginning = shown?.from === 1 || newest === 0;
+  const older = head && shown && firstUnread(head, timeline) < shown.from && head.unread > 0 ? head.unread : 0;
+  const beginning = newest === 0 || (shown !== null && shown.from <= timeline.forgotten + 1);
   return (
     <div class="list-frame">
       <div
@@ -241,7 +247,9 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
         onPointerDown={() => (target.current = 0)}
       >
         <div class="list-rows" aria-busy={missing}>
-          {beginning && <p class="list-beginning">{strings.firstMessage(name)}</p>}
+          {beginning && (
+            <p class="list-beginning">{timeline.forgotten > 0 ? strings.olderNotKept : strings.firstMessage(name)}</p>
+          )}
           {!beginning && !failed && <p class="list-loading">{strings.loading}</p>}
           {failed && (
             <p class="list-loading" role="alert">
@@ -269,6 +277,7 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
                 talk={talk}
                 focused={row.message.sequence === focus}
                 original={row.message.replyTo ? timeline.get(row.message.replyTo) : undefined}
+                originalKept={row.message.replyTo > timeline.forgotten}
                 delivery={status.get(row.message.sequence) ?? "none"}
               />
             ),
@@ -281,9 +290,10 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
       {older > 0 && head && (
         <div class="pill pill-top">
           <button type="button" onClick={() => {
-            target.current = firstUnread(head);
-            setUnreadFrom(firstUnread(head));
-            setView(viewAround(firstUnread(head)));
+            const first = firstUnread(head, timeline);
+            target.current = first;
+            setUnreadFrom(first);
+            setView(viewAround(first));
           }}>
             {strings.unreadAbove(older)}
           </button>
@@ -313,17 +323,18 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
   );
 }
 
-function unreadAt(head: Head | undefined): number {
-  return head && head.unread > 0 ? firstUnread(head) : 0;
+function unreadAt(head: Head | undefined, timeline: Timeline): number {
+  return head && head.unread > 0 ? firstUnread(head, timeline) : 0;
 }
 
-function firstUnread(head: Head): number {
-  return head.read + 1;
+/** Returns the number of the first message that may be unread: what is no longer kept is not. */
+function firstUnread(head: Head, { forgotten }: Timeline): number {
+  return Math.max(head.read, forgotten) + 1;
 }
 
-function viewAt(head: Head | undefined, focus: number): View {
+function viewAt(head: Head | undefined, focus: number, timeline: Timeline): View {
   if (focus > 0) return viewAround(focus);
-  if (head && head.unread > 0) return viewAround(firstUnread(head));
+  if (head && head.unread > 0) return viewAround(firstUnread(head, timeline));
   return viewAtEnd(head?.last ?? 0);
 }
 
@@ -352,8 +363,8 @@ function sequenceOf(row: HTMLElement): number {
 }
 
 /** Returns the first message of others that is unread, if the page knows it; else 0. */
-function nextUnread(timeline: { get(sequence: number): Message | undefined; around(sequence: number): Range | undefined }, head: Head, me: number): number {
-  for (let sequence = head.read + 1; sequence <= head.last; sequence += 1) {
+function nextUnread(timeline: Timeline, head: Head, me: number): number {
+  for (let sequence = firstUnread(head, timeline); sequence <= head.last; sequence += 1) {
     if (!timeline.around(sequence)) return 0;
     const message = timeline.get(sequence);
     if (message && message.senderId !== me && !message.deleted) return sequence;

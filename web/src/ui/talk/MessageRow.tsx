@@ -29,12 +29,14 @@ export interface MessageRowProps {
   readonly focused: boolean;
   /** The message that this one answers, if the page has it. */
   readonly original: Message | undefined;
+  /** Whether that message is still kept. */
+  readonly originalKept: boolean;
   /** Whether delivery is shown on this message. */
   readonly delivery: "none" | "sent" | "delivered" | "read";
 }
 
 export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
-  const { message, head, session, talk, focused, original, delivery } = props;
+  const { message, head, session, talk, focused, original, originalKept, delivery } = props;
   const { store } = session;
   const [picking, setPicking] = useState(false);
   // A row has its buttons from when the reader first comes near: most never do.
@@ -73,7 +75,7 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
       onFocusIn={() => setNear(true)}
     >
       {message.replyTo > 0 && !message.deleted && (
-        <button type="button" class="quote" onClick={() => talk.jump(message.replyTo)}>
+        <button type="button" class="quote" disabled={!originalKept} onClick={() => talk.jump(message.replyTo)}>
           <Icon name="reply" small />
           {original ? (
             <>
@@ -81,7 +83,7 @@ export const MessageRow = memo(function MessageRow(props: MessageRowProps) {
               <bdi>{original.deleted ? strings.deleted : plain(original.text)}</bdi>
             </>
           ) : (
-            <span>{strings.replyGone}</span>
+            <span>{originalKept ? strings.replyGone : strings.replyNotKept}</span>
           )}
         </button>
       )}

@@ -70,6 +70,8 @@ export function Talk({ session, id, focus }: { session: Session; id: number; foc
       go(known ? { view: "conversation", id: known.id, sequence: 0 } : { view: "person", name: person });
     },
   };
+  // The line above the composer shows nothing of a message that is no longer kept.
+  const answering = replyTo && !store.isForgotten(id, replyTo.sequence) ? replyTo : null;
   const lastOwn = () => {
     const me = store.me.peek()?.id;
     const range = store.timeline(id).around(head.last);
@@ -91,7 +93,7 @@ export function Talk({ session, id, focus }: { session: Session; id: number; foc
             id={id}
             recipient=""
             name={name}
-            replyTo={replyTo}
+            replyTo={answering}
             editing={editing}
             onReply={setReplyTo}
             onEdit={setEditing}
