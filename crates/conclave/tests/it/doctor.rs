@@ -92,7 +92,7 @@ async fn a_healthy_cluster_is_well_and_a_dead_node_is_not() {
         .map(|finding| finding["check"].as_str().unwrap())
         .collect();
     here.sort_unstable();
-    assert_eq!(here, ["files", "space", "sync"]);
+    assert_eq!(here, ["database", "files", "space", "sync"]);
 
     let dead = cluster.a_follower().await;
     cluster.kill(dead).await;

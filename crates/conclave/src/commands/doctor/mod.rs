@@ -3,6 +3,7 @@
 //! Always true: it changes nothing, asks nothing that needs a quorum, and ends within its timeout.
 
 mod cluster;
+mod database;
 mod findings;
 mod machine;
 mod reach;
@@ -61,6 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let here = tokio::task::spawn_blocking(move || {
             let mut found = Findings::default();
             machine::examine(&data, &mut found);
+            database::examine(&data, &mut found);
             found
         });
         found.0.extend(here.await?.0);
