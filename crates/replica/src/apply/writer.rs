@@ -357,6 +357,7 @@ impl Writer {
         let pause = match self.state.vacuum() {
             Ok(free) => {
                 self.observers.meter.vacuumed(free.bytes, began.elapsed());
+                self.observers.meter.looked(self.state.messages());
                 if free.may_shrink {
                     VACUUM_PAUSE
                 } else {

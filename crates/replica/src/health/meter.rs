@@ -67,6 +67,8 @@ pub struct Counts {
     pub voters_set_aside: u64,
     /// Bytes inside the database that hold nothing, when it was looked at last.
     pub free_bytes: u64,
+    /// Messages in the database, deleted ones included, when it was looked at last.
+    pub messages: u64,
     /// How long steps took that gave some of them back to the file system.
     pub vacuums: LatencyCounts,
 }
@@ -87,6 +89,7 @@ struct Inner {
     snapshots_installed: AtomicU64,
     voters_set_aside: AtomicU64,
     free_bytes: AtomicU64,
+    messages: AtomicU64,
     vacuums: Latencies,
     /// When an entry was decided, and how long that took; the oldest first.
     latencies: Mutex<VecDeque<(Instant, Duration)>>,
@@ -153,6 +156,11 @@ impl Meter {
         self.0.vacuums.note(took);
     }
 
+    /// Notes how many messages the database has.
+    pub(crate) fn looked(&self, messages: u64) {
+        self.0.messages.store(messages, Ordering::Relaxed);
+    }
+
     /// Returns what was counted since the start.
     pub(crate) fn counts(&self) -> Counts {
         let Inner {
@@ -166,6 +174,7 @@ impl Meter {
             snapshots_installed,
             voters_set_aside,
             free_bytes,
+            messages,
             vacuums,
             latencies: _,
         } = &*self.0;
@@ -181,6 +190,7 @@ impl Meter {
             snapshots_installed: load(snapshots_installed),
             voters_set_aside: load(voters_set_aside),
             free_bytes: load(free_bytes),
+            messages: load(messages),
             vacuums: vacuums.counts(),
         }
     }

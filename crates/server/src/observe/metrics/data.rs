@@ -80,6 +80,11 @@ impl OfStarted<'_> {
                 figures.counts.free_bytes,
             ),
             (
+                "conclave_state_messages",
+                "Messages in the database, deleted ones included.",
+                figures.counts.messages,
+            ),
+            (
                 "conclave_search_bytes",
                 "Length of the search index, in bytes.",
                 figures.search_bytes,

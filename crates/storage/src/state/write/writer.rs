@@ -115,6 +115,14 @@ impl State {
         self.unwritten.len()
     }
 
+    /// Returns the number of messages, deleted ones included; 0 for a witness, which has none.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.writer
+            .as_ref()
+            .map_or(0, |writer| writer.meta.messages)
+    }
+
     /// Returns a reader beside this writer; it stays usable when a snapshot is installed.
     #[must_use]
     pub fn reader(&self) -> Reader {
