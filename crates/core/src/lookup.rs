@@ -257,6 +257,12 @@ pub trait Lookup {
         conversation: ConversationId,
         limit: usize,
     ) -> Result<Vec<OldMessage>, Broken>;
+    /// Returns how many messages there are in all, deleted ones included.
+    fn messages(&self) -> Result<u64, Broken>;
+    /// Returns the first `limit` messages of all conversations, in the order of the log.
+    fn oldest_of_all(&self, limit: usize) -> Result<Vec<MessageRef>, Broken>;
+    /// Returns whether something that was deleted has rows left that are being removed.
+    fn is_sweeping(&self) -> Result<bool, Broken>;
     /// Returns what the cluster keeps.
     fn cluster_retention(&self) -> Result<ClusterRetention, Broken>;
     /// Returns whether an account has deleted a message for itself.

@@ -99,7 +99,8 @@ pub enum ClusterOperation {
     /// Forget what these conversations keep too long or too much of, as far as one command may.
     /// Only the leader proposes it.
     ForgetMessages {
-        /// 1 to [`crate::limits::FORGET_CONVERSATIONS_MAX`].
+        /// At most [`crate::limits::FORGET_CONVERSATIONS_MAX`]; none: the oldest of all
+        /// conversations, as far as the cluster has more messages than it keeps in all.
         conversations: Vec<ConversationId>,
     },
     /// Retire the number of a removed node: no node with it can join again.

@@ -4,62 +4,23 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod read_support;
+mod retention_support;
 mod search_support;
 mod state_support;
 mod story;
 
 use conclave_core::{
-    AccountId, ClusterOperation, ClusterVersion, ConversationId, NodeId, Operation,
-    OperatorRequest, Position, RetentionChange, Sequence, Timestamp, limits::SWEEP_ROWS_PER_ENTRY,
+    AccountId, ClusterOperation, ClusterVersion, ConversationId, NodeId, Operation, Position,
+    RetentionChange, Sequence, Timestamp, limits::SWEEP_ROWS_PER_ENTRY,
 };
 use conclave_storage::state::{DuePage, HistoryFrom, Options, State, StreamEvent};
 use read_support::*;
+use retention_support::*;
 use search_support::{ALICE, BOB, World, wait_for};
 use state_support::*;
 use story::rows;
 
 const HOUR: u64 = 60 * 60 * 1000;
-
-/// Raises the cluster version, and creates an operator.
-fn prepare(state: &mut State) {
-    let raise = Operation::Cluster(ClusterOperation::RaiseVersion {
-        to: ClusterVersion::RETENTION,
-        asked: vec![NodeId(1)],
-    });
-    let first = Operation::Cluster(ClusterOperation::MakeFirstOperator { token: token(9) });
-    accept(
-        state,
-        vec![once(1 << 100, raise), once((1 << 100) + 1, first)],
-    );
-}
-
-fn set_retention(change: RetentionChange) -> Operation {
-    Operation::Cluster(ClusterOperation::ByOperator {
-        credential: token(9),
-        request: OperatorRequest::SetRetention { change },
-    })
-}
-
-fn keep_newest(messages: u64) -> Operation {
-    set_retention(RetentionChange {
-        messages: Some(messages),
-        ..RetentionChange::default()
-    })
-}
-
-/// Has everything forgotten that is due, a command after the other; returns how many commands that
-/// took.
-fn forget_all(state: &mut State, at: u64, conversations: &[u64]) -> u128 {
-    for number in 0.. {
-        let id = (u128::from(at) << 64) + number;
-        let result = apply_at(state, at, vec![once(id, forget(conversations))]);
-        assert_eq!(result.answers.len(), 1);
-        if result.events.is_empty() {
-            return number;
-        }
-    }
-    unreachable!("it ends")
-}
 
 fn number(directory: &std::path::Path, sql: &str) -> u64 {
     rows(directory, sql)[0].parse().unwrap()

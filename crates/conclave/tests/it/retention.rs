@@ -138,6 +138,15 @@ async fn all_nodes_forget_alike_while_leaders_change() {
     let sent = a.send(&room("lobby"), "and on").await.unwrap();
     assert_eq!(sent.sequence.0, MESSAGES + 1);
     all_have_forgotten(&cluster, &alice.token, &room("lobby"), MESSAGES - 39).await;
+    // Of 80 messages in all the cluster keeps 50: the oldest are in the room.
+    let total = v1::ChangeRetentionRequest {
+        total_messages: Some(50),
+        ..Default::default()
+    };
+    let set = operator.change_retention(total).await.unwrap();
+    assert_eq!((set.total_messages, set.each.unwrap().messages), (50, 40));
+    all_have_forgotten(&cluster, &alice.token, &room("lobby"), MESSAGES - 9).await;
+    all_have_forgotten(&cluster, &alice.token, &person("bob"), 10).await;
     cluster.leader().await;
     all_agree(&cluster).await;
 }
@@ -173,14 +182,15 @@ async fn the_cli_sets_and_shows_what_is_kept() {
         "retention",
         "age=90d",
         "messages=1000",
+        "total=1000000",
         "-o",
         "json",
     ];
     let set = operator.run(&set).await.json();
     assert_eq!(set[0]["age_ms"], 90_u64 * 24 * 60 * 60 * 1000);
     assert_eq!(
-        (&set[0]["messages"], &set[0]["rooms"]),
-        (&json!(1000), &json!("shorter"))
+        (&set[0]["messages"], &set[0]["total"], &set[0]["rooms"]),
+        (&json!(1000), &json!(1_000_000), &json!("shorter"))
     );
     let brief = operator.run(&["cluster", "retention", "age=1s"]).await;
     brief.failed(2, "age=1s: messages are kept for a minute");

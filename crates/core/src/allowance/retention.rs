@@ -31,6 +31,8 @@ pub struct ClusterRetention {
     pub each: Retention,
     /// Whether rooms may keep more than `each` says.
     pub rooms_may_exceed: bool,
+    /// Number of messages of all conversations together, deleted ones included; 0: without a limit.
+    pub total_messages: u64,
 }
 
 /// What an operator changes of it; `None`: as before.
@@ -42,6 +44,8 @@ pub struct RetentionChange {
     pub messages: Option<u64>,
     /// See [`ClusterRetention::rooms_may_exceed`].
     pub rooms_may_exceed: Option<bool>,
+    /// See [`ClusterRetention::total_messages`].
+    pub total_messages: Option<u64>,
 }
 
 impl Retention {
@@ -70,13 +74,23 @@ impl ClusterRetention {
                 messages: change.messages.unwrap_or(self.each.messages),
             },
             rooms_may_exceed: change.rooms_may_exceed.unwrap_or(self.rooms_may_exceed),
+            total_messages: change.total_messages.unwrap_or(self.total_messages),
         }
     }
 
     /// Returns whether its values are ones that can be set.
     #[must_use]
     pub fn is_valid(self) -> bool {
-        self.each.is_valid()
+        self.each.is_valid() && is_number(self.total_messages)
+    }
+
+    /// Returns how many messages are one too many, if there are so many in all.
+    #[must_use]
+    pub fn surplus(self, messages: u64) -> u64 {
+        match self.total_messages {
+            0 => 0,
+            total => messages.saturating_sub(total),
+        }
     }
 
     /// Returns what a room keeps that has set this.
@@ -130,6 +144,7 @@ mod tests {
         ClusterRetention {
             each: Retention { age_ms, messages },
             rooms_may_exceed,
+            total_messages: 0,
         }
     }
 

@@ -184,6 +184,7 @@ fn of_operators() -> impl Strategy<Value = ClusterOperation> {
                     age_ms,
                     messages,
                     rooms_may_exceed: age_ms.map(|age_ms| age_ms % 2 == 0),
+                    total_messages: messages,
                 },
             }
         ),

@@ -264,6 +264,7 @@ fn operating(line: &Line<'_>) -> Result<Operation, Fault> {
                     age_ms: line.option("age").map(age).transpose()?,
                     messages: line.option("messages").map(number).transpose()?,
                     rooms_may_exceed: line.option("rooms").map(|may| may == "longer"),
+                    total_messages: line.option("total").map(number).transpose()?,
                 },
             },
             "add" => OperatorRequest::CreateOperator {

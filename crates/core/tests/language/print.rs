@@ -174,8 +174,12 @@ fn of_nodes(event: &Event) -> String {
                 true => "longer",
                 false => "shorter",
             };
+            let total = match retention.total_messages {
+                0 => String::new(),
+                total => format!(" total={total}"),
+            };
             format!(
-                "RetentionChanged age={} messages={} rooms={rooms}",
+                "RetentionChanged age={} messages={} rooms={rooms}{total}",
                 time(Timestamp(retention.each.age_ms)),
                 retention.each.messages
             )

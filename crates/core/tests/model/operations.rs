@@ -257,6 +257,7 @@ impl Operate {
                     age_ms: Some(age * RETENTION_AGE_MS_MIN),
                     messages: Some(*messages),
                     rooms_may_exceed: Some(*more),
+                    total_messages: None,
                 },
             },
             Self::Add(which) => OperatorRequest::CreateOperator {

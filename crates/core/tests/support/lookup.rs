@@ -111,6 +111,22 @@ impl Lookup for Memory {
         });
         Ok(old.take(limit).collect())
     }
+    fn messages(&self) -> Result<u64, Broken> {
+        Ok(self.sent_at.len() as u64)
+    }
+    fn oldest_of_all(&self, limit: usize) -> Result<Vec<MessageRef>, Broken> {
+        let kept = self.order.iter().filter(|(conversation, sequence)| {
+            self.sent_at.contains_key(&(*conversation, *sequence))
+        });
+        let named = kept.map(|(conversation, sequence)| MessageRef {
+            conversation: *conversation,
+            sequence: *sequence,
+        });
+        Ok(named.take(limit).collect())
+    }
+    fn is_sweeping(&self) -> Result<bool, Broken> {
+        Ok(false)
+    }
     fn cluster_retention(&self) -> Result<ClusterRetention, Broken> {
         Ok(self.nodes.retention)
     }

@@ -51,6 +51,8 @@ pub(crate) struct Memory {
     messages: BTreeMap<(ConversationId, Sequence), MessageHead>,
     /// Of each message: the log time of its entry, if it has it, and its ordinal.
     sent_at: BTreeMap<(ConversationId, Sequence), (Option<Timestamp>, u64)>,
+    /// All messages that were ever sent, in the order of the log.
+    order: Vec<(ConversationId, Sequence)>,
     /// The last ordinal of each member's forgotten messages.
     sent_forgotten: BTreeMap<(ConversationId, AccountId), u64>,
     /// Log time since which messages have one.
@@ -145,6 +147,7 @@ impl Memory {
                 };
                 let before = self.messages.insert((*conversation, *sequence), head);
                 assert_eq!(before, None, "two messages have one place");
+                self.order.push((*conversation, *sequence));
                 let at = self.aged_since.map(|_| self.now.log_time);
                 self.sent_at
                     .insert((*conversation, *sequence), (at, *ordinal));

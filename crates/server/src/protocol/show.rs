@@ -178,6 +178,7 @@ pub(crate) fn cluster_retention(kept: ClusterRetention) -> v1::ClusterRetention 
     v1::ClusterRetention {
         each: Some(retention(kept.each)),
         rooms_may_exceed: kept.rooms_may_exceed,
+        total_messages: kept.total_messages,
     }
 }
 

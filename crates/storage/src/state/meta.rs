@@ -55,7 +55,7 @@ impl Meta {
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
                 changes, changes_after, setup_token, node_last, preferred_leader, date,
                 authority_generation, authority_next, messages, cluster_version, ack_all,
-                keep_ms, keep_messages, rooms_may_exceed, aged_since
+                keep_ms, keep_messages, rooms_may_exceed, aged_since, keep_total
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -112,6 +112,7 @@ impl Meta {
                     messages: number(row, 30)?,
                 },
                 rooms_may_exceed: row.get(31)?,
+                total_messages: number(row, 33)?,
             },
             aged_since: number_or_none(row, 32)?.map(Timestamp),
         })
@@ -126,7 +127,8 @@ impl Meta {
                 changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23,
                 date = ?24, authority_generation = ?25, authority_next = ?26,
                 messages = ?27, cluster_version = ?28, ack_all = ?29, keep_ms = ?30,
-                keep_messages = ?31, rooms_may_exceed = ?32, aged_since = ?33
+                keep_messages = ?31, rooms_may_exceed = ?32, aged_since = ?33,
+                keep_total = ?34
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -162,6 +164,7 @@ impl Meta {
             stored(self.retention.each.messages),
             self.retention.rooms_may_exceed,
             self.aged_since.map(|since| stored(since.0)),
+            stored(self.retention.total_messages),
         ])?;
         Ok(())
     }

@@ -109,7 +109,8 @@ impl GeneratedCommand {
             2 => log_in(self.sequence, request),
             3 if self.yes => self.of_operators(),
             3 if self.who > 3 => raise(self.place),
-            3 if self.who > 1 => forget(&[1, 2, 3, 4]),
+            3 if self.who > 2 => forget(&[1, 2, 3, 4]),
+            3 if self.who > 1 => forget(&[]),
             3 => Operation::Access(AccessOperation::TryPassword {
                 keys: keys(self.who as u64, 200 + few),
             }),
@@ -186,6 +187,7 @@ impl GeneratedCommand {
                     age_ms: (self.who < 2).then_some(RETENTION_AGE_MS_MIN * self.place),
                     messages: Some(self.place % 4),
                     rooms_may_exceed: Some(self.sequence.is_multiple_of(2)),
+                    total_messages: (self.who < 1).then_some(8 * self.place),
                 },
             },
             1 | 2 => OperatorRequest::CreateJoinToken {

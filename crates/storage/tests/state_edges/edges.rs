@@ -215,6 +215,7 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
                 age_ms: Some(edge),
                 messages: Some(edge),
                 rooms_may_exceed: Some(edge.is_multiple_of(2)),
+                total_messages: Some(edge),
             },
         }),
         Operation::Room(RoomOperation::SetRoomRetention {

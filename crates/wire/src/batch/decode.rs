@@ -292,6 +292,7 @@ fn of_operators(encoded: peer::by_operator::Request) -> Result<OperatorRequest, 
                 age_ms: set.age_ms,
                 messages: set.messages,
                 rooms_may_exceed: set.rooms_may_exceed,
+                total_messages: set.total_messages,
             },
         },
         Encoded::RevokeOperator(revoke) => OperatorRequest::RevokeOperator {

@@ -394,6 +394,7 @@ fn of_operators(request: &OperatorRequest) -> peer::by_operator::Request {
             age_ms: change.age_ms,
             messages: change.messages,
             rooms_may_exceed: change.rooms_may_exceed,
+            total_messages: change.total_messages,
         }),
         OperatorRequest::RevokeOperator { name } => Encoded::RevokeOperator(peer::RevokeOperator {
             name: name.as_str().to_owned(),

@@ -133,8 +133,13 @@ pub fn decode_command(command: peer::Command) -> Result<Command, DecodeError> {
         }
         _ => return Ok(command),
     };
+    // It forgets the oldest of all then.
+    let may_be_empty = matches!(
+        command.operation,
+        Operation::Cluster(ClusterOperation::ForgetMessages { .. })
+    );
     match items {
-        0 => Err(Rejection::ListEmpty.into()),
+        0 if !may_be_empty => Err(Rejection::ListEmpty.into()),
         items if items > max => Err(Rejection::ListTooLong.into()),
         _ => Ok(command),
     }

@@ -237,7 +237,14 @@ fn empty_incomplete_and_overlong_lists_are_refused() {
         let empty = matches!(bad, Err(DecodeError::Bounds(Rejection::ListEmpty)));
         assert!(empty, "{bad:?}");
     }
-    for bad in [delete(2 * 501), advance(3 * 257)] {
+    // The oldest messages of all are forgotten without naming a conversation.
+    let forget = |numbers: usize| {
+        decoded(Encoded::ForgetMessages(peer::ForgetMessages {
+            conversation_ids: vec![1; numbers],
+        }))
+    };
+    assert!(forget(0).is_ok() && forget(64).is_ok());
+    for bad in [delete(2 * 501), advance(3 * 257), forget(65)] {
         let long = matches!(bad, Err(DecodeError::Bounds(Rejection::ListTooLong)));
         assert!(long, "{bad:?}");
     }

@@ -126,7 +126,7 @@ pub fn raise_version(id: OnceId, to: ClusterVersion, asked: Vec<NodeId>) -> Comm
     once(id, "raise_version", &[&number], operation)
 }
 
-/// Returns a command that forgets what is due of these conversations.
+/// Returns a command that forgets what is due of these conversations; of none: the oldest of all.
 #[must_use]
 pub fn forget_messages(id: OnceId, conversations: Vec<ConversationId>) -> Command {
     let numbers: Vec<u8> = conversations

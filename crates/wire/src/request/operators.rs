@@ -87,6 +87,7 @@ pub fn set_retention(request: &v1::ChangeRetentionRequest) -> Result<OperatorReq
         age_ms: request.age_ms,
         messages: request.messages,
         rooms_may_exceed: request.rooms_may_exceed,
+        total_messages: request.total_messages,
     };
     if !ClusterRetention::default().with(change).is_valid() {
         return Err(Rejection::RetentionOutOfRange.into());
@@ -141,8 +142,10 @@ pub fn by_operator(id: OnceId, credential: TokenHash, request: OperatorRequest) 
                 None => Vec::new(),
             };
             let may = change.rooms_may_exceed.map(u64::from);
-            let [age, messages, may] = [change.age_ms, change.messages, may].map(number);
-            digest(0, "set_retention", &[shown, &age, &messages, &may])
+            let values = [change.age_ms, change.messages, may, change.total_messages];
+            let [age, messages, may, total] = values.map(number);
+            let parts: &[&[u8]] = &[shown, &age, &messages, &may, &total];
+            digest(0, "set_retention", parts)
         }
         OperatorRequest::CreateOperator { name, token } => {
             let parts = [shown, name.as_str().as_bytes(), &token.0];
@@ -200,6 +203,13 @@ mod tests {
             };
             create_join_token(&request, hash).unwrap()
         };
+        let in_all = |total| {
+            let request = v1::ChangeRetentionRequest {
+                total_messages: Some(total),
+                ..Default::default()
+            };
+            set_retention(&request).unwrap()
+        };
         let retention = |age_ms, messages| {
             let request = v1::ChangeRetentionRequest {
                 age_ms,
@@ -229,6 +239,7 @@ mod tests {
             retention(Some(60_001), None),
             retention(None, Some(60_000)),
             retention(None, Some(0)),
+            in_all(60_000),
         ];
         let id = OnceId([7; 16]);
         let mut digests = BTreeSet::new();

@@ -13,14 +13,15 @@ use crate::{
 };
 
 /// How a setting is written, for errors.
-const FORMS: &str = "write age=90d or messages=10000 (each also =forever), or rooms=shorter or \
-    rooms=longer";
+const FORMS: &str = "write age=90d, messages=10000 or total=5000000 (each also =forever), or \
+    rooms=shorter or rooms=longer";
 
 /// Arguments of `cluster retention`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What to set: age=90d or messages=10000 (of each conversation), each also =forever;
-    /// rooms=shorter or rooms=longer. Without arguments all of it is shown
+    /// What to set: age=90d, messages=10000 (of each conversation) or total=5000000 (of all of them
+    /// together), each also =forever; rooms=shorter or rooms=longer. Without arguments all of it is
+    /// shown
     #[arg(value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<Setting>,
     /// Output format
@@ -33,6 +34,7 @@ pub(super) struct Args {
 enum Setting {
     Age(u64),
     Messages(u64),
+    Total(u64),
     RoomsMayExceed(bool),
 }
 
@@ -41,6 +43,7 @@ fn setting(text: &str) -> Result<Setting, String> {
     Ok(match (name, value) {
         ("age", value) => Setting::Age(age(value)?),
         ("messages", value) => Setting::Messages(number(value)?),
+        ("total", value) => Setting::Total(number(value)?),
         ("rooms", "shorter") => Setting::RoomsMayExceed(false),
         ("rooms", "longer") => Setting::RoomsMayExceed(true),
         _ => return Err(FORMS.to_owned()),
@@ -85,6 +88,7 @@ pub(super) async fn run(args: Args, connection: &Connection) -> anyhow::Result<E
         match setting {
             Setting::Age(age_ms) => change.age_ms = Some(*age_ms),
             Setting::Messages(messages) => change.messages = Some(*messages),
+            Setting::Total(messages) => change.total_messages = Some(*messages),
             Setting::RoomsMayExceed(may) => change.rooms_may_exceed = Some(*may),
         }
     }
@@ -114,11 +118,12 @@ fn shown(kept: &v1::ClusterRetention) -> Value {
     json!({
         "age_ms": each.age_ms,
         "messages": each.messages,
+        "total": kept.total_messages,
         "rooms": if kept.rooms_may_exceed { "longer" } else { "shorter" },
     })
 }
 
-fn lines(kept: &v1::ClusterRetention) -> [String; 3] {
+fn lines(kept: &v1::ClusterRetention) -> [String; 4] {
     let each = kept.each.unwrap_or_default();
     let rooms = match kept.rooms_may_exceed {
         false => "may keep less than that, not more",
@@ -126,15 +131,24 @@ fn lines(kept: &v1::ClusterRetention) -> [String; 3] {
     };
     [
         format!("{:<10}{}", "age", age_shown(each.age_ms)),
-        format!("{:<10}{}", "messages", number_shown(each.messages)),
+        format!(
+            "{:<10}{}",
+            "messages",
+            number_shown(each.messages, "of each conversation")
+        ),
+        format!(
+            "{:<10}{}",
+            "total",
+            number_shown(kept.total_messages, "of all conversations together")
+        ),
         format!("{:<10}{rooms}", "rooms"),
     ]
 }
 
-fn number_shown(messages: u64) -> String {
+fn number_shown(messages: u64, of: &str) -> String {
     match messages {
         0 => "forever".to_owned(),
-        messages => format!("the newest {messages} of each conversation"),
+        messages => format!("the newest {messages} {of}"),
     }
 }
 
@@ -193,6 +207,7 @@ mod tests {
     #[test]
     fn settings_are_told_apart() {
         assert_eq!(setting("messages=7"), Ok(Setting::Messages(7)));
+        assert_eq!(setting("total=forever"), Ok(Setting::Total(0)));
         assert_eq!(setting("rooms=longer"), Ok(Setting::RoomsMayExceed(true)));
         for text in ["age", "rooms=both", "bytes=7", "=7"] {
             assert_eq!(setting(text), Err(FORMS.to_owned()), "{text}");

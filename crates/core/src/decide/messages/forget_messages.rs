@@ -1,14 +1,15 @@
 //! Forgets the oldest messages of conversations: those that are older than what is kept, and those
 //! beyond the number that is kept.
 //!
-//! The leader names conversations in which it has found something to forget; what goes is decided
-//! here, so a command that comes late, or twice, forgets no more than is due.
+//! The leader names conversations in which it has found something to forget, or none if the cluster
+//! has more messages in all than it keeps; what goes is decided here, so a command that comes late,
+//! or twice, forgets no more than is due.
 //!
 //! Always true: of a conversation the first messages go, without a gap; no message goes that is
 //! younger, or among the newest, as long as it may stay; one command forgets at most
 //! [`FORGET_MESSAGES_MAX`] of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Accepted, Conversation, ConversationEvent, ConversationId, Event, Kind, Lookup, OldMessage,
@@ -23,7 +24,7 @@ pub(crate) fn forget_messages(
     conversations: &[ConversationId],
 ) -> Ruling {
     match conversations.len() {
-        0 => return Err(Rejection::ListEmpty.into()),
+        0 => return forget_oldest(lookup),
         1..=FORGET_CONVERSATIONS_MAX => {}
         _ => return Err(Rejection::ListTooLong.into()),
     }
@@ -53,6 +54,35 @@ pub(crate) fn forget_messages(
         }
     }
     let count = (FORGET_MESSAGES_MAX - left) as u64;
+    Ok((Accepted::MessagesDeleted { count }, events))
+}
+
+/// Forgets the oldest messages of all while there are more than the cluster keeps.
+///
+/// Positions grow like the sequences of each conversation, so the oldest of all are the first ones
+/// of theirs. While the sweep has something to remove nothing goes: it may be about to remove as
+/// much.
+fn forget_oldest(lookup: &impl Lookup) -> Ruling {
+    let kept = lookup.cluster_retention()?;
+    let mut last = BTreeMap::new();
+    let mut count = 0;
+    if kept.total_messages > 0 && !lookup.is_sweeping()? {
+        let surplus = usize::try_from(kept.surplus(lookup.messages()?)).unwrap_or(usize::MAX);
+        let oldest = lookup.oldest_of_all(surplus.min(FORGET_MESSAGES_MAX))?;
+        count = oldest.len() as u64;
+        last.extend(
+            oldest
+                .iter()
+                .map(|message| (message.conversation, message.sequence)),
+        );
+    }
+    let forgotten = |(conversation, through)| {
+        Event::Conversation(ConversationEvent::Forgotten {
+            conversation,
+            through,
+        })
+    };
+    let events = last.into_iter().map(forgotten).collect();
     Ok((Accepted::MessagesDeleted { count }, events))
 }
 

@@ -1,7 +1,8 @@
 //! The leader has messages forgotten that are older than what is kept, or too many.
 //!
 //! It looks through the conversations, a few hundred at a time, and names those with something to
-//! forget in a command; the rules decide what goes (`core/src/decide/messages/forget_messages.rs`).
+//! forget in a command; while the cluster has more messages in all than it keeps, it has the oldest
+//! of all forgotten in between; the rules decide what goes (`core/src/decide/messages/forget_messages.rs`).
 //! So nothing depends on what this leader has seen: the next one begins a round of its own.
 //!
 //! Always true: one command at a time, with a pause after it, so that others hardly notice; where
@@ -47,6 +48,11 @@ pub(crate) async fn keep(shared: Arc<NodeContext>) {
 async fn round(shared: &NodeContext) -> Result<(), Problem> {
     let (mut after, mut commands) = (None, 0);
     while is_due_here(shared) {
+        let has_surplus = shared.read(|reader| reader.has_surplus()).await?;
+        if has_surplus {
+            forget(shared, Vec::new()).await?;
+            sleep(PAUSE).await;
+        }
         let now = shared.log_time();
         let page = shared.read(move |reader| reader.due(after, now)).await?;
         let is_done = match page.conversations.is_empty() || commands == COMMANDS_PER_PAGE {
@@ -57,7 +63,7 @@ async fn round(shared: &NodeContext) -> Result<(), Problem> {
         if is_done {
             commands = 0;
             after = page.next_after;
-            if after.is_none() {
+            if after.is_none() && !has_surplus {
                 break;
             }
         }

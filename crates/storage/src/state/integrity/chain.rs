@@ -385,7 +385,8 @@ fn of_cluster(hasher: &mut Hasher, position: Position, event: &ClusterEvent) {
         ClusterEvent::RetentionChanged { retention } => {
             let may_exceed = u64::from(retention.rooms_may_exceed);
             let each = retention.each;
-            put(71, &[each.age_ms, each.messages, may_exceed]);
+            let total = retention.total_messages;
+            put(71, &[each.age_ms, each.messages, may_exceed, total]);
         }
         ClusterEvent::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
         ClusterEvent::AckPolicyChanged { policy } => {

@@ -45,7 +45,7 @@ pub(crate) const TABLES: [Table; 30] = [
             (ClusterVersion(3), "ack_all"),
             (
                 ClusterVersion::RETENTION,
-                "keep_ms, keep_messages, rooms_may_exceed, aged_since",
+                "keep_ms, keep_messages, rooms_may_exceed, keep_total, aged_since",
             ),
         ],
     },

@@ -56,6 +56,15 @@ impl Reader {
         Ok(self.read(Meta::load)?.retention)
     }
 
+    /// Returns whether the cluster has more messages in all than it keeps.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn has_surplus(&self) -> std::result::Result<bool, ReadError> {
+        let meta = self.read(Meta::load)?;
+        Ok(meta.retention.surplus(meta.messages) > 0)
+    }
+
     /// Returns the conversations after `after` whose first message is older than they keep, or is
     /// one too many for them, at the log time `now`.
     ///

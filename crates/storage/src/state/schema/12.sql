@@ -5,6 +5,7 @@ ALTER TABLE meta ADD COLUMN ack_all INTEGER;
 ALTER TABLE meta ADD COLUMN keep_ms INTEGER NOT NULL DEFAULT 0;         -- 0: without a limit
 ALTER TABLE meta ADD COLUMN keep_messages INTEGER NOT NULL DEFAULT 0;   -- of each conversation
 ALTER TABLE meta ADD COLUMN rooms_may_exceed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN keep_total INTEGER NOT NULL DEFAULT 0;      -- of all conversations
 -- Log time of the entry since which messages have the log time of their own; NULL: none has it. The
 -- age of those before is counted from then.
 ALTER TABLE meta ADD COLUMN aged_since INTEGER;

@@ -263,13 +263,16 @@ fn of_operators() -> impl Strategy<Value = OperatorRequest> {
         hash().prop_map(|token| OperatorRequest::RevokeJoinToken {
             id: JoinTokenId::of(&token),
         }),
-        (limit(), limit(), prop::option::of(any::<bool>())).prop_map(
-            |(age_ms, messages, rooms_may_exceed)| OperatorRequest::SetRetention {
-                change: RetentionChange {
-                    age_ms,
-                    messages,
-                    rooms_may_exceed,
-                },
+        (limit(), limit(), prop::option::of(any::<bool>()), limit()).prop_map(
+            |(age_ms, messages, rooms_may_exceed, total_messages)| {
+                OperatorRequest::SetRetention {
+                    change: RetentionChange {
+                        age_ms,
+                        messages,
+                        rooms_may_exceed,
+                        total_messages,
+                    },
+                }
             }
         ),
         (0u64..9).prop_map(|node| OperatorRequest::PreferLeader {

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file conclave/v1/retention.proto.
  */
 export const file_conclave_v1_retention: GenFile = /*@__PURE__*/
-  fileDesc("Chtjb25jbGF2ZS92MS9yZXRlbnRpb24ucHJvdG8SC2NvbmNsYXZlLnYxIi0KCVJldGVudGlvbhIOCgZhZ2VfbXMYASABKAQSEAoIbWVzc2FnZXMYAiABKAQiUwoNUm9vbVJldGVudGlvbhITCgZhZ2VfbXMYASABKARIAIgBARIVCghtZXNzYWdlcxgCIAEoBEgBiAEBQgkKB19hZ2VfbXNCCwoJX21lc3NhZ2VzIlIKEENsdXN0ZXJSZXRlbnRpb24SJAoEZWFjaBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJldGVudGlvbhIYChByb29tc19tYXlfZXhjZWVkGAIgASgIIj0KE0dldFJldGVudGlvblJlcXVlc3QSJgoEcmVhZBgBIAEoCzIYLmNvbmNsYXZlLnYxLlJlYWRPcHRpb25zIkgKFEdldFJldGVudGlvblJlc3BvbnNlEjAKCXJldGVudGlvbhgBIAEoCzIdLmNvbmNsYXZlLnYxLkNsdXN0ZXJSZXRlbnRpb24ifwoXU2V0Um9vbVJldGVudGlvblJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJEi0KCXJldGVudGlvbhgDIAEoCzIaLmNvbmNsYXZlLnYxLlJvb21SZXRlbnRpb24iLAoYU2V0Um9vbVJldGVudGlvblJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEIqQBChZDaGFuZ2VSZXRlbnRpb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAwSEwoGYWdlX21zGAIgASgESACIAQESFQoIbWVzc2FnZXMYAyABKARIAYgBARIdChByb29tc19tYXlfZXhjZWVkGAQgASgISAKIAQFCCQoHX2FnZV9tc0ILCglfbWVzc2FnZXNCEwoRX3Jvb21zX21heV9leGNlZWQiXQoXQ2hhbmdlUmV0ZW50aW9uUmVzcG9uc2USMAoJcmV0ZW50aW9uGAEgASgLMh0uY29uY2xhdmUudjEuQ2x1c3RlclJldGVudGlvbhIQCghwb3NpdGlvbhgCIAEoBGIGcHJvdG8z", [file_conclave_v1_account]);
+  fileDesc("Chtjb25jbGF2ZS92MS9yZXRlbnRpb24ucHJvdG8SC2NvbmNsYXZlLnYxIi0KCVJldGVudGlvbhIOCgZhZ2VfbXMYASABKAQSEAoIbWVzc2FnZXMYAiABKAQiUwoNUm9vbVJldGVudGlvbhITCgZhZ2VfbXMYASABKARIAIgBARIVCghtZXNzYWdlcxgCIAEoBEgBiAEBQgkKB19hZ2VfbXNCCwoJX21lc3NhZ2VzImoKEENsdXN0ZXJSZXRlbnRpb24SJAoEZWFjaBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJldGVudGlvbhIYChByb29tc19tYXlfZXhjZWVkGAIgASgIEhYKDnRvdGFsX21lc3NhZ2VzGAMgASgEIj0KE0dldFJldGVudGlvblJlcXVlc3QSJgoEcmVhZBgBIAEoCzIYLmNvbmNsYXZlLnYxLlJlYWRPcHRpb25zIkgKFEdldFJldGVudGlvblJlc3BvbnNlEjAKCXJldGVudGlvbhgBIAEoCzIdLmNvbmNsYXZlLnYxLkNsdXN0ZXJSZXRlbnRpb24ifwoXU2V0Um9vbVJldGVudGlvblJlcXVlc3QSJwoHcmVxdWVzdBgBIAEoCzIWLmNvbmNsYXZlLnYxLlJlcXVlc3RJZBIMCgRuYW1lGAIgASgJEi0KCXJldGVudGlvbhgDIAEoCzIaLmNvbmNsYXZlLnYxLlJvb21SZXRlbnRpb24iLAoYU2V0Um9vbVJldGVudGlvblJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEItQBChZDaGFuZ2VSZXRlbnRpb25SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAwSEwoGYWdlX21zGAIgASgESACIAQESFQoIbWVzc2FnZXMYAyABKARIAYgBARIdChByb29tc19tYXlfZXhjZWVkGAQgASgISAKIAQESGwoOdG90YWxfbWVzc2FnZXMYBSABKARIA4gBAUIJCgdfYWdlX21zQgsKCV9tZXNzYWdlc0ITChFfcm9vbXNfbWF5X2V4Y2VlZEIRCg9fdG90YWxfbWVzc2FnZXMiXQoXQ2hhbmdlUmV0ZW50aW9uUmVzcG9uc2USMAoJcmV0ZW50aW9uGAEgASgLMh0uY29uY2xhdmUudjEuQ2x1c3RlclJldGVudGlvbhIQCghwb3NpdGlvbhgCIAEoBGIGcHJvdG8z", [file_conclave_v1_account]);
 
 /**
  * What one conversation keeps.
@@ -92,6 +92,14 @@ export type ClusterRetention = Message<"conclave.v1.ClusterRetention"> & {
    * @generated from field: bool rooms_may_exceed = 2;
    */
   roomsMayExceed: boolean;
+
+  /**
+   * Number of messages that the cluster keeps in all, deleted ones included; 0: without a limit. Of
+   * more the oldest are forgotten, in whatever conversation they are.
+   *
+   * @generated from field: uint64 total_messages = 3;
+   */
+  totalMessages: bigint;
 };
 
 /**
@@ -234,6 +242,13 @@ export type ChangeRetentionRequest = Message<"conclave.v1.ChangeRetentionRequest
    * @generated from field: optional bool rooms_may_exceed = 4;
    */
   roomsMayExceed?: boolean | undefined;
+
+  /**
+   * Number of messages that the cluster keeps in all, at most 1000000000000; 0: without a limit.
+   *
+   * @generated from field: optional uint64 total_messages = 5;
+   */
+  totalMessages?: bigint | undefined;
 };
 
 /**

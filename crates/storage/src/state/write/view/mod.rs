@@ -159,21 +159,19 @@ impl Lookup for Writer {
         conversation: ConversationId,
         limit: usize,
     ) -> Result<Vec<OldMessage>, Broken> {
-        // What the sweep is about to remove is not forgotten as well.
-        let sql = "SELECT 1 FROM members WHERE conversation = ?1 LIMIT 1";
-        if !self.is_there(sql, [sought(conversation.0)])? {
-            return Ok(Vec::new());
-        }
-        let sql = "SELECT sequence, coalesce(log_time, ?3, 0) FROM messages
-            WHERE conversation = ?1 ORDER BY sequence LIMIT ?2";
-        let since = self.meta.aged_since.map(|since| stored(since.0));
-        let key = params![sought(conversation.0), count(limit), since];
-        self.all(sql, key, |row| {
-            Ok(OldMessage {
-                sequence: Sequence(number(row, 0)?),
-                at: Timestamp(number(row, 1)?),
-            })
-        })
+        self.load_oldest(conversation, limit)
+    }
+
+    fn messages(&self) -> Result<u64, Broken> {
+        Ok(self.meta.messages)
+    }
+
+    fn oldest_of_all(&self, limit: usize) -> Result<Vec<MessageRef>, Broken> {
+        self.load_oldest_of_all(limit)
+    }
+
+    fn is_sweeping(&self) -> Result<bool, Broken> {
+        Ok(self.meta.orphans > 0)
     }
 
     fn cluster_retention(&self) -> Result<ClusterRetention, Broken> {

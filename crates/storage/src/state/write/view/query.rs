@@ -6,16 +6,18 @@
 use std::hash::Hash;
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Digest, Kind, Membership, Progress,
-    RequestWindow, RoomRetention, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId,
-    answer, lookup::Remembered,
+    Account, AccountId, Broken, Conversation, ConversationId, Digest, Kind, Membership, MessageRef,
+    OldMessage, Progress, RequestWindow, RoomRetention, Sequence, Session, SessionId, Timestamp,
+    Webhook, WebhookId, answer, lookup::Remembered,
 };
-use rusqlite::{Error, OptionalExtension as _, Params, Result, Row, types::Type};
+use rusqlite::{Error, OptionalExtension as _, Params, Result, Row, params, types::Type};
 
 use crate::{
     RecentMap,
     state::{
-        column::{account_role, from_bits, member_role, number, number_or_none, sought},
+        column::{
+            account_role, count, from_bits, member_role, number, number_or_none, sought, stored,
+        },
         sent::{sent, sent_up_to},
         write::{cache::Caches, writer::Writer},
     },
@@ -169,6 +171,40 @@ impl Writer {
                     age_ms: number_or_none(row, 6)?,
                     messages: number_or_none(row, 7)?,
                 },
+            })
+        })
+    }
+
+    /// See [`conclave_core::Lookup::oldest_messages`].
+    pub(super) fn load_oldest(
+        &self,
+        id: ConversationId,
+        limit: usize,
+    ) -> Result<Vec<OldMessage>, Broken> {
+        // What the sweep is about to remove is not forgotten as well.
+        let sql = "SELECT 1 FROM members WHERE conversation = ?1 LIMIT 1";
+        if !self.is_there(sql, [sought(id.0)])? {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT sequence, coalesce(log_time, ?3, 0) FROM messages
+            WHERE conversation = ?1 ORDER BY sequence LIMIT ?2";
+        let since = self.meta.aged_since.map(|since| stored(since.0));
+        let key = params![sought(id.0), count(limit), since];
+        self.all(sql, key, |row| {
+            Ok(OldMessage {
+                sequence: Sequence(number(row, 0)?),
+                at: Timestamp(number(row, 1)?),
+            })
+        })
+    }
+
+    /// See [`conclave_core::Lookup::oldest_of_all`].
+    pub(super) fn load_oldest_of_all(&self, limit: usize) -> Result<Vec<MessageRef>, Broken> {
+        let sql = "SELECT conversation, sequence FROM messages ORDER BY position LIMIT ?1";
+        self.all(sql, [count(limit)], |row| {
+            Ok(MessageRef {
+                conversation: ConversationId(number(row, 0)?),
+                sequence: Sequence(number(row, 1)?),
             })
         })
     }
