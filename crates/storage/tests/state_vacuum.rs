@@ -6,7 +6,11 @@
 mod read_support;
 mod state_support;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use conclave_core::{ClusterOperation, ClusterVersion, NodeId, Operation};
 use conclave_storage::state::{FreeRoom, Options, State, VACUUM_STEP_PAGES};
@@ -15,6 +19,8 @@ use rusqlite::Connection;
 use state_support::*;
 
 const PAGE_BYTES: u64 = 4096;
+/// Messages of the measurement.
+const MANY: u64 = 300_000;
 
 /// Fills a state with some 40 MiB of messages, and has all but one forgotten.
 fn fill_and_forget(state: &mut State) {
@@ -132,4 +138,80 @@ fn a_file_from_before_shrinks_once_it_was_made_anew() {
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     assert_eq!(digest(&state), digest_before);
     assert!(bytes_of(&mut state, directory.path()) < 12 << 20);
+}
+
+/// `cargo test --release -p conclave-storage --test state_vacuum -- --ignored --nocapture`
+#[test]
+#[ignore = "measures; run it with --release"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+#[expect(clippy::print_stdout, reason = "the figures are what it is for")]
+fn measure_a_step_that_gives_pages_back() {
+    let (directory, mut state) = opened();
+    people(&mut state, &["ann"]);
+    drop(state);
+    // Three rooms that talk in turn, so that their rows lie in the same pages of each index.
+    let connection = Connection::open(directory.path().join("state.db")).unwrap();
+    let sql = format!(
+        "INSERT INTO conversations (id, opened_at, name, key, topic, public, members, message_last)
+            VALUES (1, 1, 'one', 'one', '', 1, 1, 0), (2, 1, 'two', 'two', '', 1, 1, 0),
+                (3, 1, 'three', 'three', '', 1, 1, 0);
+        INSERT INTO members (conversation, account, delivered, read, sent_read, advanced_at, role,
+            joined_at)
+            VALUES (1, 1, 0, 0, 0, 0, 2, 0), (2, 1, 0, 0, 0, 0, 2, 0), (3, 1, 0, 0, 0, 0, 2, 0);
+        INSERT OR REPLACE INTO allowances (account, messages, bytes, edits, reactions, deletions,
+            positions, rooms, changes, conversations, stored_bytes)
+            VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 512 * {MANY});
+        WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n + 1 < {MANY})
+        INSERT INTO messages (position, conversation, sequence, by_account, sent_at, text, action,
+            ordinal, in_room)
+        SELECT (1000 + n) << 20, 1 + n % 3, 1 + n / 3, 1, 1,
+            'what a person says in a line of its own, as long as most are, ' || n, 0, 1 + n / 3, 1
+            FROM n;
+        UPDATE meta SET messages = {MANY}, rooms = 3, conversation_last = 3,
+            applied_index = 1000 + {MANY}, cluster_version = 3, aged_since = 0"
+    );
+    connection.execute_batch(&sql).unwrap();
+    connection.close().unwrap();
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    // A tenth of each room stays.
+    for (number, name) in ["one", "two", "three"].into_iter().enumerate() {
+        let keep = keep_in(name, None, Some(MANY / 30));
+        accept(&mut state, vec![ask(1, 1 + number as u64, keep)]);
+    }
+    let mut forgets = Vec::new();
+    for command in 0.. {
+        let began = Instant::now();
+        let gone = apply(&mut state, vec![once(1000 + command, forget(&[1, 2, 3]))]);
+        if gone.events.is_empty() {
+            break;
+        }
+        forgets.push(began.elapsed());
+    }
+    let before = bytes_of(&mut state, directory.path());
+    let mut steps = Vec::new();
+    loop {
+        let began = Instant::now();
+        let free = state.vacuum().unwrap();
+        steps.push(began.elapsed());
+        if !free.may_shrink {
+            break;
+        }
+    }
+    let after = bytes_of(&mut state, directory.path());
+    let shown = |what: &str, mut took: Vec<Duration>| {
+        took.sort_unstable();
+        let at = |percent: usize| took[(took.len() * percent).div_ceil(100) - 1];
+        let (median, p99, last) = (at(50), at(99), at(100));
+        println!(
+            "{:>5} {what}: p50 {median:.2?}, p99 {p99:.2?}, max {last:.2?}",
+            took.len()
+        );
+    };
+    println!(
+        "{MANY} messages, {} MiB before, {} MiB after",
+        before >> 20,
+        after >> 20
+    );
+    shown("commands that forget 64 messages", forgets);
+    shown("steps that give 64 pages back", steps);
 }

@@ -172,6 +172,11 @@ impl Reader {
             let (conversation, before) = (page.conversation_id, page.previous_before_sequence);
             let before = format!("--before {conversation}.{before}");
             self.tell_more(with, "older messages: ", &before);
+        } else if page.forgotten_through > 0
+            && page.previous_before_sequence == 0
+            && output::is_for_people()
+        {
+            note("older messages are no longer kept");
         }
         shown
     }
