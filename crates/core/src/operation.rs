@@ -99,8 +99,7 @@ pub enum ClusterOperation {
     /// Forget what these conversations keep too long or too much of, as far as one command may.
     /// Only the leader proposes it.
     ForgetMessages {
-        /// At most [`crate::limits::FORGET_CONVERSATIONS_MAX`]; none: the oldest of all
-        /// conversations, as far as the cluster has more messages than it keeps in all.
+        /// At most [`crate::limits::FORGET_CONVERSATIONS_MAX`]; none: the oldest of all together.
         conversations: Vec<ConversationId>,
     },
     /// Retire the number of a removed node: no node with it can join again.

@@ -1,5 +1,5 @@
-//! What names a forgotten message gets a clear answer, and so does everything beside it; a limit for
-//! all conversations together forgets the oldest of all.
+//! What names a forgotten message gets a clear answer, and so does everything beside it; a limit
+//! for all conversations together forgets the oldest of all.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

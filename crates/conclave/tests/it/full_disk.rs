@@ -289,8 +289,8 @@ async fn fill_under_load(world: &World, full: &[u64], talking: &mut [Talking], g
 }
 
 /// Reads on every node, deletes, logs in and out, and takes the vote of a node, with a full disk if
-/// it does not lead; returns that node. It gets its vote back once it has room: until then it takes no entries, so it
-/// cannot catch up.
+/// it does not lead; returns that node. It gets its vote back once it has room: until then it takes
+/// no entries, so it cannot catch up.
 async fn shrinks_and_governs(world: &World, full: &[u64]) -> u64 {
     let (bob, fresh) = (bob(), Freshness::Linearizable);
     for node in world.cluster.nodes() {
