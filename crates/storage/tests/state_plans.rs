@@ -9,13 +9,14 @@ use std::{fs, path::Path};
 use read_support::opened;
 
 /// Sources whose statements scan whole tables on purpose, seldom.
-const WHOLE: [&str; 6] = [
+const WHOLE: [&str; 7] = [
     "database",
     "digest",
     "install",
     "migrations",
     "snapshot",
     "search",
+    "witness",
 ];
 
 /// Source with pieces of statements.
