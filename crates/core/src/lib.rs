@@ -38,6 +38,7 @@
 
 pub mod allowance;
 pub mod answer;
+pub mod audit;
 pub mod command;
 pub mod decide;
 pub mod event;
@@ -60,6 +61,8 @@ pub use allowance::limit_table::AccountLimit;
 pub use allowance::retention::{ClusterRetention, Retention, RetentionChange, RoomRetention};
 pub use allowance::spend::Spend;
 pub use answer::{Accepted, Answer};
+pub use audit::act::{ActNote, AuditAct, AuditText};
+pub use audit::record::{AuditOf, AuditRecord};
 pub use command::{Batch, Command, Origin};
 pub use decide::{Decision, Remember, decide};
 pub use event::{

@@ -242,6 +242,26 @@ pub const RETENTION_AGE_MS_MAX: u64 = 36_525 * 24 * 60 * 60 * 1000;
 /// refused; 0 keeps all.
 pub const RETENTION_MESSAGES_MAX: u64 = 1_000_000_000_000;
 
+/// Bytes of each text of an entry of the audit log: long enough for two names. What is longer is
+/// cut.
+pub const AUDIT_TEXT_BYTES_MAX: usize = 200;
+
+/// Entries of the audit log that are kept, refused acts included: 90 MiB at most, and years of
+/// acts. At the bound the oldest goes.
+pub const AUDIT_KEPT_MAX: u64 = 100_000;
+
+/// Refused acts among them. Every account can ask for what it may not do; so a flood of refusals
+/// forgets older refusals, and never an act that was carried out.
+pub const AUDIT_REFUSALS_KEPT_MAX: u64 = 10_000;
+
+/// Age in milliseconds of log time after which an entry of the audit log goes: 400 days, so that a
+/// year can be compared with the one before.
+pub const AUDIT_AGE_MS_MAX: u64 = 400 * 24 * 60 * 60 * 1000;
+
+/// Entries of the log after each of which aged entries of the audit log go, and how many of them at
+/// most: a millisecond of work.
+pub const AUDIT_AGED_EVERY: u64 = 256;
+
 /// The longest time that a bucket of tokens takes to fill, in milliseconds of log time, whatever
 /// the limits say: 30 days. No account waits longer.
 pub const ALLOWANCE_FILL_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;

@@ -1,12 +1,13 @@
 //! What a command can ask for, and what it says to ask for it.
 //!
 //! A new operation does not build until it has a rule, a price, an encoding and the cluster version
-//! that introduces it: they match without a wildcard.
+//! that introduces it: they match without a wildcard. The file is long because it has all of them.
 
 use crate::{
-    AccountId, AccountLimit, AccountName, AuthorityId, ClusterVersion, ConversationId, DisplayName,
-    InviteId, JoinTokenId, MessageText, NodeId, OperatorName, Reaction, RetentionChange, RoomName,
-    RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, ActNote, AuthorityId, ClusterVersion, ConversationId,
+    DisplayName, InviteId, JoinTokenId, MessageText, NodeId, OperatorName, Reaction,
+    RetentionChange, RoomName, RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey,
+    TokenHash, Topic, WebhookId,
 };
 
 /// An operation that a client can request.
@@ -101,6 +102,13 @@ pub enum ClusterOperation {
     ForgetMessages {
         /// At most [`crate::limits::FORGET_CONVERSATIONS_MAX`]; none: the oldest of all together.
         conversations: Vec<ConversationId>,
+    },
+    /// Record an act that was carried out outside the log, or refused there. It changes nothing.
+    NoteAct {
+        /// Hash of the credential of the operator that asked for it; `None`: the node itself.
+        by: Option<TokenHash>,
+        /// The act.
+        note: ActNote,
     },
     /// Retire the number of a removed node: no node with it can join again.
     RetireNode {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 1 | everything before there was a second one |
 //! | 2 | an admission says which versions the machine can apply, and the log refuses an older one |
-//! | 3 | an operator sets which voters an acknowledgement waits for; witnesses, which keep the log alone; messages have the log time of their entry, and are forgotten by age and number |
+//! | 3 | an operator sets which voters an acknowledgement waits for; witnesses, which keep the log alone; messages have the log time of their entry, and are forgotten by age and number; acts of administrators and operators are recorded |
 //!
 //! Which operation needs which version is in `decide/introduced.rs`. Always true: a version that a
 //! release has had keeps its meaning.
@@ -31,6 +31,8 @@ impl ClusterVersion {
     pub const ACK_POLICY: Self = Self(3);
     /// Messages have the log time of their entry, and are forgotten by age and number.
     pub const RETENTION: Self = Self(3);
+    /// Acts of administrators and operators are recorded.
+    pub const AUDIT: Self = Self(3);
 }
 
 impl fmt::Display for ClusterVersion {

@@ -3,7 +3,7 @@
 use conclave_core::{
     AccessOperation, AccountOperation, AdminOperation, ClusterOperation, Command, MessageOperation,
     Operation,
-    limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
+    limits::{AUDIT_TEXT_BYTES_MAX, BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
 };
 
 /// Bytes of a command besides its texts: an upper estimate that needs no encoding.
@@ -65,6 +65,7 @@ pub(crate) fn bytes_of(command: &Command) -> usize {
             Operation::Cluster(ClusterOperation::ForgetMessages { conversations }) => {
                 10 * conversations.len()
             }
+            Operation::Cluster(ClusterOperation::NoteAct { .. }) => 4 * AUDIT_TEXT_BYTES_MAX,
             // Names, hashes and lines, which all have small bounds.
             _ => SHORT_BYTES_MAX,
         }

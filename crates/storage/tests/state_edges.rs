@@ -180,6 +180,7 @@ fn outside(operation: &Operation) -> bool {
             | Operation::Cluster(ClusterOperation::RotateAuthority { .. })
             | Operation::Cluster(ClusterOperation::RaiseVersion { .. })
             | Operation::Cluster(ClusterOperation::ForgetMessages { .. })
+            | Operation::Cluster(ClusterOperation::NoteAct { .. })
             | Operation::Cluster(ClusterOperation::ByOperator { .. })
             | Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
             | Operation::Cluster(ClusterOperation::ResetOperators { .. })

@@ -102,6 +102,7 @@ fn of_cluster(operation: &ClusterOperation) -> ClusterVersion {
         | ClusterOperation::MakeFirstOperator { .. }
         | ClusterOperation::ResetOperators { .. } => ClusterVersion::FIRST,
         ClusterOperation::ForgetMessages { .. } => ClusterVersion::RETENTION,
+        ClusterOperation::NoteAct { .. } => ClusterVersion::AUDIT,
         ClusterOperation::RaiseVersion { to, .. } => *to,
         ClusterOperation::ByOperator { request, .. } => of_operator(request),
     }

@@ -27,6 +27,7 @@ impl OncePool {
             },
             Operation::Cluster(operation) => match operation {
                 ClusterOperation::ForgetMessages { .. }
+                | ClusterOperation::NoteAct { .. }
                 | ClusterOperation::RetireNode { .. }
                 | ClusterOperation::RotateAuthority { .. }
                 | ClusterOperation::RaiseVersion { .. } => Self::Brief,

@@ -13,8 +13,8 @@ use super::{
         set_reaction,
     },
     nodes::{
-        admit_node, create_join_token, operators, prefer_leader, raise_version, retire_node,
-        revoke_join_token, rotate_authority, set_ack_policy, set_retention,
+        admit_node, create_join_token, note_act, operators, prefer_leader, raise_version,
+        retire_node, revoke_join_token, rotate_authority, set_ack_policy, set_retention,
     },
     rooms::{
         create_room, create_webhook, delete_webhook, invite_to_room, join_room, kick_from_room,
@@ -271,6 +271,7 @@ fn rule_of_the_cluster(
         ClusterOperation::ForgetMessages { conversations } => {
             forget_messages::forget_messages(lookup, now, conversations)
         }
+        ClusterOperation::NoteAct { note, .. } => note_act::note_act(note),
         ClusterOperation::RetireNode { node } => retire_node::retire_node(lookup, *node),
         ClusterOperation::RotateAuthority {
             generation,

@@ -3,7 +3,7 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command,
+    AckPolicy, ActNote, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, Command,
     ConversationId, Digest, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
     MemberRole, MessageOperation, MessageRef, MessageText, NodeId, OnceId, Operation, OperatorName,
     OperatorRequest, Origin, Progress, Reaction, Recipient, RetentionChange, RoomName,
@@ -155,6 +155,10 @@ fn of_cluster() -> impl Strategy<Value = Operation> {
         1 => edge().prop_map(|node| ClusterOperation::RetireNode { node: NodeId(node) }),
         1 => prop::collection::vec(edge(), 0..3).prop_map(|of| ClusterOperation::ForgetMessages {
             conversations: of.into_iter().map(ConversationId).collect(),
+        }),
+        1 => (prop::option::of(token()), edge()).prop_map(|(by, node)| {
+            let note = ActNote { node: NodeId(node), ..ActNote::default() };
+            ClusterOperation::NoteAct { by, note }
         }),
         1 => (edge(), token(), any::<bool>()).prop_map(|(generation, token, is_final)| {
             let authority = AuthorityId(token.0);

@@ -6,7 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
+    AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole, ActNote,
     AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId, DisplayName,
     Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole, MessageOperation,
     MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Progress, Reaction,
@@ -30,7 +30,7 @@ pub(crate) const NUMBERS: [u64; 11] = [
 ];
 
 /// Operations that are tried with the edges.
-pub(crate) const NAMES: [&str; 47] = [
+pub(crate) const NAMES: [&str; 48] = [
     "create_account",
     "open_session",
     "try_password",
@@ -73,6 +73,7 @@ pub(crate) const NAMES: [&str; 47] = [
     "set_retention",
     "set_room_retention",
     "forget_messages",
+    "note_act",
     "set_account_limits",
     "create_operator",
     "revoke_operator",
@@ -92,6 +93,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::Cluster(ClusterOperation::RotateAuthority { .. }) => "rotate_authority",
         Operation::Cluster(ClusterOperation::RaiseVersion { .. }) => "raise_version",
         Operation::Cluster(ClusterOperation::ForgetMessages { .. }) => "forget_messages",
+        Operation::Cluster(ClusterOperation::NoteAct { .. }) => "note_act",
         Operation::Access(AccessOperation::PostByWebhook { .. }) => "post_by_webhook",
         Operation::Account(AccountOperation::DeleteAccount { .. }) => "delete_account",
         Operation::Admin(AdminOperation::SetSuspended { .. }) => "set_suspended",
@@ -209,6 +211,13 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         }),
         Operation::Cluster(ClusterOperation::ForgetMessages {
             conversations: vec![ConversationId(1), ConversationId(edge)],
+        }),
+        Operation::Cluster(ClusterOperation::NoteAct {
+            by: None,
+            note: ActNote {
+                node: NodeId(edge),
+                ..ActNote::default()
+            },
         }),
         by_operator(OperatorRequest::SetRetention {
             change: RetentionChange {

@@ -5,11 +5,12 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId,
-    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
-    Progress, Reaction, Recipient, Rejection, RetentionChange, RoomName, RoomOperation,
-    RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AckPolicy, ActNote, AdminOperation, AuditText, AuthorityId, ClusterOperation, ClusterVersion,
+    ConversationId, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MemberRole, MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName,
+    OperatorRequest, Progress, Reaction, Recipient, Rejection, RetentionChange, RoomName,
+    RoomOperation, RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic,
+    WebhookId,
 };
 
 use super::DecodeError;
@@ -244,6 +245,19 @@ fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
                 is_final: rotation.is_final,
             })
         }
+        Encoded::NoteAct(noted) => Operation::Cluster(ClusterOperation::NoteAct {
+            by: match noted.credential_hash.is_empty() {
+                true => None,
+                false => Some(hash(&noted.credential_hash)?),
+            },
+            note: ActNote {
+                node: NodeId(noted.node_id),
+                act: AuditText::cut(&noted.act),
+                target: AuditText::cut(&noted.target),
+                detail: AuditText::cut(&noted.detail),
+                refusal: AuditText::cut(&noted.refusal),
+            },
+        }),
         Encoded::RetireNode(retire) => Operation::Cluster(ClusterOperation::RetireNode {
             node: NodeId(retire.node_id),
         }),

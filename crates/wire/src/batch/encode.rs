@@ -329,6 +329,14 @@ fn of_cluster(operation: &ClusterOperation) -> Encoded {
                 conversation_ids: conversations.iter().map(|id| id.0).collect(),
             })
         }
+        ClusterOperation::NoteAct { by, note } => Encoded::NoteAct(peer::NoteAct {
+            credential_hash: by.map(hash).unwrap_or_default(),
+            node_id: note.node.0,
+            act: note.act.as_str().to_owned(),
+            target: note.target.as_str().to_owned(),
+            detail: note.detail.as_str().to_owned(),
+            refusal: note.refusal.as_str().to_owned(),
+        }),
         ClusterOperation::RetireNode { node } => {
             Encoded::RetireNode(peer::RetireNode { node_id: node.0 })
         }

@@ -21,10 +21,10 @@ pub use accounts::{change_password, delete_account};
 pub use admin::{create_bot, create_invite, reset_password};
 pub use messages::message_of;
 pub use once::{
-    admit_node, create_account, forget_messages, offer_setup, once_of_webhook, open_session,
-    post_by_webhook, raise_version, retire_node, rotate_authority, throttle_key_of_account,
-    throttle_key_of_address, throttle_key_of_device, throttle_key_of_pair, throttle_key_of_session,
-    try_password,
+    admit_node, create_account, forget_messages, note_act, offer_setup, once_of_webhook,
+    open_session, post_by_webhook, raise_version, retire_node, rotate_authority,
+    throttle_key_of_account, throttle_key_of_address, throttle_key_of_device, throttle_key_of_pair,
+    throttle_key_of_session, try_password,
 };
 pub use operators::{
     by_operator, create_join_token, create_operator, make_first_operator, prefer_leader,

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use blake3::Hasher;
 use conclave_core::{
-    AccessOperation, AccountId, AccountName, AuthorityId, ClusterOperation, ClusterVersion,
-    Command, ConversationId, Grant, JoinCredential, LoginKeys, MessageText, NodeId, OnceId,
-    Operation, Origin, SessionId, SessionLabel, ThrottleKey, TokenHash,
+    AccessOperation, AccountId, AccountName, ActNote, AuthorityId, ClusterOperation,
+    ClusterVersion, Command, ConversationId, Grant, JoinCredential, LoginKeys, MessageText, NodeId,
+    OnceId, Operation, Origin, SessionId, SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -135,6 +135,24 @@ pub fn forget_messages(id: OnceId, conversations: Vec<ConversationId>) -> Comman
         .collect();
     let operation = Operation::Cluster(ClusterOperation::ForgetMessages { conversations });
     once(id, "forget_messages", &[&numbers], operation)
+}
+
+/// Returns a command that records an act that the log does not carry out: of the operator with this
+/// credential, or of the node itself.
+#[must_use]
+pub fn note_act(id: OnceId, by: Option<TokenHash>, note: ActNote) -> Command {
+    let shown = by.map_or_else(Vec::new, |by| by.0.to_vec());
+    let node = note.node.0.to_le_bytes();
+    let texts = [&note.act, &note.target, &note.detail, &note.refusal];
+    let texts = texts.map(|text| text.as_str().as_bytes());
+    let parts = [&[&shown[..], &node], &texts[..]].concat();
+    let digest = digest(0, "note_act", &parts);
+    let operation = Operation::Cluster(ClusterOperation::NoteAct { by, note });
+    Command {
+        origin: Origin::Once(id),
+        digest,
+        operation,
+    }
 }
 
 /// Returns a command that announces another authority of the peers, or puts it in the place of the

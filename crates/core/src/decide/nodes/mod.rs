@@ -2,6 +2,7 @@
 
 pub(crate) mod admit_node;
 pub(crate) mod create_join_token;
+pub(crate) mod note_act;
 pub(crate) mod operators;
 pub(crate) mod prefer_leader;
 pub(crate) mod raise_version;

@@ -2,11 +2,11 @@
 
 use conclave_core::{
     AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
-    AckPolicy, AdminOperation, AuthorityId, ClusterOperation, ClusterVersion, ConversationId,
-    DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys, MemberRole,
-    MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest,
-    Progress, Reaction, Recipient, RetentionChange, RoomName, RoomOperation, RoomRetention,
-    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AckPolicy, ActNote, AdminOperation, AuditText, AuthorityId, ClusterOperation, ClusterVersion,
+    ConversationId, DisplayName, Grant, InviteId, JoinCredential, JoinTokenId, LoginKeys,
+    MemberRole, MessageOperation, MessageRef, MessageText, NodeId, Operation, OperatorName,
+    OperatorRequest, Progress, Reaction, Recipient, RetentionChange, RoomName, RoomOperation,
+    RoomRetention, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -226,6 +226,19 @@ fn of_nodes() -> impl Strategy<Value = Operation> {
             |conversations| Operation::Cluster(ClusterOperation::ForgetMessages { conversations })
         ),
         node().prop_map(|node| Operation::Cluster(ClusterOperation::RetireNode { node })),
+        (prop::option::of(hash()), node(), any::<[String; 4]>()).prop_map(|(by, node, texts)| {
+            let [act, target, detail, refusal] = texts.map(|text| AuditText::cut(&text));
+            Operation::Cluster(ClusterOperation::NoteAct {
+                by,
+                note: ActNote {
+                    node,
+                    act,
+                    target,
+                    detail,
+                    refusal,
+                },
+            })
+        }),
         (any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
             |(generation, authority, is_final)| Operation::Cluster(
                 ClusterOperation::RotateAuthority {
