@@ -16,7 +16,7 @@ use std::{
 
 use blake3::Hasher;
 use conclave_replica::{Lane, Member, RowsAt};
-use conclave_storage::state::{NextRange, RANGE_TABLES, RANGES_MAX, Reader, RowRange};
+use conclave_storage::state::{NextRange, RANGES_MAX, Reader, RowRange, range_tables};
 use conclave_wire::{peer, v1};
 use futures::future::join_all;
 use tokio::time::sleep;
@@ -72,7 +72,8 @@ impl<'a> Walk<'a> {
     /// Compares all rows, and records the result of each node. Ends early, without a result, when
     /// this node stops or cannot read its own rows.
     pub(crate) async fn run(mut self) {
-        for table in 0..RANGE_TABLES {
+        let version = self.shared.replica.cluster_version();
+        for table in 0..range_tables(version) {
             let mut last: Option<RowRange> = None;
             while !last.as_ref().is_some_and(RowRange::is_last) && !self.is_decided() {
                 if self.shared.is_stopping() {

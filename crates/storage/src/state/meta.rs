@@ -45,6 +45,11 @@ pub(crate) struct Meta {
     pub(super) retention: ClusterRetention,
     /// Log time of the entry since which messages have the log time of theirs.
     pub(super) aged_since: Option<Timestamp>,
+    /// Number of the last entry of the audit log.
+    pub(super) audit_last: u64,
+    /// Number of its entries, and of refused acts among them.
+    pub(super) audit_entries: u64,
+    pub(super) audit_refusals: u64,
     pub(super) chain: [u8; 32],
 }
 
@@ -55,7 +60,8 @@ impl Meta {
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
                 changes, changes_after, setup_token, node_last, preferred_leader, date,
                 authority_generation, authority_next, messages, cluster_version, ack_all,
-                keep_ms, keep_messages, rooms_may_exceed, aged_since, keep_total
+                keep_ms, keep_messages, rooms_may_exceed, aged_since, keep_total,
+                audit_last, audit_entries, audit_refusals
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -115,6 +121,9 @@ impl Meta {
                 total_messages: number(row, 33)?,
             },
             aged_since: number_or_none(row, 32)?.map(Timestamp),
+            audit_last: number(row, 34)?,
+            audit_entries: number(row, 35)?,
+            audit_refusals: number(row, 36)?,
         })
     }
 
@@ -128,7 +137,8 @@ impl Meta {
                 date = ?24, authority_generation = ?25, authority_next = ?26,
                 messages = ?27, cluster_version = ?28, ack_all = ?29, keep_ms = ?30,
                 keep_messages = ?31, rooms_may_exceed = ?32, aged_since = ?33,
-                keep_total = ?34
+                keep_total = ?34,
+                audit_last = ?35, audit_entries = ?36, audit_refusals = ?37
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -165,6 +175,9 @@ impl Meta {
             self.retention.rooms_may_exceed,
             self.aged_since.map(|since| stored(since.0)),
             stored(self.retention.total_messages),
+            stored(self.audit_last),
+            stored(self.audit_entries),
+            stored(self.audit_refusals),
         ])?;
         Ok(())
     }

@@ -6,6 +6,7 @@
 //!
 //! Always true: rows, remembered answers and the place in the log change in one transaction.
 
+mod audited;
 mod change_kind;
 mod column;
 mod database;
@@ -21,6 +22,7 @@ mod sent;
 mod snapshot;
 mod write;
 
+pub use audited::{AuditActor, AuditFilter, AuditPage, AuditRefusal, AuditRow};
 pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub(crate) use error::is_outside;
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
@@ -29,6 +31,7 @@ pub use integrity::pinned::{CheckError, CheckedTables, Pinned};
 pub use integrity::points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
 pub use integrity::ranges::{
     NextRange, PIECE_ROWS, RANGE_ROWS_MAX, RANGE_TABLES, RANGES_MAX, RangeDigests, RowRange,
+    range_tables,
 };
 pub use migrations::{SCHEMA_OLDEST, SCHEMA_VERSION};
 pub use read::index::{IndexPage, IndexRow};

@@ -23,6 +23,8 @@ pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// The columns of the primary key.
     pub(crate) key: &'static str,
+    /// The cluster version from which on digests have the table. Tables are in order of it.
+    since: ClusterVersion,
     /// The columns of every digest, in this order for ever.
     columns: &'static str,
     /// Columns that digests have from a cluster version on.
@@ -31,10 +33,11 @@ pub(crate) struct Table {
 
 /// Every table but the seal and what belongs to the file alone. Digests name their columns, so that
 /// a column that only some builds have changes no digest; how a value is fed never changes.
-pub(crate) const TABLES: [Table; 30] = [
+pub(crate) const TABLES: [Table; 31] = [
     Table {
         name: "meta",
         key: "id",
+        since: ClusterVersion::FIRST,
         columns: "id, applied_term, applied_node, applied_index, log_time, date, account_last, \
          accounts, session_last, conversation_last, once_last, orphan_last, orphans, \
          admins, rooms, invite_last, invites, webhook_last, throttles, changes, \
@@ -46,6 +49,10 @@ pub(crate) const TABLES: [Table; 30] = [
             (
                 ClusterVersion::RETENTION,
                 "keep_ms, keep_messages, rooms_may_exceed, keep_total, aged_since",
+            ),
+            (
+                ClusterVersion::AUDIT,
+                "audit_last, audit_entries, audit_refusals",
             ),
         ],
     },
@@ -83,6 +90,7 @@ pub(crate) const TABLES: [Table; 30] = [
     Table {
         name: "conversations",
         key: "id",
+        since: ClusterVersion::FIRST,
         columns: "id, direct_low, direct_high, opened_at, name, key, topic, public, members, \
          message_last",
         added: &[(
@@ -93,6 +101,7 @@ pub(crate) const TABLES: [Table; 30] = [
     Table {
         name: "members",
         key: "conversation, account",
+        since: ClusterVersion::FIRST,
         columns: "conversation, account, delivered, read, sent_read, advanced_at, role, joined_at",
         added: &[(ClusterVersion::RETENTION, "sent_forgotten")],
     },
@@ -104,6 +113,7 @@ pub(crate) const TABLES: [Table; 30] = [
     Table {
         name: "messages",
         key: "position",
+        since: ClusterVersion::FIRST,
         columns: "position, conversation, sequence, by_account, sent_at, text, deleted_at, \
          edited_at, reply_to, action, ordinal, in_room",
         added: &[(ClusterVersion::RETENTION, "log_time")],
@@ -162,8 +172,17 @@ pub(crate) const TABLES: [Table; 30] = [
     Table {
         name: "orphans",
         key: "number",
+        since: ClusterVersion::FIRST,
         columns: "number, conversation, sequence, account",
         added: &[(ClusterVersion::RETENTION, "through")],
+    },
+    Table {
+        name: "audit",
+        key: "sequence",
+        since: ClusterVersion::AUDIT,
+        columns: "sequence, log_index, log_time, date, actor_kind, actor, actor_name, act, target, \
+         detail, refusal, noted_refusal",
+        added: &[],
     },
 ];
 
@@ -171,9 +190,16 @@ const fn table(name: &'static str, key: &'static str, columns: &'static str) -> 
     Table {
         name,
         key,
+        since: ClusterVersion::FIRST,
         columns,
         added: &[],
     }
+}
+
+/// Returns the tables of a digest of a state that has this cluster version.
+pub(crate) fn tables(version: ClusterVersion) -> &'static [Table] {
+    let later = TABLES.iter().position(|table| table.since > version);
+    &TABLES[..later.unwrap_or(TABLES.len())]
 }
 
 impl Table {
@@ -276,7 +302,7 @@ pub(crate) fn of_rows(
     let version = meta::cluster_version_of(connection)?;
     let mut hasher = Hasher::new();
     let mut messages = 0;
-    for table in &TABLES {
+    for table in tables(version) {
         let Some(rows) = feed_table(connection, &mut hasher, (table, version), pause)? else {
             return Ok(None);
         };

@@ -7,6 +7,7 @@
 //! another node names is checked before it is used.
 
 use blake3::Hasher;
+use conclave_core::ClusterVersion;
 use rusqlite::{
     Connection, Result, Row, params_from_iter,
     types::{Value, ValueRef},
@@ -14,7 +15,7 @@ use rusqlite::{
 
 use super::{
     chain,
-    digest::{TABLES, feed_value},
+    digest::{TABLES, feed_value, tables},
 };
 use crate::state::{
     ReadError, Reader,
@@ -33,8 +34,15 @@ const READ_BYTES_MAX: usize = 4 * RANGE_BYTES_MAX;
 pub const PIECE_ROWS: usize = 64;
 /// Maximum number of ranges that are read at once.
 pub const RANGES_MAX: usize = 64;
-/// Number of tables whose rows are compared.
+/// Number of all tables whose rows can be compared.
 pub const RANGE_TABLES: usize = TABLES.len();
+
+/// Returns how many of these tables nodes compare at a cluster version: the first ones. An earlier
+/// build does not know the others.
+#[must_use]
+pub fn range_tables(version: ClusterVersion) -> usize {
+    tables(version).len()
+}
 
 /// The values of a primary key.
 type Key = Vec<Value>;
@@ -121,7 +129,7 @@ impl RowRange {
 
 impl Reader {
     /// Returns the next rows of a table after a range of it, or its first ones. `table` is less
-    /// than [`RANGE_TABLES`]. Uses a connection of its own, and one transaction.
+    /// than [`range_tables`]. Uses a connection of its own, and one transaction.
     ///
     /// # Errors
     /// See [`ReadError`].

@@ -4,6 +4,7 @@
 //! Nothing here changes a row. Writing, integrity and snapshots use it; it knows none of them.
 
 pub(crate) mod allowances;
+pub(crate) mod audit;
 pub(crate) mod conversations;
 pub(crate) mod dates;
 pub(crate) mod direct_peers;

@@ -25,4 +25,26 @@ ALTER TABLE orphans ADD COLUMN through INTEGER;
 -- Rows of hidden by message: those of forgotten ones go together.
 CREATE INDEX hidden_by_message ON hidden (conversation, sequence, account);
 
+-- Acts of administrators and operators, refused ones included; the oldest are forgotten.
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY,          -- 1, 2, 3 … in log order
+    log_index INTEGER NOT NULL,            -- the entry that has it
+    log_time INTEGER NOT NULL,             -- by which its age is measured
+    date INTEGER NOT NULL,                 -- as people are shown it
+    actor_kind INTEGER NOT NULL,           -- 0 the cluster, 1 an account, 2 an operator, 3 a node,
+                                           -- 4 unknown
+    actor INTEGER,                         -- number of the account or node
+    actor_name TEXT NOT NULL,              -- name of the account or operator then; else empty
+    act TEXT NOT NULL,                     -- a word of core/src/audit/act.rs
+    target TEXT NOT NULL,                  -- may be empty
+    detail TEXT NOT NULL,                  -- may be empty
+    refusal BLOB,                          -- what the log answered if it refused: answer.rs
+    noted_refusal TEXT                     -- why a node refused an act outside the log
+) STRICT;
+CREATE INDEX audit_refused ON audit (sequence)
+    WHERE refusal IS NOT NULL OR noted_refusal IS NOT NULL;
+ALTER TABLE meta ADD COLUMN audit_last INTEGER NOT NULL DEFAULT 0;      -- last sequence given
+ALTER TABLE meta ADD COLUMN audit_entries INTEGER NOT NULL DEFAULT 0;   -- how many rows audit has
+ALTER TABLE meta ADD COLUMN audit_refusals INTEGER NOT NULL DEFAULT 0;  -- of refused acts
+
 UPDATE format SET version = 12;

@@ -39,7 +39,8 @@ impl Contents {
     fn read(connection: &Connection) -> Result<Self> {
         let sql = "SELECT digest FROM seal WHERE id = 1";
         let mut rows = BTreeMap::new();
-        for table in &digest::TABLES {
+        let version = meta::cluster_version_of(connection)?;
+        for table in digest::tables(version) {
             let sql = format!("SELECT count(*) FROM {}", table.name);
             let count: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
             rows.insert(table.name, count.unsigned_abs());

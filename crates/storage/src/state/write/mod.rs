@@ -5,6 +5,7 @@
 mod accounts;
 mod allowances;
 mod answers;
+mod audit;
 mod cache;
 mod changes;
 mod checkpointer;

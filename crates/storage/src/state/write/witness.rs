@@ -11,7 +11,7 @@ use conclave_core::{Command, Operation};
 use rusqlite::{Connection, Result, TransactionBehavior};
 
 /// Tables with rows of people.
-const OF_PEOPLE: [&str; 20] = [
+const OF_PEOPLE: [&str; 21] = [
     "accounts",
     "allowances",
     "sessions",
@@ -31,6 +31,7 @@ const OF_PEOPLE: [&str; 20] = [
     "throttles",
     "login_places",
     "orphans",
+    "audit",
     "seal",
 ];
 
@@ -57,7 +58,8 @@ pub(super) fn strip(connection: &mut Connection) -> Result<()> {
     // Greatest numbers stay: they say what was given out, not what is there.
     transaction.execute(
         "UPDATE meta SET accounts = 0, messages = 0, orphans = 0, admins = 0, rooms = 0,
-            invites = 0, throttles = 0, changes = 0, setup_token = NULL WHERE id = 1",
+            invites = 0, throttles = 0, changes = 0, setup_token = NULL,
+            audit_entries = 0, audit_refusals = 0 WHERE id = 1",
         [],
     )?;
     transaction.commit()?;

@@ -68,7 +68,7 @@ pub(crate) struct Writer {
     /// What the last commit left of `meta` and `limits`.
     committed: (Meta, AccountLimits),
     rows_max: usize,
-    witness: bool,
+    pub(super) witness: bool,
 }
 
 impl State {
@@ -405,13 +405,16 @@ impl Writer {
             Payload::Membership { bytes, nodes } => {
                 chain::bytes(&mut hasher, bytes);
                 meta::save_membership(&self.connection, entry.id, bytes)?;
+                let before = self.member_numbers()?;
                 self.write_members(nodes)?;
+                self.audit_members(entry.id.index, &before, nodes)?;
                 EntryResult::nothing()
             }
             Payload::Commands(batch) => self.apply_batch(entry.id.index, batch, &mut hasher)?,
         };
         self.sweep()?;
         self.trim_changes()?;
+        self.age_audit(entry.id.index)?;
         self.meta.chain = hasher.finalize().into();
         self.meta.applied = Some(entry.id);
         points::note(&self.connection, entry.id.index, &self.meta.chain)?;
@@ -443,6 +446,7 @@ impl Writer {
                 self.forget_once_answers()?;
             }
             let mut decision = decide(self, self.meta.now, position_of, command)?;
+            let audited = self.audited(command, &decision)?;
             // Before the events, which count what is kept.
             if let Some((account, allowance)) = decision.spent {
                 self.set_allowance(account, allowance);
@@ -459,6 +463,10 @@ impl Writer {
             chain::answer(hasher, &answer_bytes);
             if decision.remember == Remember::Yes {
                 self.remember(index, command, &decision, &answer_bytes)?;
+            }
+            if let Some(audited) = audited {
+                let refusal = decision.answer.is_err().then_some(&answer_bytes[..]);
+                self.write_audited(index, &audited, refusal)?;
             }
             decided_in.push(decision.decided_in.unwrap_or(index));
             answers.push(decision.answer);
