@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "conclave/v1/ack.proto",
         "conclave/v1/recovery.proto",
         "conclave/v1/retention.proto",
+        "conclave/v1/audit.proto",
         "conclave/v1/backup.proto",
         "conclave/peer/v1/log.proto",
         "conclave/peer/v1/peer.proto",

@@ -176,6 +176,8 @@ rpc!(Operator Read AdminServiceClient::check_upgrade,
     CheckUpgradeRequest => CheckUpgradeResponse);
 rpc!(Operator Read AdminServiceClient::finalize_upgrade,
     FinalizeUpgradeRequest => FinalizeUpgradeResponse);
+rpc!(Operator Read AdminServiceClient::list_audit_entries,
+    ListAuditEntriesRequest => ListAuditEntriesResponse);
 rpc!(Operator Read AdminServiceClient::drain_node, DrainNodeRequest => DrainNodeResponse);
 rpc!(Operator Read AdminServiceClient::transfer_leader,
     TransferLeaderRequest => TransferLeaderResponse);

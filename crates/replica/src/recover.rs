@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use conclave_core::{AckPolicy, Batch};
+use conclave_core::{AckPolicy, Batch, ClusterVersion};
 use conclave_storage::{
     log::{self, Completion, Entry, EntryKind, LogId, LogStore as _, SegmentLog, Vote},
     state::{self, State},
@@ -53,6 +53,8 @@ pub struct SurvivorState {
     pub members: Members,
     /// The voters that acknowledgements waited for, as of the last entry in its database.
     pub ack_policy: AckPolicy,
+    /// The cluster version as of that entry; `None`: the log has said none.
+    pub cluster_version: Option<ClusterVersion>,
 }
 
 impl Survivor {
@@ -87,6 +89,7 @@ impl Survivor {
             applied: applied.last,
             members,
             ack_policy: state.ack_policy(),
+            cluster_version: state.cluster_version(),
         };
         Ok(Self {
             log,

@@ -8,6 +8,8 @@
 #![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "authorization/audited.rs"]
+mod audited;
 #[path = "authorization/live.rs"]
 mod live;
 #[path = "authorization/peer_port.rs"]

@@ -119,6 +119,22 @@ impl Client {
         self.call(request).await
     }
 
+    /// Returns entries of the audit log, the newest first: for administrators, and for operators.
+    /// Ask again with `before_sequence` as the answer says until that is 0. The request's freshness
+    /// is this one.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `NOT_AN_OPERATOR`.
+    pub async fn audit_entries(
+        &self,
+        request: v1::ListAuditEntriesRequest,
+        freshness: Freshness,
+    ) -> Result<v1::ListAuditEntriesResponse, CallError> {
+        let read = Some(freshness.options());
+        self.ask(v1::ListAuditEntriesRequest { read, ..request })
+            .await
+    }
+
     /// Lists the invites that are still valid.
     ///
     /// # Errors

@@ -4,11 +4,12 @@
 //! Always true: the log decides an administrator's request, because it knows who is an
 //! administrator; a code or a token is shown to its maker once and stored nowhere.
 
+mod audit;
 mod status;
 
 use std::sync::Arc;
 
-use conclave_core::{Accepted, SessionId};
+use conclave_core::{Accepted, AuditAct, SessionId};
 use conclave_wire::{
     Problem,
     request::{self, TOKEN_BYTES, token_hash},
@@ -25,6 +26,7 @@ use crate::{
     base::random,
     context::{
         access::{accepted, position_of},
+        audit::ToNote,
         call::Call,
         node_context::NodeContext,
     },
@@ -97,9 +99,21 @@ impl Admin {
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         self.shared.for_operators(&call, "ChangeMembers").await?;
         let request = ChangeRequest::from_wire(request)?;
-        self.shared
-            .change_members(&request, &call.credential, call.deadline)
-            .await
+        let shared = &self.shared;
+        let by = &call.credential;
+        let done = shared.change_members(&request, by, call.deadline).await;
+        let changes = done.as_ref().is_ok_and(|done| done.changed) || done.is_err();
+        if changes && !request.dry_run {
+            let (target, detail) = request.for_audit();
+            let act = ToNote {
+                act: AuditAct::ChangeMembers,
+                target: &target,
+                detail: &detail,
+                problem: done.as_ref().err(),
+            };
+            shared.note_act(by, act).await;
+        }
+        done
     }
 
     async fn check(
@@ -109,6 +123,15 @@ impl Admin {
     ) -> Result<v1::CheckClusterResponse, Problem> {
         self.shared.for_operators(&call, "CheckCluster").await?;
         let check = self.shared.check(request.check_id, true)?;
+        if request.check_id == 0 {
+            let act = ToNote {
+                act: AuditAct::CheckCluster,
+                target: "",
+                detail: "",
+                problem: None,
+            };
+            self.shared.note_act(&call.credential, act).await;
+        }
         Ok(check.progress())
     }
 
@@ -120,8 +143,17 @@ impl Admin {
     ) -> Result<v1::ChangeLogFilterResponse, Problem> {
         let name = "ChangeLogFilter";
         self.shared.for_operators_here(&call, name).await?;
-        let filter = self.shared.log.change(&request.filter)?;
-        Ok(v1::ChangeLogFilterResponse { filter })
+        let changed = self.shared.log.change(&request.filter);
+        if !request.filter.is_empty() {
+            let act = ToNote {
+                act: AuditAct::ChangeLogFilter,
+                target: &format!("node {}", self.shared.identity.node),
+                detail: &request.filter,
+                problem: changed.as_ref().err(),
+            };
+            self.shared.note_act(&call.credential, act).await;
+        }
+        Ok(v1::ChangeLogFilterResponse { filter: changed? })
     }
 
     async fn transfer_leader(
@@ -130,12 +162,24 @@ impl Admin {
         request: v1::TransferLeaderRequest,
     ) -> Result<v1::TransferLeaderResponse, Problem> {
         self.shared.for_operators(&call, "TransferLeader").await?;
-        let leader = self
-            .shared
-            .transfer_leader(request.node_id, &call.credential, call.deadline)
-            .await?;
+        let (shared, by) = (&self.shared, &call.credential);
+        let done = shared
+            .transfer_leader(request.node_id, by, call.deadline)
+            .await;
+        let target = match (&done, request.node_id) {
+            (Ok(leader), _) => format!("node {leader}"),
+            (Err(_), 0) => String::new(),
+            (Err(_), node) => format!("node {node}"),
+        };
+        let act = ToNote {
+            act: AuditAct::TransferLeader,
+            target: &target,
+            detail: "",
+            problem: done.as_ref().err(),
+        };
+        shared.note_act(by, act).await;
         Ok(v1::TransferLeaderResponse {
-            leader_node_id: leader,
+            leader_node_id: done?,
         })
     }
 }
@@ -392,6 +436,13 @@ impl AdminService for Admin {
             self.shared.drain_node(call, request)
         })
         .await
+    }
+
+    async fn list_audit_entries(
+        &self,
+        request: Request<v1::ListAuditEntriesRequest>,
+    ) -> Answer<v1::ListAuditEntriesResponse> {
+        edge::answer(request, |call, request| self.audit_entries(call, request)).await
     }
 
     async fn transfer_leader(

@@ -15,17 +15,24 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
-use conclave_core::{Batch, Timestamp, VersionRange};
+use conclave_core::{
+    ActNote, AuditAct, AuditText, Batch, ClusterVersion, Command, NodeId, OnceId, Timestamp,
+    VersionRange,
+};
 use conclave_replica::{Member, Members, Survivor};
 use conclave_storage::{
     backup::Head,
+    log::LogId,
     state::{InstallError, VerifiedSnapshot},
 };
+use conclave_wire::request;
 
 use super::verify::{self, BackupError, failed};
 use crate::{
+    base::{random, system_time::system_time},
     files::durable,
     identity::{
         node_identity::{self, Claim, IdentityError, Stored},
@@ -106,7 +113,7 @@ pub fn restore(
     directory: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Restored, RestoreError> {
-    let (backup, Begun { cluster_id, node }) = in_new(directory, |file| {
+    let (backup, Begun { cluster_id, node }) = in_new(directory, true, |file| {
         verify::unpack(source, file, progress).map_err(RestoreError::from)
     })?;
     Ok(Restored {
@@ -127,7 +134,7 @@ pub fn begin_cluster<T, E: From<RestoreError>>(
     directory: &Path,
     make: impl FnOnce(&Path) -> Result<T, E>,
 ) -> Result<(T, Begun), E> {
-    in_new(directory, |file| {
+    in_new(directory, false, |file| {
         let made = make(file)?;
         let verified = VerifiedSnapshot::new(file.to_owned(), VersionRange::BUILD.newest);
         let verified = verified.map_err(BackupError::Snapshot);
@@ -138,6 +145,7 @@ pub fn begin_cluster<T, E: From<RestoreError>>(
 /// Claims an empty directory, has a snapshot made, and begins a cluster with it.
 fn in_new<T, E: From<RestoreError>>(
     directory: &Path,
+    is_restore: bool,
     make: impl FnOnce(&Path) -> Result<(T, VerifiedSnapshot), E>,
 ) -> Result<(T, Begun), E> {
     let claim = Claim::take(directory).map_err(RestoreError::from)?;
@@ -147,7 +155,7 @@ fn in_new<T, E: From<RestoreError>>(
         .and_then(|marker| marker.sync_all())
         .map_err(io("marking the directory"))?;
     let done = make(&claim.directory().join(UNPACKED)).and_then(|(made, verified)| {
-        let begun = fill(verified, &claim)?;
+        let begun = fill(verified, is_restore, &claim)?;
         Ok((made, begun))
     });
     if done.is_err() {
@@ -157,7 +165,11 @@ fn in_new<T, E: From<RestoreError>>(
     done
 }
 
-fn fill(verified: VerifiedSnapshot, claim: &Claim) -> Result<Begun, RestoreError> {
+fn fill(
+    verified: VerifiedSnapshot,
+    is_restore: bool,
+    claim: &Claim,
+) -> Result<Begun, RestoreError> {
     let io = |what| move |source| RestoreError::from(failed(what)(source));
     let directory = claim.directory();
     let last = verified
@@ -173,17 +185,24 @@ fn fill(verified: VerifiedSnapshot, claim: &Claim) -> Result<Begun, RestoreError
         // The node announces where it is reached when it runs.
         nodes: BTreeMap::from([(NODE, Member::default())]),
     };
-    let nothing = Batch {
-        proposed_at: Timestamp(0),
-        date: Timestamp(0),
-        commands: Vec::new(),
-    };
     let survivor = Survivor::begin(
         directory,
         Arc::new(WireCodec::of(VersionRange::BUILD)),
         last,
     )?;
-    let ruled = survivor.rule_alone(NODE, &members, &nothing);
+    let version = survivor.standing().cluster_version;
+    let first = Batch {
+        // Log time and date stay what they were.
+        proposed_at: Timestamp(0),
+        date: Timestamp(0),
+        commands: match version {
+            Some(version) if is_restore && version >= ClusterVersion::AUDIT => {
+                vec![note(last).map_err(io("noting the restore"))?]
+            }
+            _ => Vec::new(),
+        },
+    };
+    let ruled = survivor.rule_alone(NODE, &members, &first);
     ruled.map_err(io("writing the membership"))?;
     let cluster_id = secret.cluster_id();
     let stored = Stored::made(cluster_id.clone(), NODE);
@@ -193,6 +212,23 @@ fn fill(verified: VerifiedSnapshot, claim: &Claim) -> Result<Begun, RestoreError
         cluster_id,
         node: NODE,
     })
+}
+
+/// Returns the note of the restore for the audit log of the new cluster. A backup of an earlier
+/// cluster version has no audit log, and neither has an import, which says no version yet.
+fn note(last: LogId) -> io::Result<Command> {
+    let id = random::bytes().map_err(|problem| io::Error::other(problem.to_string()))?;
+    let machine = system_time().duration_since(SystemTime::UNIX_EPOCH);
+    let machine_ms = machine.unwrap_or_default().as_millis();
+    let detail = format!("after_log_index={} machine_ms={machine_ms}", last.index);
+    let note = ActNote {
+        node: NodeId(NODE),
+        act: AuditText::cut(AuditAct::Restore.word()),
+        target: AuditText::cut(&format!("node {NODE}")),
+        detail: AuditText::cut(&detail),
+        refusal: AuditText::default(),
+    };
+    Ok(request::note_act(OnceId(id), None, note))
 }
 
 /// Removes what an interrupted restore has left; refuses a directory with anything else.

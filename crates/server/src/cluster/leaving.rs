@@ -14,14 +14,15 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::NodeId;
+use conclave_core::{AuditAct, NodeId};
 use conclave_replica::{Lane, NodeMembership, Role};
 use conclave_wire::{Problem, Reason, v1};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
+    auth::credential::Credential,
     cluster::{leader::preferred::LAG_MAX, membership::Margin},
-    context::{call::Call, draining::Stage, node_context::NodeContext},
+    context::{audit::ToNote, call::Call, draining::Stage, node_context::NodeContext},
     protocol::problems,
 };
 
@@ -145,7 +146,7 @@ impl NodeContext {
         self.for_operators(&call, "DrainNode").await?;
         let node = request.node_id;
         if node == 0 || node == self.identity.node {
-            return self.drain_here(&request).await;
+            return self.drain_here(&request, &call.credential).await;
         }
         let sentence = format!("node {node} is no member of the cluster");
         let no_such = || Problem::refused(Reason::NoSuchNode, sentence);
@@ -163,12 +164,36 @@ impl NodeContext {
         })
     }
 
-    /// Begins to drain this node, or ends that; returns how far it is.
+    /// Begins to drain this node at the request of an operator, or ends that; returns how far it
+    /// is. Only what changes something is noted for the audit log, because callers ask again and
+    /// again.
     pub(crate) async fn drain_here(
         &self,
         request: &v1::DrainNodeRequest,
+        by: &Credential,
     ) -> Result<v1::DrainNodeResponse, Problem> {
         self.refuse_if_stopping()?;
+        let was_serving = self.draining.stage() == Stage::Serving;
+        let drained = self.drain_or_come_back(request).await;
+        if was_serving != request.undrain || drained.is_err() {
+            let act = ToNote {
+                act: match request.undrain {
+                    true => AuditAct::UndrainNode,
+                    false => AuditAct::DrainNode,
+                },
+                target: &format!("node {}", self.identity.node),
+                detail: if request.force { "force" } else { "" },
+                problem: drained.as_ref().err(),
+            };
+            self.note_act(by, act).await;
+        }
+        drained
+    }
+
+    async fn drain_or_come_back(
+        &self,
+        request: &v1::DrainNodeRequest,
+    ) -> Result<v1::DrainNodeResponse, Problem> {
         if request.undrain {
             match self.draining.come_back() {
                 true => {}

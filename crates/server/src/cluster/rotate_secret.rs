@@ -3,13 +3,13 @@
 //! Always true: a repeated request for the same rotation begins no other one. A rotation begins
 //! only if all members answer, because it ends only after all of them have taken part.
 
-use conclave_core::{AuthorityId, OnceId};
+use conclave_core::{AuditAct, AuthorityId, OnceId};
 use conclave_replica::Member;
 use conclave_wire::{Problem, Reason, peer, request, v1};
 
 use crate::{
     base::random,
-    context::{call::Call, node_context::NodeContext},
+    context::{audit::ToNote, call::Call, node_context::NodeContext},
 };
 
 /// A member, and its status if it answers.
@@ -57,6 +57,13 @@ impl NodeContext {
             let command = request::rotate_authority(id, wanted, AuthorityId::WANTED, false);
             self.propose(command, call.deadline).await?;
             told.under_way = true;
+            let act = ToNote {
+                act: AuditAct::RotateSecret,
+                target: &format!("rotation {wanted}"),
+                detail: "",
+                problem: None,
+            };
+            self.note_act(&call.credential, act).await;
         }
         Ok(told)
     }

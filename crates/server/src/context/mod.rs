@@ -5,6 +5,7 @@
 //! below it does.
 
 pub(crate) mod access;
+pub(crate) mod audit;
 pub(crate) mod backup_state;
 pub(crate) mod call;
 pub(crate) mod check_state;

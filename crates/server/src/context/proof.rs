@@ -6,9 +6,12 @@
 //! does not accept what the leader would have to take on its word, such as a password that the
 //! learner has verified; it sends the client to the leader.
 //!
-//! Always true: a learner's command is proposed only for the session whose token came with it.
+//! Always true: a learner's command is proposed only for the session whose token came with it, or
+//! as a note of the operator whose credential came with it.
 
-use conclave_core::{AccountOperation, Command, Operation, Origin, SessionId};
+use conclave_core::{
+    AccountOperation, ClusterOperation, Command, Operation, Origin, SessionId, TokenHash,
+};
 use conclave_replica::{Lane, NodeMembership, Outcome};
 use conclave_wire::{Problem, Reason};
 
@@ -86,13 +89,20 @@ impl NodeContext {
     }
 
     /// Refuses the commands of a node without a vote that are not of the session whose token came
-    /// with them.
+    /// with them, and are no notes of the operator whose credential did.
     pub(crate) async fn proven(
         &self,
         commands: &[Command],
         credential: &Credential,
         deadline: Deadline,
     ) -> Result<(), Problem> {
+        if let Some(by) = credential.operator() {
+            let found = self.read(move |reader| reader.operator_by_token(&by));
+            let is_known = found.await?.is_some();
+            if is_known && commands.iter().all(|command| is_note_of(command, by)) {
+                return Ok(());
+            }
+        }
         let session = self.session(credential.session()?, deadline).await?;
         match commands.iter().all(|command| is_of(command, session.id)) {
             true => Ok(()),
@@ -107,6 +117,14 @@ impl NodeContext {
 fn is_of(command: &Command, session: SessionId) -> bool {
     let same = matches!(command.origin, Origin::Session { session: of, .. } if of == session);
     same && may_be_forwarded(&command.operation)
+}
+
+/// Returns whether a command changes nothing but the audit log, under the name of this operator.
+fn is_note_of(command: &Command, operator: TokenHash) -> bool {
+    matches!(
+        command.operation,
+        Operation::Cluster(ClusterOperation::NoteAct { by: Some(by), .. }) if by == operator
+    )
 }
 
 /// Returns whether the token of a session is all that a command needs, so that it does not depend

@@ -16,7 +16,10 @@ use std::{
     time::SystemTime,
 };
 
-use conclave_core::{AckPolicy, Batch, NodeId, OnceId, Timestamp, VersionRange};
+use conclave_core::{
+    AckPolicy, ActNote, AuditAct, AuditText, Batch, ClusterVersion, Command, NodeId, OnceId,
+    Timestamp, VersionRange,
+};
 use conclave_replica::{Member, Members, Survivor, SurvivorState};
 use conclave_wire::request;
 
@@ -225,18 +228,11 @@ impl Recovery {
             voters: vec![BTreeSet::from([node])],
             nodes: BTreeMap::from([(node, own)]),
         };
-        let lost = self.lost();
-        let commands = lost.into_iter().map(|lost| {
-            let id = random::bytes().map(OnceId).map_err(|problem| {
-                failed("retiring the lost nodes")(io::Error::other(problem.to_string()))
-            })?;
-            Ok(request::retire_node(id, NodeId(lost)))
-        });
         let batch = Batch {
             // Log time and date stay what they were.
             proposed_at: Timestamp(0),
             date: Timestamp(0),
-            commands: commands.collect::<Result<_, RecoverError>>()?,
+            commands: self.commands()?,
         };
         let survivor = Survivor::open(data, Arc::new(WireCodec::of(VersionRange::BUILD)))?;
         let last = survivor.rule_alone(node, &members, &batch);
@@ -247,6 +243,38 @@ impl Recovery {
             node,
             log_index_last: last.index,
         })
+    }
+}
+
+impl Recovery {
+    /// Returns the first commands of the recovered cluster: they retire the lost nodes, and note
+    /// the recovery for the audit log.
+    fn commands(&self) -> Result<Vec<Command>, RecoverError> {
+        let id = || {
+            random::bytes().map(OnceId).map_err(|problem| {
+                failed("retiring the lost nodes")(io::Error::other(problem.to_string()))
+            })
+        };
+        let mut commands = Vec::new();
+        for lost in self.lost() {
+            commands.push(request::retire_node(id()?, NodeId(lost)));
+        }
+        if self.standing.cluster_version >= Some(ClusterVersion::AUDIT) {
+            let node = self.stored.node;
+            let machine = system_time().duration_since(SystemTime::UNIX_EPOCH);
+            let machine_ms = machine.unwrap_or_default().as_millis();
+            let lost: Vec<String> = self.lost().iter().map(u64::to_string).collect();
+            let detail = format!("lost={} machine_ms={machine_ms}", lost.join(","));
+            let note = ActNote {
+                node: NodeId(node),
+                act: AuditText::cut(AuditAct::Recover.word()),
+                target: AuditText::cut(&format!("node {node}")),
+                detail: AuditText::cut(&detail),
+                refusal: AuditText::default(),
+            };
+            commands.push(request::note_act(id()?, None, note));
+        }
+        Ok(commands)
     }
 }
 

@@ -21,6 +21,23 @@ pub(crate) struct ChangeRequest {
 }
 
 impl ChangeRequest {
+    /// Returns what the audit log says of it: what it is about, and how.
+    pub(crate) fn for_audit(&self) -> (String, String) {
+        let (change, node, other) = match self.change {
+            Change::Add { node, replaces, .. } => ("add", node, replaces),
+            Change::Promote(node) => ("promote", node, None),
+            Change::Demote(node) => ("demote", node, None),
+            Change::Remove(node) => ("remove", node, None),
+            Change::Replace { old, new } => ("replace", new, Some(old)),
+        };
+        let replaces = other.map_or_else(String::new, |other| format!(" replaces={other}"));
+        let force = if self.force { " force" } else { "" };
+        (
+            format!("node {node}"),
+            format!("change={change}{replaces}{force}"),
+        )
+    }
+
     /// Creates a request to make this change, unless it leaves no majority.
     pub(crate) fn of(change: Change) -> Self {
         Self {

@@ -324,7 +324,8 @@ impl PeerService for Peers {
         let role = peer_roles::DRAIN_NODE;
         guard.on_behalf(role, &call, "DrainNode").await?;
         let asked = request.request.ok_or_else(|| malformed("no request"))?;
-        let response = Some(self.shared.drain_here(&asked).await?);
+        let drained = self.shared.drain_here(&asked, &call.credential);
+        let response = Some(drained.await?);
         Ok(Response::new(peer::DrainNodeResponse { response }))
     }
 

@@ -173,6 +173,9 @@ impl Caller {
                 json!({ "limits": [{ "name": "messages-burst", "value": 10_000 }] })
             }
 
+            "ListAuditEntries" => {
+                json!({ "read": read, "actor": name, "act": "suspend_account", "since_ms": 1 })
+            }
             "ChangeRetention" => json!({ "messages": 1_000_000 }),
             "CreateJoinToken" => json!({ "ttl_seconds": 3600, "secret": bytes(32) }),
             "RevokeJoinToken" => json!({ "token_id": "0123456789abcdef" }),

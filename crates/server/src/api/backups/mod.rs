@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use conclave_core::AuditAct;
 use conclave_wire::{
     Problem,
     v1::{self, backup_service_server::BackupService},
@@ -19,8 +20,10 @@ use tonic::{Request, Status};
 
 use crate::{
     api::edge::{self, Answer},
+    auth::credential::Credential,
     backup::make::{self, Made},
     context::{
+        audit::ToNote,
         backup_state::LastBackup,
         call::{Call, Freshness},
         node_context::NodeContext,
@@ -97,6 +100,7 @@ impl Backups {
             shared: shared.clone(),
             out,
             rate: RateLimiter::new(rate),
+            by: call.credential,
         };
         tokio::spawn(sending.run(place));
         Ok(ReceiverStream::new(responses))
@@ -108,6 +112,7 @@ struct Sending {
     shared: Arc<NodeContext>,
     out: mpsc::Sender<Response>,
     rate: RateLimiter,
+    by: Credential,
 }
 
 impl Sending {
@@ -119,17 +124,31 @@ impl Sending {
                 Err(Failed::Problem(Problem::GoingAway))
             }
         };
+        let outcome = match outcome {
+            Ok(last) => {
+                // The caller has all of it, and waits for nothing more.
+                drop(self.out);
+                let act = ToNote {
+                    act: AuditAct::TakeBackup,
+                    target: &format!("node {}", self.shared.identity.node),
+                    detail: &format!("log_index={}", last.log_index),
+                    problem: None,
+                };
+                return self.shared.note_act(&self.by, act).await;
+            }
+            Err(failed) => failed,
+        };
         match outcome {
-            Ok(()) => {}
-            Err(Failed::Gone) => tracing::warn!("a backup was not taken to its end"),
-            Err(Failed::Problem(problem)) => {
+            Failed::Gone => tracing::warn!("a backup was not taken to its end"),
+            Failed::Problem(problem) => {
                 tracing::warn!(%problem, "failed to make a backup");
                 let _ = timeout(UNREAD_MAX, self.out.send(Err(problem.into()))).await;
             }
         }
     }
 
-    async fn send(&self, place: OwnedSemaphorePermit) -> Result<(), Failed> {
+    /// Sends the backup; returns what it is.
+    async fn send(&self, place: OwnedSemaphorePermit) -> Result<LastBackup, Failed> {
         let made = self.made(place).await?;
         let (made, _place) = made;
         let (total, last) = (
@@ -171,7 +190,7 @@ impl Sending {
         if let Ok(Err(error)) = noted {
             tracing::warn!(%error, "failed to note the last backup");
         }
-        Ok(())
+        Ok(last)
     }
 
     /// Makes the snapshot, and tells the caller meanwhile that the node lives. The place is kept

@@ -16,14 +16,14 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::{ClusterVersion, NodeId, OnceId, VersionRange};
+use conclave_core::{AuditAct, ClusterVersion, NodeId, OnceId, VersionRange};
 use conclave_replica::{Lane, Role};
 use conclave_wire::{Problem, Reason, request, v1};
 use tokio::time::sleep;
 
 use crate::{
     base::{deadline::Deadline, random},
-    context::{access::accepted, call::Call, node_context::NodeContext},
+    context::{access::accepted, audit::ToNote, call::Call, node_context::NodeContext},
     protocol::problems,
 };
 
@@ -170,9 +170,21 @@ impl NodeContext {
                     }
                 })
             })
-            .await?;
+            .await;
+        let target = match (&version, wanted) {
+            (Ok(version), _) => format!("version {version}"),
+            (Err(_), 0) => String::new(),
+            (Err(_), wanted) => format!("version {wanted}"),
+        };
+        let act = ToNote {
+            act: AuditAct::FinalizeUpgrade,
+            target: &target,
+            detail: "",
+            problem: version.as_ref().err(),
+        };
+        self.note_act(&call.credential, act).await;
         Ok(v1::FinalizeUpgradeResponse {
-            cluster_version: version,
+            cluster_version: version?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use conclave_wire::v1;
 
-use super::{ACCOUNTS, ADMINS, ANY_CALLER, Expected, OK, OPERATORS, Row};
+use super::{ACCOUNTS, ADMINS, ADMINS_AND_OPERATORS, ANY_CALLER, Expected, OK, OPERATORS, Row};
 use crate::world::PASSWORD;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -262,6 +262,11 @@ fn of_admins() -> Vec<Row> {
                 ..Default::default()
             }
         }),
+        Row::new(
+            "AdminService/ListAuditEntries",
+            ADMINS_AND_OPERATORS,
+            |_| v1::ListAuditEntriesRequest::default(),
+        ),
         Row::new("AdminService/RevokeInvite", ADMINS, |f| {
             v1::RevokeInviteRequest {
                 request: f.request,

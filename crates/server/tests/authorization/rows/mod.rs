@@ -85,6 +85,11 @@ const ADMINS: Expected = Expected {
     admin: OK,
     operator: None,
 };
+/// A call that administrators and operators may make.
+const ADMINS_AND_OPERATORS: Expected = Expected {
+    operator: Some(OK),
+    ..ADMINS
+};
 
 /// A call that only operators may make: no caller with a session, not even an administrator's.
 const OPERATORS: Expected = Expected {
