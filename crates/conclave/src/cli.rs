@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::{
     commands::{
         accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
-        backup, bench,
+        audit, backup, bench,
         chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
         cluster, completions, demo, doctor, export, import, manual, node, operator, restore, serve,
         up,
@@ -81,6 +81,8 @@ enum Command {
     Cluster(cluster::Args),
     /// Examine the cluster and this machine, and say what to do
     Doctor(doctor::Args),
+    /// Show what administrators and operators have done; for both
+    Audit(audit::Args),
     /// Drain a node before work on its machine, wait until it is back, or change what it logs; for
     /// operators
     Node(node::Args),
@@ -136,6 +138,7 @@ impl Cli {
             Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Doctor(args) => until_interrupted(doctor::run(args)).await,
+            Command::Audit(args) => until_interrupted(audit::run(args)).await,
             Command::Node(args) => until_interrupted(node::run(args)).await,
             Command::Backup(args) => until_interrupted(backup::run(args)).await,
             Command::Restore(args) => until_interrupted(restore::run(args)).await,
@@ -222,6 +225,9 @@ mod tests {
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
             "conclave cluster restart-plan -o json",
+            "conclave audit",
+            "conclave audit --since 2d --actor alice --act suspend_account --limit 5 -o json",
+            "conclave audit --since 2026-11-01 --until 2026-11-27T18:00 --stale",
             "conclave node drain 3 --force",
             "conclave node undrain",
             "conclave node wait 3 --within 60",
@@ -273,6 +279,8 @@ mod tests {
             "conclave import export.zip --admin alice --data d --from teams",
             "conclave token create --ttl 8d",
             "conclave cluster preferred-leader 0",
+            "conclave audit --since soon",
+            "conclave audit --limit 0",
             "conclave node drain 0",
             "conclave node wait",
             "conclave serve --token x --members 1=a:1/a:2",

@@ -112,6 +112,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("cluster ack", "voters", Kind::Unjudged),
     ("", "role", Kind::Role),
     ("", "again", Kind::Key),
+    ("audit", "since", Kind::Unjudged),
     ("", "since", Kind::Position),
 ];
 
@@ -206,7 +207,7 @@ mod tests {
     ];
 
     /// Arguments that no server checks.
-    const UNJUDGED: [&str; 28] = [
+    const UNJUDGED: [&str; 31] = [
         "output",
         "limit",
         "stale",
@@ -235,6 +236,9 @@ mod tests {
         "within",
         "restart",
         "scratch",
+        "actor",
+        "act",
+        "until",
     ];
 
     fn leaves(path: &str, command: &Command, found: &mut Vec<(String, Vec<String>)>) {

@@ -3,6 +3,7 @@
 //! A subcommand returns its exit code, or an error that [`crate::errors::tell`] puts into words.
 
 pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod chat;

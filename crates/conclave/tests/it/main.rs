@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alerts;
+mod audit;
 mod backup;
 mod bad_input;
 mod bad_requests;
