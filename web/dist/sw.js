@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "5f7810e8e649fa31";
-const files = ["/","/assets/Admin-De8F38XZ.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-FwJ7NHC0.js","/assets/Door-DfEWQRQc.js","/assets/Panel-I5juHrJH.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-HbQZrrWR.js","/assets/Search-tlzd30Ph.js","/assets/Settings-B2Iyz8Ei.js","/assets/administration-DOzzx8Xb.js","/assets/bytes-JQZMWAZp.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-DWDpFHO6.js","/assets/index-De57wW0A.css","/assets/key-CWzPoWpy.js","/assets/load-CKuTtRix.js","/assets/notices-CZgGMRDE.js","/assets/notify-DH5W6BZ1.js","/assets/values-DcvncLFh.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "47a90024f8de840b";
+const files = ["/","/assets/Admin-tO8mTBtY.js","/assets/Cluster-CM6EhpaL.js","/assets/Cluster-Ccd6L3Os.css","/assets/Door-1Xngw4-G.js","/assets/Panel-BLdUKlhy.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-C0ZkjX8v.js","/assets/Search-DwTMqXe-.js","/assets/Settings-Cja_cetr.js","/assets/administration-b64oJeoF.js","/assets/bytes-DCWGPfB5.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-De57wW0A.css","/assets/index-TMsyuk-Y.js","/assets/key-CdFn0dya.js","/assets/load-DTwZrFti.js","/assets/notices-BXWCtVVQ.js","/assets/notify-z5Ydz23j.js","/assets/values-DTeX3c6o.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
