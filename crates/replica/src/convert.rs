@@ -11,7 +11,7 @@ use openraft::{
     vote::{RaftLeaderId as _, leader_id_adv::LeaderId},
 };
 
-use crate::{Codec, CodecError, Member, Members};
+use crate::{Codec, CodecError, Member, Members, trace::EntryTrace};
 
 /// The types with which openraft is run. By hand, because its macro cannot name a responder.
 #[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Ord, PartialOrd)]
@@ -52,14 +52,20 @@ pub(crate) struct Commands {
     pub(crate) bytes: Bytes,
     /// The batch in these bytes, on the node that has encoded it.
     pub(crate) batch: Option<Arc<Batch>>,
+    /// Where the steps of the entry are noted, on the node that has proposed it, if a call in it is
+    /// traced.
+    pub(crate) trace: Option<Arc<EntryTrace>>,
 }
 
 impl Commands {
     /// Encodes a batch and keeps it.
     pub(crate) fn of(batch: Batch, codec: &dyn Codec) -> Self {
         let bytes = codec.encode_batch(&batch);
-        let batch = Some(Arc::new(batch));
-        Self { bytes, batch }
+        Self {
+            bytes,
+            batch: Some(Arc::new(batch)),
+            trace: None,
+        }
     }
 
     /// Returns the batch.
@@ -81,7 +87,11 @@ impl Commands {
 
 impl From<Bytes> for Commands {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, batch: None }
+        Self {
+            bytes,
+            batch: None,
+            trace: None,
+        }
     }
 }
 

@@ -60,6 +60,7 @@ mod replica;
 mod replication;
 mod snapshot;
 mod start_error;
+mod trace;
 mod transport;
 mod types;
 
@@ -74,6 +75,10 @@ pub use membership::rules::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MA
 pub use recover::{Survivor, SurvivorState};
 pub use replica::Replica;
 pub use start_error::StartError;
+pub use trace::{
+    Attribute, OpenSpan, Span, SpanKind, SpanSink, TRACES_MAX, Trace, current as current_traces,
+    within,
+};
 pub use transport::{
     APPENDS_UNANSWERED_MAX, AppendRequest, AppendResponse, Appends, Codec, CodecError, Lane,
     Listener, Peer, PeerError, SnapshotOffer, Transport, VoteRequest, VoteResponse,

@@ -29,6 +29,7 @@ use crate::{
     convert::{Commands, Completion, TypeConfig},
     health::meter::Meter,
     packs::{bytes_of, cut},
+    trace::{OpenSpan, Proposal, SpanKind, Traced},
 };
 
 /// Entries (or forwarded batches) under way. More would make batches smaller; fewer would leave
@@ -109,6 +110,8 @@ struct Waiting {
     commands: Vec<Command>,
     reach: Reach,
     caller: Caller,
+    /// The traces of the caller, if it has any.
+    traced: Option<Traced>,
 }
 
 /// Where the results of some commands go.
@@ -135,6 +138,7 @@ impl Handle {
         reach: Reach,
     ) -> Result<Vec<Attempt>, ProposeError> {
         let count = commands.len();
+        let traced = Traced::current();
         let mut attempts = Vec::with_capacity(count);
         let mut waiting = Vec::with_capacity(1);
         for commands in entries(commands) {
@@ -152,6 +156,7 @@ impl Handle {
                     reply,
                     place,
                 },
+                traced: traced.clone(),
             });
             match sent {
                 Ok(()) => waiting.push((count, outcomes)),
@@ -253,6 +258,8 @@ impl Proposer {
         if pack.is_empty() {
             return;
         }
+        let count = commands_in(&pack);
+        let mut proposal = Proposal::open(traced(&mut pack), count);
         let (commands, replies) = Replies::of(pack);
         let now = self.clocks.stamp().await;
         let batch = Batch {
@@ -260,10 +267,14 @@ impl Proposer {
             date: now.date,
             commands,
         };
-        let entry = Commands::of(batch, &*self.codec);
+        let mut entry = Commands::of(batch, &*self.codec);
+        entry.trace = proposal.as_ref().map(|proposal| proposal.entry());
         let (meter, gate, began) = (self.meter.clone(), self.gate.clone(), Instant::now());
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             drop(flight);
+            if let Some(proposal) = &mut proposal {
+                proposal.concluded(result.as_ref().ok().map(|decided| decided.log_id.index()));
+            }
             match &result {
                 Ok(_) => meter.committed(began),
                 Err(ClientWriteError::ForwardToLeader(_)) => {}
@@ -271,11 +282,17 @@ impl Proposer {
             }
             let index = match &result {
                 Ok(decided) if gate.holds() => decided.log_id.index(),
-                _ => return replies.conclude(result),
+                _ => {
+                    close(proposal);
+                    return replies.conclude(result);
+                }
             };
-            let reply = move |verdict| match verdict {
-                Verdict::Reached => replies.conclude(result),
-                Verdict::Unknown => replies.fail(Failure::UNKNOWN),
+            let reply = move |verdict| {
+                close(proposal);
+                match verdict {
+                    Verdict::Reached => replies.conclude(result),
+                    Verdict::Unknown => replies.fail(Failure::UNKNOWN),
+                }
             };
             gate.hold(index, Box::new(reply));
         }));
@@ -294,7 +311,7 @@ impl Proposer {
 
     /// Forwards commands to the leader. Those that were forwarded once go no further.
     fn forward(&self, leader: u64, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
-        let (here, away): (Vec<_>, Vec<_>) = pack
+        let (here, mut away): (Vec<_>, Vec<_>) = pack
             .into_iter()
             .partition(|waiting| waiting.reach == Reach::Here);
         let (_, refused) = Replies::of(here);
@@ -306,11 +323,12 @@ impl Proposer {
             return Replies::of(away).1.fail(Failure::before_proposing(None));
         };
         let peer = self.transport.peer(leader, &member, Lane::Calls);
+        let spans = Traced::open(traced(&mut away), "forward", SpanKind::Client);
         let mut known = self.leader.clone();
         tokio::spawn(async move {
             // A leader that hangs must not hold what waits for the next one.
             let deposed = async move { known.wait_for(|now| *now != Some(leader)).await.is_ok() };
-            forward_to(&*peer, away, deposed).await;
+            forward_to(&*peer, away, spans, deposed).await;
             drop(flight);
         });
     }
@@ -358,14 +376,35 @@ fn commands_in(taken: &[Waiting]) -> usize {
     taken.iter().map(|waiting| waiting.commands.len()).sum()
 }
 
+/// Takes the traces of those that wait.
+fn traced(pack: &mut [Waiting]) -> impl Iterator<Item = Traced> {
+    pack.iter_mut().filter_map(|waiting| waiting.traced.take())
+}
+
+/// Ends the spans of a proposal, if there are any.
+fn close(proposal: Option<Box<Proposal>>) {
+    if let Some(proposal) = proposal {
+        proposal.close();
+    }
+}
+
 /// Forwards, and replies with what came of it; no longer than the peer leads.
-async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Output = bool>) {
+async fn forward_to(
+    peer: &dyn Peer,
+    away: Vec<Waiting>,
+    spans: Vec<OpenSpan>,
+    deposed: impl Future<Output = bool>,
+) {
     let (commands, replies) = Replies::of(away);
     let count = commands.len();
+    let traces = spans.iter().map(OpenSpan::inside).collect();
     let forwarded = tokio::select! {
-        forwarded = peer.forward(commands, FORWARD_LIMIT) => forwarded,
+        forwarded = peer.forward(commands, traces, FORWARD_LIMIT) => forwarded,
         _ = deposed => Err(PeerError::Failed("another node leads".to_owned())),
     };
+    for span in spans {
+        span.close(Instant::now(), forwarded.is_err(), Vec::new());
+    }
     let outcomes = match forwarded {
         Ok(outcomes) if outcomes.len() == count => outcomes,
         Ok(_) | Err(PeerError::Failed(_) | PeerError::BadSnapshot(_) | PeerError::Timeout(_)) => {
@@ -455,43 +494,5 @@ fn packs(taken: &mut Vec<Waiting>) -> Vec<Vec<Waiting>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_gather_only_while_others_are_under_way_or_expected() {
-        let leave_alone = |commands, before| is_worth_an_entry(commands, true, before);
-        assert!(leave_alone(1, 0) && leave_alone(1, 1) && leave_alone(1, 2));
-        assert!(!leave_alone(1, 3) && !leave_alone(7, 16) && leave_alone(8, 16));
-        assert!(leave_alone(GATHER_COMMANDS, BATCH_COMMANDS_MAX));
-        assert!(!is_worth_an_entry(1, false, 1));
-        assert!(!is_worth_an_entry(GATHER_COMMANDS - 1, false, 0));
-        assert!(is_worth_an_entry(GATHER_COMMANDS, false, 0));
-    }
-
-    #[tokio::test]
-    async fn what_waits_leaves_in_the_end_even_if_nothing_follows() {
-        let (queue, mut waiting) = mpsc::channel(4);
-        let flights = Semaphore::new(FLIGHTS_MAX);
-        let mut taken = Vec::new();
-        let under_way = flights.acquire().await.unwrap();
-        for count in 1..3 {
-            let one = Waiting {
-                commands: Vec::new(),
-                reach: Reach::Here,
-                caller: Caller {
-                    count: 0,
-                    reply: oneshot::channel().0,
-                    place: Backlog::new().enter(0).unwrap(),
-                },
-            };
-            queue.try_send(one).unwrap();
-            gather(&mut waiting, &mut taken, &flights, BATCH_COMMANDS_MAX).await;
-            assert_eq!(taken.len(), count);
-        }
-        drop((queue, under_way));
-        taken.clear();
-        gather(&mut waiting, &mut taken, &flights, 0).await;
-        assert!(taken.is_empty(), "the queue has ended");
-    }
-}
+#[path = "proposer_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use conclave_storage::log::{Entry, LogId, Vote};
 use futures::{future::BoxFuture, stream::BoxStream};
 use tokio::sync::mpsc;
 
-use crate::{Member, Members, Outcome, ProposeError, ReadError};
+use crate::{Member, Members, Outcome, ProposeError, ReadError, Trace};
 
 /// Turns what is stored into bytes and back.
 pub trait Codec: Send + Sync + 'static {
@@ -105,10 +105,12 @@ pub trait Peer: Send + Sync + 'static {
         offer: SnapshotOffer,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Vote, PeerError>>;
-    /// Forwards commands to the peer if it leads: one result each, in their order.
+    /// Forwards commands to the peer if it leads: one result each, in their order. What it does for
+    /// them belongs to these traces.
     fn forward(
         &self,
         commands: Vec<Command>,
+        traces: Vec<Trace>,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Vec<Result<Outcome, ProposeError>>, PeerError>>;
     /// Asks the peer, if it leads, up to where a linearizable read must have applied.

@@ -54,6 +54,7 @@ pub use auth::passwords::{hash_alone, hash_of_no_password};
 pub use auth::registration::Registration;
 pub use backup::restore::{Begun, RestoreError, Restored, begin_cluster, restore};
 pub use backup::verify::{BackupError, check_backup, unpack_backup, verify_backup};
+pub use base::tracer::Sample;
 pub use cluster::fail_stop::GoesAlone;
 pub use cluster::start_error::{StartError, Stuck};
 pub use conclave_storage::{
@@ -64,6 +65,7 @@ pub use conclave_storage::{
 pub use config::backup::BackupConfig;
 pub use config::demo::Demo;
 pub use config::recover::RecoverConfig;
+pub use config::trace::TraceConfig;
 pub use config::{
     log_format::LogFormat,
     node_config::NodeConfig,

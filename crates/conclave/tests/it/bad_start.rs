@@ -137,3 +137,21 @@ async fn malformed_members_are_refused() {
         "a wrong start leaves nothing behind"
     );
 }
+
+#[cfg(not(feature = "otlp"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_that_the_program_cannot_send_are_refused() {
+    let home = Home::new().await;
+    let environment = [("CONCLAVE_TRACE_OTLP", "http://127.0.0.1:4317")];
+    let refused = home.try_alone("data", &[], &environment).await;
+    refused.unwrap_err().failed(2, "the feature `otlp`");
+    for wrong in ["1.5", "-1", "many"] {
+        let environment = [("CONCLAVE_TRACE_SAMPLE", wrong)];
+        let refused = home.try_alone("data", &[], &environment).await;
+        refused.unwrap_err().failed(2, "trace");
+    }
+    // How many calls would be traced says nothing about whether they are.
+    let environment = [("CONCLAVE_TRACE_SAMPLE", "0.5")];
+    let node = home.try_alone("data", &[], &environment).await.unwrap();
+    node.stop().await;
+}

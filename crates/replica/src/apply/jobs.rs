@@ -80,6 +80,9 @@ fn decode(entry: Entry, codec: &dyn Codec) -> io::Result<state::Entry> {
     let payload = match entry.payload {
         EntryPayload::Blank => state::Payload::Blank,
         EntryPayload::Normal(commands) => {
+            if let Some(trace) = &commands.trace {
+                trace.committed();
+            }
             state::Payload::Commands(commands.decode(codec).map_err(io::Error::other)?)
         }
         EntryPayload::Membership(membership) => state::Payload::Membership {

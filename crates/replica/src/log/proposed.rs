@@ -1,5 +1,5 @@
 //! The batches of the entries that this node has proposed last, so that it need not decode them to
-//! apply them: the log keeps bytes.
+//! apply them: the log keeps bytes. With a batch goes where its steps are noted.
 //!
 //! Always true: a batch is given back for the entry, by its whole log id, with which it was noted.
 //! At most [`BATCHES_MAX`] are kept; an entry whose batch is gone is decoded.
@@ -12,7 +12,10 @@ use std::{
 use conclave_core::Batch;
 use openraft::EntryPayload;
 
-use crate::convert::{Entry, LogId};
+use crate::{
+    convert::{Entry, LogId},
+    trace::EntryTrace,
+};
 
 /// Batches that are kept: more than the proposer has under way.
 const BATCHES_MAX: usize = 16;
@@ -21,7 +24,13 @@ const BATCHES_MAX: usize = 16;
 #[derive(Clone, Default)]
 pub(crate) struct Proposed(Arc<Mutex<Batches>>);
 
-type Batches = VecDeque<(LogId, Arc<Batch>)>;
+type Batches = VecDeque<Noted>;
+
+struct Noted {
+    id: LogId,
+    batch: Arc<Batch>,
+    trace: Option<Arc<EntryTrace>>,
+}
 
 impl Proposed {
     /// Keeps the batch of an entry, if the entry has one; returns whether it has.
@@ -36,7 +45,11 @@ impl Proposed {
         if kept.len() == BATCHES_MAX {
             kept.pop_front();
         }
-        kept.push_back((entry.log_id, batch.clone()));
+        kept.push_back(Noted {
+            id: entry.log_id,
+            batch: batch.clone(),
+            trace: commands.trace.clone(),
+        });
         true
     }
 
@@ -44,14 +57,15 @@ impl Proposed {
     pub(crate) fn restore(&self, entries: &mut [Entry]) {
         let mut kept = self.lock();
         for entry in entries {
-            while kept.front().is_some_and(|(id, _)| *id < entry.log_id) {
+            while kept.front().is_some_and(|noted| noted.id < entry.log_id) {
                 kept.pop_front();
             }
             let EntryPayload::Normal(commands) = &mut entry.payload else {
                 continue;
             };
-            if kept.front().is_some_and(|(id, _)| *id == entry.log_id) {
-                commands.batch = kept.pop_front().map(|(_, batch)| batch);
+            if let Some(noted) = kept.pop_front_if(|noted| noted.id == entry.log_id) {
+                commands.batch = Some(noted.batch);
+                commands.trace = noted.trace;
             }
         }
     }

@@ -18,7 +18,7 @@ use std::{
 use conclave_storage::log::{self, LogStore};
 use futures::{Stream, StreamExt as _, stream};
 use openraft::{
-    OptionalSend, RaftLogReader,
+    EntryPayload, OptionalSend, RaftLogReader,
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
 use tokio::{sync::oneshot, task::spawn_blocking};
@@ -30,6 +30,7 @@ use crate::{
         vote_out,
     },
     log::{proposed::Proposed, synced::Synced},
+    trace::EntryTrace,
 };
 
 /// Bytes of entries read at once for replication or applying: enough to keep a disk or a network
@@ -95,6 +96,14 @@ impl Log {
         finished
             .await
             .map_err(|_| io::Error::other("the log has stopped"))?
+    }
+}
+
+/// Returns where the steps of an entry are noted, if a call in it is traced.
+fn trace_of(entry: &Entry) -> Option<Arc<EntryTrace>> {
+    match &entry.payload {
+        EntryPayload::Normal(commands) => commands.trace.clone(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
     }
 }
 
@@ -197,11 +206,14 @@ impl RaftLogStorage<TypeConfig> for Log {
         I::IntoIter: OptionalSend,
     {
         let mut proposed_here = false;
+        let mut traces = Vec::new();
         let entries = entries.into_iter().map(|entry| {
             proposed_here |= self.proposed.note(&entry);
+            traces.extend(trace_of(&entry));
             entry_out(entry, &*self.codec)
         });
         let entries: Vec<log::Entry> = entries.collect();
+        traces.iter().for_each(|trace| trace.appended());
         let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
         self.appended_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
@@ -214,6 +226,9 @@ impl RaftLogStorage<TypeConfig> for Log {
                 (Ok(()), Some(last)) => synced.grows_to(last),
                 (Ok(()), None) => {}
                 (Err(_), _) => synced.failed(),
+            }
+            if result.is_ok() {
+                traces.iter().for_each(|trace| trace.synced());
             }
             callback.io_completed(result);
         });

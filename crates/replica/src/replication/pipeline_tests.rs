@@ -18,7 +18,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    Outcome, ProposeError, ReadError, SnapshotOffer, VoteRequest, VoteResponse,
+    Outcome, ProposeError, ReadError, SnapshotOffer, Trace, VoteRequest, VoteResponse,
     convert::{Entry, Vote},
     log::suite_tests::TextCodec,
 };
@@ -99,6 +99,7 @@ impl Peer for Played {
     fn forward(
         &self,
         _: Vec<Command>,
+        _: Vec<Trace>,
         _: Duration,
     ) -> BoxFuture<'_, Result<Vec<Result<Outcome, ProposeError>>, PeerError>> {
         unreachable!()

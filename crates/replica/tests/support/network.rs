@@ -13,8 +13,8 @@ use std::{
 use conclave_core::{Command, Timestamp};
 use conclave_replica::{
     APPENDS_UNANSWERED_MAX, AppendRequest, AppendResponse, Appends, Lane, Member, Outcome, Peer,
-    PeerError, ProposeError, ReadError, Replica, SnapshotOffer, Transport, VoteRequest,
-    VoteResponse,
+    PeerError, ProposeError, ReadError, Replica, SnapshotOffer, Trace, Transport, VoteRequest,
+    VoteResponse, within,
 };
 use conclave_storage::log::{Entry, EntryKind, LogId, Vote};
 use futures::{StreamExt as _, future::BoxFuture, stream};
@@ -295,10 +295,13 @@ impl Peer for To {
     fn forward(
         &self,
         commands: Vec<Command>,
+        traces: Vec<Trace>,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Vec<Result<Outcome, ProposeError>>, PeerError>> {
         Box::pin(async move {
-            let call = |node: Replica| async move { node.propose_here(commands, limit).await };
+            let call = |node: Replica| async move {
+                within(traces, node.propose_here(commands, limit)).await
+            };
             self.call(limit, call).await
         })
     }

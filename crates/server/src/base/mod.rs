@@ -1,5 +1,5 @@
 //! Tools that know nothing of chats, clusters or callers: deadlines, random bytes, rates, bounded
-//! maps, long work, and log lines that are written once.
+//! maps, long work, traces, and log lines that are written once.
 //!
 //! Nothing here holds state of the node. Every floor above may use it.
 
@@ -10,3 +10,5 @@ pub(crate) mod long_work;
 pub(crate) mod random;
 pub(crate) mod rate_limiter;
 pub(crate) mod system_time;
+pub(crate) mod traceparent;
+pub(crate) mod tracer;

@@ -8,3 +8,4 @@ pub(crate) mod log_format;
 pub(crate) mod node_config;
 pub(crate) mod recover;
 pub(crate) mod sources;
+pub(crate) mod trace;

@@ -21,6 +21,7 @@ use crate::{
         demo::Demo,
         recover::{FailStop, RecoverConfig},
         sources::{ConfigError, Overrides, from_environment, from_flags},
+        trace::TraceConfig,
     },
     connections::proxies::TrustedProxies,
     protocol::origin::Origin,
@@ -126,6 +127,8 @@ pub struct NodeConfig {
     pub backup: BackupConfig,
     /// Recovery that the node carries out by itself.
     pub recover: RecoverConfig,
+    /// Where the steps of some calls are sent.
+    pub trace: TraceConfig,
 }
 
 impl Default for NodeConfig {
@@ -166,6 +169,7 @@ impl Default for NodeConfig {
             min_free_bytes: None,
             backup: BackupConfig::default(),
             recover: RecoverConfig::default(),
+            trace: TraceConfig::default(),
         }
     }
 }
@@ -183,8 +187,8 @@ impl NodeConfig {
     /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`, `CONCLAVE_BACKUP_DIRECTORY`,
     /// `CONCLAVE_BACKUP_EVERY`, `CONCLAVE_BACKUP_KEEP`, `CONCLAVE_RECOVER_FENCE_COMMAND`,
     /// `CONCLAVE_RECOVER_FENCE_SECONDS`, `CONCLAVE_RECOVER_ASSUME_FAIL_STOP`,
-    /// `CONCLAVE_RECOVER_AFTER_SECONDS`; an empty one says nothing),
-    /// then `flags`; what comes later wins.
+    /// `CONCLAVE_RECOVER_AFTER_SECONDS`, `CONCLAVE_TRACE_OTLP`, `CONCLAVE_TRACE_SAMPLE`; an empty
+    /// one says nothing), then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is the cause.

@@ -1,6 +1,7 @@
 //! Tests of settings from all sources: which source takes precedence, what is refused, and why.
 
 use super::*;
+use crate::Sample;
 
 fn load(
     file: &str,
@@ -169,5 +170,29 @@ fn members_are_read_or_refused_with_a_reason() {
     ];
     for members in bad {
         assert!(config(members).members().is_err(), "{members:?}");
+    }
+}
+
+#[test]
+fn traces_are_set_by_file_or_environment() {
+    let of = |file: &str, environment: &[(&str, &str)]| {
+        let config = load(file, environment, &Overrides::default());
+        config.map(|config| config.trace)
+    };
+    let file = "[trace]\notlp = 'http://c:4317'\nsample = 1\n";
+    let all = of(file, &[]).unwrap();
+    assert_eq!(all.otlp.as_deref(), Some("http://c:4317"));
+    assert_eq!(all.sample, Sample::try_from(1.0).unwrap());
+    let environment = [
+        ("CONCLAVE_TRACE_OTLP", "http://d:4317"),
+        ("CONCLAVE_TRACE_SAMPLE", "0.25"),
+    ];
+    let quarter = of(file, &environment).unwrap();
+    assert_eq!(quarter.otlp.as_deref(), Some("http://d:4317"));
+    assert_eq!(quarter.sample, Sample::try_from(0.25).unwrap());
+    assert_eq!(of("", &[]).unwrap(), TraceConfig::default());
+    for wrong in ["sample = 1.5", "sample = -1", "sample = 'many'", "rate = 1"] {
+        let refused = of(&format!("[trace]\n{wrong}\n"), &[]).unwrap_err();
+        assert!(refused.to_string().contains("trace"), "{refused}");
     }
 }

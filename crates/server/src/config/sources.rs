@@ -83,13 +83,19 @@ pub enum ConfigError {
     /// The table `recover` contradicts itself.
     #[error("recover: {0}")]
     Recover(String),
+    /// The table `trace` names no collector to which spans can be sent.
+    #[error("trace: {0}")]
+    Trace(String),
+    /// The table `trace` names a collector, and this program was built without what sends spans.
+    #[error("`trace.otlp` is set, and this program was built without the feature `otlp`")]
+    NoTraces,
     /// The table `demo` is none of a node that `conclave demo` starts.
     #[error("demo: {0}")]
     Demo(&'static str),
 }
 
 /// Keys that a variable sets to its text.
-const TEXTS: [&str; 14] = [
+const TEXTS: [&str; 16] = [
     "data",
     "client_address",
     "peer_address",
@@ -104,6 +110,9 @@ const TEXTS: [&str; 14] = [
     "backup.directory",
     "backup.every",
     "recover.fence_command",
+    "trace.otlp",
+    // Made a number where it is read.
+    "trace.sample",
 ];
 /// Keys that a variable sets to its number.
 const NUMBERS: [&str; 15] = [

@@ -24,7 +24,10 @@ use crate::{
         codes::WrongCodes, passwords::Passwords, read_turns::ReadTurns, registration::Registration,
         sessions::Sessions, throttle::AttemptGate,
     },
-    base::log_once::LogOnce,
+    base::{
+        log_once::LogOnce,
+        tracer::{SpanCounts, Tracer},
+    },
     connections::{ConnectionSlots, descriptors, proxies::TrustedProxies},
     context::{
         backup_state::BackupState,
@@ -88,6 +91,10 @@ pub(crate) struct NodeContext {
     pub(crate) live: LiveState,
     /// Counts of what callers have asked, of both ports.
     pub(crate) calls: Arc<CallCounts>,
+    /// What traces calls, if anything does.
+    pub(crate) tracer: Option<Arc<Tracer>>,
+    /// Counts of what became of spans.
+    pub(crate) spans: Arc<SpanCounts>,
     /// What has happened lately, for operators.
     pub(crate) recent_events: RecentEvents,
     /// Room on the disk.

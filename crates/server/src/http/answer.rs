@@ -12,8 +12,9 @@ use axum::{
     http::{HeaderValue, Method, Request, Response, header, request::Parts},
 };
 use bytes::Bytes;
+use conclave_replica::within;
 use conclave_wire::Problem;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either};
 use hyper::{body::Incoming, service::Service};
 use tokio::time::sleep;
 use tonic::{Code, Status, body::Body, service::Routes};
@@ -32,6 +33,7 @@ use crate::{
         gate::{Entry, Gate},
         page::{self, Web},
         refusals::{Refusals, code},
+        traced::TracedCall,
         webhooks,
     },
     protocol::{
@@ -127,6 +129,23 @@ impl Speech {
         self.is_call().then(|| counts.begin(path))
     }
 
+    /// Begins the spans of a request, if it is a call or a message of a program.
+    fn trace(
+        &self,
+        gate: &Gate,
+        parts: &Parts,
+        known: bool,
+        call: Option<&Counting>,
+    ) -> TracedCall {
+        match self {
+            Self::Grpc | Self::GrpcWeb(_) | Self::Webhook => {
+                let method = call.map(|call| (call.method(), call.began()));
+                TracedCall::begin(gate, parts, known, method)
+            }
+            Self::Page(_) => TracedCall::none(),
+        }
+    }
+
     /// Counts a request by its response.
     fn count(&self, counts: &CallCounts, call: Option<Counting>, response: &Response<Body>) {
         let kind = match self {
@@ -165,6 +184,18 @@ struct Session {
     answers: Arc<Answers>,
     caller: Caller,
     books: ByteCounters,
+}
+
+/// Has the services answer a request, of gRPC-Web or of another protocol.
+fn ask(
+    routes: Routes,
+    is_web: bool,
+    request: Request<Body>,
+) -> impl Future<Output = Result<Response<Body>, std::convert::Infallible>> {
+    match is_web {
+        true => Either::Left(GrpcWebLayer::new().layer(routes).oneshot(request)),
+        false => Either::Right(routes.oneshot(request)),
+    }
 }
 
 /// Where a request comes from, and until when its caller waits.
@@ -246,16 +277,19 @@ impl Session {
         if entry.known {
             self.books.places.know(&self.books.connection);
         }
+        let traced = speech.trace(&answers.gate, &parts, entry.known, counting.as_ref());
         let counted = entry.allowance.within.map(|_| self.books.clone());
         parts.extensions.insert(caller);
         let body = RequestBody::new(body, entry.allowance, self.books.clone());
         let request = Request::from_parts(parts, Body::new(body));
         let routes = answers.routes.clone();
-        let Ok(mut response) = match speech {
-            Speech::GrpcWeb(_) => GrpcWebLayer::new().layer(routes).oneshot(request).await,
-            _ => routes.oneshot(request).await,
+        let asked = ask(routes, matches!(speech, Speech::GrpcWeb(_)), request);
+        let Ok(mut response) = match traced.inside() {
+            None => asked.await,
+            Some(traces) => Box::pin(within(traces, asked)).await,
         };
         finish(&mut response);
+        traced.answered(&response);
         speech.count(&answers.counts, counting, &response);
         call.is_answered();
         self.hold(&response, asker).await;

@@ -10,7 +10,7 @@ use conclave_wire::{Problem, Reason};
 
 use crate::{
     auth::{credential::Credential, sessions::log_in_first},
-    base::deadline::Deadline,
+    base::{deadline::Deadline, tracer::Tracer},
     connections::{bodies::BodyLimits, limits::Limits},
     context::node_context::NodeContext,
     protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS, STREAMED_REQUEST_BYTES_MAX},
@@ -81,6 +81,14 @@ impl Gate {
             }
             Self::Peers(shared) => of_peer(shared, parts, caller, limits),
             Self::Bootstrapping => Ok(unauthenticated(limits)),
+        }
+    }
+
+    /// Returns what traces calls, if anything does.
+    pub(super) fn tracer(&self) -> Option<&Arc<Tracer>> {
+        match self {
+            Self::Clients(shared) | Self::Peers(shared) => shared.tracer.as_ref(),
+            Self::Bootstrapping => None,
         }
     }
 

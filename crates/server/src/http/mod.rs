@@ -13,4 +13,5 @@ pub(crate) mod gate;
 pub(crate) mod page;
 pub(crate) mod refusals;
 pub(crate) mod serve;
+mod traced;
 pub(crate) mod webhooks;

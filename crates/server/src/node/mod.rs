@@ -8,6 +8,8 @@ mod bound;
 mod faults;
 pub(crate) mod listeners;
 pub(crate) mod opened;
+#[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
+mod otlp;
 pub(crate) mod process;
 pub(crate) mod recover;
 pub(crate) mod resolve;

@@ -28,7 +28,10 @@ use crate::{
         sessions::Sessions, throttle::AttemptGate,
     },
     backup::schedule,
-    base::log_once::LogOnce,
+    base::{
+        log_once::LogOnce,
+        tracer::{SpanCounts, Tracer},
+    },
     cluster::{
         fail_stop::{self, GoesAlone},
         join, leaving, roll_call, setup,
@@ -58,6 +61,7 @@ use crate::{
         faults::Faults,
         listeners::{self, Clients},
         opened::Opened,
+        otlp::{Collector, Sending},
         resolve,
     },
     observe::AdminListener,
@@ -99,6 +103,8 @@ pub struct Node {
     alone: watch::Receiver<Option<GoesAlone>>,
     /// Ends with the node.
     admin: Option<AdminListener>,
+    /// Sends spans, if calls are traced.
+    sending: Option<Sending>,
 }
 
 impl Node {
@@ -122,8 +128,10 @@ impl Node {
     }
 
     /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
+    #[expect(clippy::too_many_lines, reason = "it names each part once")]
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         let (schedule, fail_stop) = (checked(&config)?, config.fail_stop()?);
+        let collector = Collector::of(&config.trace)?;
         let ports = Ports::open(&config.limits);
         let mut bound = Bound::open(&config).await?;
         let admin = bound.serve_admin();
@@ -146,6 +154,9 @@ impl Node {
             return Ok(None);
         };
         let system = |problem: Problem| StartError::System(problem.to_string());
+        let spans = Arc::default();
+        let traces = collector.map(|to| traces(to, &config, identity.node, &spans));
+        let (tracer, sending) = traces.transpose().map_err(system)?.unzip();
         let shared = Arc::new(NodeContext {
             identity,
             security,
@@ -172,6 +183,8 @@ impl Node {
             searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &opened.paces),
             live: opened.live,
             calls: Arc::default(),
+            tracer,
+            spans,
             recent_events,
             space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),
@@ -201,7 +214,9 @@ impl Node {
         shared.recent_events.record_start(resolved.repaired);
         tell_settings(&shared);
         let node = Self::serve(shared, bound, &config, opened.faults, admin);
-        Ok(Some(node.with_backups(schedule).with_recovery(fail_stop)))
+        let mut node = node.with_backups(schedule).with_recovery(fail_stop);
+        node.sending = sending;
+        Ok(Some(node))
     }
 
     /// Serves both listeners, and begins what runs in the background.
@@ -245,6 +260,7 @@ impl Node {
             faults,
             alone: watch::channel(None).1,
             admin,
+            sending: None,
         }
     }
 
@@ -438,8 +454,22 @@ impl Node {
         shared.replica.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
         AdminListener::end(self.admin.as_ref()).await;
+        if let Some(sending) = &self.sending {
+            sending.end(deadline).await;
+        }
         tracing::info!(node = self.node(), finished, "stopped");
     }
+}
+
+/// Begins to trace calls, and to send their spans.
+fn traces(
+    collector: Collector,
+    config: &NodeConfig,
+    node: u64,
+    counts: &Arc<SpanCounts>,
+) -> Result<(Arc<Tracer>, Sending), Problem> {
+    let (tracer, spans) = Tracer::new(config.trace.sample, counts.clone())?;
+    Ok((tracer, collector.start(spans, node, counts.clone())))
 }
 
 /// Logs the settings with which a node differs most from another one.

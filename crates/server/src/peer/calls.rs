@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use conclave_core::{Command, TokenHash};
-use conclave_replica::{Outcome, PeerError, ProposeError};
+use conclave_replica::{Outcome, PeerError, ProposeError, current_traces};
 use conclave_wire::{Problem, batch, peer, request::TOKEN_BYTES, v1};
 use tonic::{Request, metadata::MetadataValue};
 
@@ -18,7 +18,7 @@ use crate::{
         connect::failure_of,
         convert::{self, Cluster, cluster_in},
         digest_points::{Points, points_in},
-        lane::{GrpcPeer, Service, no_leader},
+        lane::{GrpcPeer, Service, name_traces, no_leader},
         membership::ChangeRequest,
     },
 };
@@ -148,7 +148,8 @@ impl GrpcPeer {
             envelope: Some(self.envelope()),
             commands: commands.iter().map(batch::encode_command).collect(),
         };
-        let request = on_behalf(request, credential, limit);
+        let mut request = on_behalf(request, credential, limit);
+        name_traces(&mut request, &current_traces());
         let call = |mut service: Service| async move { service.forward(request).await };
         let mut outcomes = self.ask(limit, call).await?.outcomes;
         outcomes.resize_with(commands.len(), Default::default);

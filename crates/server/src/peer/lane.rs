@@ -15,7 +15,7 @@ use std::{
 use conclave_core::{Command, Timestamp};
 use conclave_replica::{
     APPENDS_UNANSWERED_MAX, Appends, Outcome, Peer, PeerError, ProposeError, ReadError,
-    SnapshotOffer, VoteRequest, VoteResponse,
+    SnapshotOffer, Trace, VoteRequest, VoteResponse,
 };
 use conclave_storage::log::{LogId, Vote};
 use conclave_wire::{
@@ -28,9 +28,10 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status, metadata::MetadataValue, transport::Channel};
 
 use crate::{
+    base::traceparent,
     peer::{
         connect::{connect_lazily, failure_of},
         convert,
@@ -207,6 +208,15 @@ impl GrpcPeer {
     }
 }
 
+/// Says to which traces a request belongs: one header for each.
+pub(super) fn name_traces<T>(request: &mut Request<T>, traces: &[Trace]) {
+    for trace in traces {
+        if let Ok(header) = MetadataValue::try_from(traceparent::show(trace)) {
+            request.metadata_mut().append(traceparent::HEADER, header);
+        }
+    }
+}
+
 pub(super) fn no_leader() -> Problem {
     Problem::NoLeader {
         nodes_reachable: None,
@@ -268,6 +278,7 @@ impl Peer for GrpcPeer {
     fn forward(
         &self,
         commands: Vec<Command>,
+        traces: Vec<Trace>,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Vec<Result<Outcome, ProposeError>>, PeerError>> {
         let commands = commands.iter().map(batch::encode_command).collect();
@@ -275,6 +286,7 @@ impl Peer for GrpcPeer {
         Box::pin(async move {
             let mut request = Request::new(peer::ForwardRequest { envelope, commands });
             request.set_timeout(limit);
+            name_traces(&mut request, &traces);
             let call = |mut service: Service| async move { service.forward(request).await };
             let response = self.call(limit, call).await?;
             let outcomes = response.outcomes.into_iter();

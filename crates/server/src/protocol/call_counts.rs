@@ -204,6 +204,16 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
+    /// Returns the name of its method, as the protocol has it.
+    pub(crate) fn method(&self) -> &str {
+        &self.counts.methods[self.place].name
+    }
+
+    /// Returns when the call has come.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Counts the call with the number of its code.
     pub(crate) fn answered(mut self, code: usize) {
         self.is_answered = true;

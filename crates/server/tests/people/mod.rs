@@ -37,15 +37,23 @@ pub(crate) struct Person {
 
 impl World {
     pub(crate) async fn start(registration: Registration) -> Self {
+        let config = NodeConfig {
+            client_address: "127.0.0.1:0".to_owned(),
+            peer_address: "127.0.0.1:0".to_owned(),
+            registration: Some(registration),
+            ..NodeConfig::default()
+        };
+        Self::of(config).await
+    }
+
+    /// Starts a node with these settings, in a directory of its own.
+    pub(crate) async fn of(config: NodeConfig) -> Self {
         let data = tempfile::tempdir().unwrap();
         let config = NodeConfig {
             plain: true,
             data: data.path().to_owned(),
-            client_address: "127.0.0.1:0".to_owned(),
-            peer_address: "127.0.0.1:0".to_owned(),
             unsafe_no_sync: true,
-            registration: Some(registration),
-            ..NodeConfig::default()
+            ..config
         };
         let node = Node::start(config).await.unwrap();
         node.ready().await;

@@ -30,6 +30,19 @@ pub(super) fn no_start(data: &Path, error: StartError) -> anyhow::Error {
         return failed(data, &failure).into();
     }
     let (sentence, hint) = match &error {
+        StartError::Config(ConfigError::NoTraces | ConfigError::Trace(_)) => {
+            let hint = match error {
+                StartError::Config(ConfigError::NoTraces) => {
+                    "build the program with `--features otlp`, or leave the setting out of the \
+                     file and of the environment (CONCLAVE_TRACE_OTLP)"
+                }
+                _ => {
+                    "a collector is named in the file as `otlp` of the table `trace`, or by \
+                      CONCLAVE_TRACE_OTLP, such as http://127.0.0.1:4317"
+                }
+            };
+            return CommandError::new(EXIT_USAGE, error.to_string(), hint).into();
+        }
         StartError::Config(_) => {
             let hint = "addresses are written as HOST:PORT, members as \
                         1=PEERHOST:PORT/CLIENTHOST:PORT,2=…";

@@ -6,12 +6,12 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use conclave_core::{Accepted, Command, allowance::price};
-use conclave_replica::Outcome;
+use conclave_replica::{OpenSpan, Outcome, SpanKind, within};
 use conclave_wire::{
     Problem,
     v1::{self, send_message_result::Outcome as Shown},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
     auth::{
@@ -27,6 +27,8 @@ use crate::{
 const FLIGHT_BYTES_MAX: usize = 256 * 1024;
 /// Maximum time for the outcome of what was proposed.
 const OUTCOME_LIMIT: Duration = Duration::from_secs(5);
+/// Name of the spans of messages that are proposed together.
+const GROUP: &str = "conclave.v1.ChatService/SendMessages";
 
 /// A message that has no result yet.
 pub(super) struct Message {
@@ -160,7 +162,14 @@ impl Flight {
             true => Ok(Vec::new()),
             false => {
                 let outcomes = shared.propose_all_proven(&self.commands, &credential, deadline);
-                outcomes.await
+                match span_of_group(&shared) {
+                    None => outcomes.await,
+                    Some(span) => {
+                        let outcomes = Box::pin(within(vec![span.inside()], outcomes)).await;
+                        span.close(Instant::now(), outcomes.is_err(), Vec::new());
+                        outcomes
+                    }
+                }
             }
         };
         drop(self.places);
@@ -183,6 +192,13 @@ impl Flight {
             outcomes,
         }
     }
+}
+
+/// Opens the span of messages that a stream proposes together, if they are traced: the stream
+/// itself goes on for hours.
+fn span_of_group(shared: &NodeContext) -> Option<OpenSpan> {
+    let trace = shared.tracer.as_ref()?.begin(|| None)?;
+    Some(trace.open(GROUP, SpanKind::Server, Instant::now()))
 }
 
 /// Returns what the sender of a message gets, or the refusal of the rules.

@@ -1,6 +1,9 @@
 //! Metrics of what callers do: calls, streams, connections.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use super::OfStarted;
 use crate::observe::page::{Page, label};
@@ -30,6 +33,21 @@ impl OfStarted<'_> {
             calls
                 .http()
                 .map(|(kind, class, count)| ([label("kind", kind), label("status", class)], count)),
+        )?;
+        let spans = &self.node.spans;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        page.counter(
+            "conclave_trace_spans_sent_total",
+            "Spans of traced calls that the collector has taken.",
+            count(&spans.sent),
+        )?;
+        page.counters(
+            "conclave_trace_spans_dropped_total",
+            "Spans of traced calls that were dropped, by reason.",
+            [
+                ([label("reason", "queue_full")], count(&spans.crowded_out)),
+                ([label("reason", "collector")], count(&spans.not_taken)),
+            ],
         )?;
         let context = self.node;
         page.gauge(
