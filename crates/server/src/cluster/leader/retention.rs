@@ -3,8 +3,8 @@
 //! It looks through the conversations, a few hundred at a time, and names those with something to
 //! forget in a command; while the cluster has more messages in all than it keeps, it has the oldest
 //! of all forgotten in between. The rules decide what goes
-//! (`core/src/decide/messages/forget_messages.rs`). So nothing depends on what this leader has seen:
-//! the next one begins a round of its own.
+//! (`core/src/decide/messages/forget_messages.rs`). So nothing depends on what this leader has
+//! seen: the next one begins a round of its own.
 //!
 //! Always true: one command at a time, with a pause after it, so that others hardly notice; where
 //! nothing has a limit nothing is looked through.
