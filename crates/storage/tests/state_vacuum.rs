@@ -144,7 +144,6 @@ fn a_file_from_before_shrinks_once_it_was_made_anew() {
 #[test]
 #[ignore = "measures; run it with --release"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-#[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn measure_a_step_that_gives_pages_back() {
     let (directory, mut state) = opened();
     people(&mut state, &["ann"]);
