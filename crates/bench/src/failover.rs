@@ -294,9 +294,9 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} {} {} nodes: sending pauses for {} ms (median), {} ms (p99), {} ms (longest), each \
-             of {} senders waits for {} ms (median), {} ms (p99), {} ms (longest); {} acknowledged, \
-             {} failed",
+            "{} {} {} nodes: sending pauses for {} ms (median), {} ms (p99), {} ms (longest), \
+             each of {} senders waits for {} ms (median), {} ms (p99), {} ms (longest); \
+             {} acknowledged, {} failed",
             self.times,
             match self.fault {
                 Fault::KilledLeader => "kills of the leader of",

@@ -1,8 +1,7 @@
 //! Events: each is the row that is kept and, for accounts that may see it, the item that is
 //! streamed. There is no second kind of notification.
 //!
-//! Always true: an event is a fact. Storage writes it without deciding anything, and it cannot be
-//! refused.
+//! Always true: an event is a fact. Storage writes it, decides nothing, and cannot refuse it.
 
 use crate::{
     AccountId, AccountLimits, AccountName, AccountRole, AckPolicy, AuthorityId, ClusterRetention,

@@ -8,7 +8,10 @@
 //! |---|---|
 //! | 1 | everything before there was a second one |
 //! | 2 | an admission says which versions the machine can apply, and the log refuses an older one |
-//! | 3 | an operator sets which voters an acknowledgement waits for; witnesses, which keep the log alone; messages have the log time of their entry, and are forgotten by age and number; acts of administrators and operators are recorded |
+//! | 3 | acknowledgements wait for all voters, if an operator wants that |
+//! | 3 | witnesses, which keep the log alone |
+//! | 3 | messages have the log time of their entry, and are forgotten by age and number |
+//! | 3 | acts of administrators and operators are recorded |
 //!
 //! Which operation needs which version is in `decide/introduced.rs`. Always true: a version that a
 //! release has had keeps its meaning.

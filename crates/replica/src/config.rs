@@ -32,8 +32,8 @@ pub struct Config {
     pub sync_delay: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
     /// How much of the log is kept.
     pub retention: LogRetention,
-    /// Whether it is a witness: it votes and keeps the log, decides what concerns the cluster alone,
-    /// and takes no command while it leads.
+    /// Whether it is a witness: it votes and keeps the log, decides what concerns the cluster
+    /// alone, and takes no command while it leads.
     pub witness: bool,
     /// Cluster versions that this node applies: those of its build, or fewer in a test.
     pub versions: VersionRange,

@@ -150,7 +150,7 @@ async fn a_full_node_gets_from_witnesses_what_no_other_node_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_witness_takes_a_snapshot_only_of_what_every_full_member_has() {
+async fn a_witness_takes_a_snapshot_of_what_all_full_members_have() {
     let cluster = three_and_two(SHORT).await;
     let session = open_session(&cluster.node(1), "alice", 1).await;
     let last = say(&cluster, session, 1).await;
@@ -188,7 +188,7 @@ async fn a_witness_takes_a_snapshot_only_of_what_every_full_member_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leadership_is_not_given_to_a_witness_and_goes_from_it_at_once() {
+async fn leadership_goes_to_no_witness_and_from_one_at_once() {
     let cluster = three_and_two(LogRetention::default()).await;
     let leader = cluster.leader_of_all().await;
     let [witness, _] = WITNESSES;

@@ -1,5 +1,5 @@
-//! The state of a witness: what concerns the cluster is as on every full node, and nothing of people
-//! is in it.
+//! The state of a witness: what concerns the cluster is as on every full node, and nothing of
+//! people is in it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -66,7 +66,7 @@ fn is_same_cluster(one: &Path, other: &Path) {
 }
 
 #[test]
-fn a_witness_knows_the_cluster_as_full_nodes_do_and_nobody_in_it() {
+fn a_witness_knows_the_cluster_as_full_nodes_do_and_no_person() {
     let mut runner = TestRunner::deterministic();
     let strategy = prop::collection::vec(generated_command(), 150);
     let mut seen = [0; OF_PEOPLE.len()];

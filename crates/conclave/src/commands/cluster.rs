@@ -124,16 +124,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "start the nodes (conclave up), or name others with --endpoints",
         )
     })?;
-    if output == Format::Json {
-        output::json_line(&json(&status))?;
-    } else {
-        show(&status)?;
+    match output {
+        Format::Json => output::json_line(&json(&status))?,
+        Format::Table => show(&status)?,
     }
-    Ok(ExitCode::from(if status.quorum {
-        0
-    } else {
-        EXIT_UNAVAILABLE
-    }))
+    Ok(match status.quorum {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(EXIT_UNAVAILABLE),
+    })
 }
 
 /// Returns the error of a certificate that keeps this command from all nodes, if there is one.

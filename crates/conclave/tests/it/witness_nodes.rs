@@ -83,7 +83,7 @@ async fn any_two_of_three_full_nodes_and_two_witnesses_may_be_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_node_that_was_behind_gets_what_only_witnesses_still_have() {
+async fn a_full_node_that_was_behind_gets_what_only_witnesses_have() {
     // So few that the witnesses would have purged what the node lacks, if they went by themselves.
     let cluster = three_and_two(Some(8)).await;
     let witness = Witness::new();

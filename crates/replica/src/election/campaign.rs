@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{Replica, apply::Raft, election::contact::Contact};
+use crate::{apply::Raft, election::contact::Contact};
 
 /// Broken connections that wait to be looked at; more at once say nothing new.
 const HINTS_MAX: usize = 16;
@@ -37,20 +37,6 @@ const HINT_LIFE: Duration = Duration::from_millis(500);
 pub(crate) struct Handle {
     hints: mpsc::Sender<u64>,
     stands_back: Arc<AtomicBool>,
-}
-
-impl Replica {
-    /// Notes that the connection from another node has broken. If that one leads, this node
-    /// campaigns as soon as its lease has run out, and not only after an election timeout.
-    pub fn connection_lost(&self, node: u64) {
-        self.inner.campaign.lost(node);
-    }
-
-    /// Leaves it to the other voters to campaign early, or takes its turn among them again. It is
-    /// elected all the same if none of them is.
-    pub fn stand_back(&self, stands_back: bool) {
-        self.inner.campaign.stand_back(stands_back);
-    }
 }
 
 impl Handle {

@@ -4,5 +4,6 @@
 pub(crate) mod campaign;
 pub(crate) mod contact;
 pub(crate) mod leader_watch;
+mod leadership;
 pub(crate) mod participation;
 pub(crate) mod transfer;

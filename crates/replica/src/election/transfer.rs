@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Replica, apply::Raft};
+use crate::apply::Raft;
 
 /// How often the leader looks whether the transfer of leadership has happened.
 const TRANSFER_POLL: Duration = Duration::from_millis(10);
@@ -27,19 +27,6 @@ pub(crate) struct Transferrer {
     pub(crate) leader: watch::Receiver<Option<u64>>,
     /// How long a follower that has answered counts as alive.
     pub(crate) lease: Duration,
-}
-
-impl Replica {
-    /// Transfers leadership, if this node has it, to the full follower with the most of the log.
-    /// Returns whether another node leads when `limit` has passed.
-    pub async fn step_down(&self, limit: Duration) -> bool {
-        self.step_down_for(None, limit).await
-    }
-
-    /// Transfers leadership likewise, to node `to` if there is one.
-    pub(crate) async fn step_down_for(&self, to: Option<u64>, limit: Duration) -> bool {
-        self.inner.transferrer.transfer(to, limit).await
-    }
 }
 
 impl Transferrer {
@@ -59,7 +46,9 @@ impl Transferrer {
         }
     }
 
-    async fn transfer(&self, to: Option<u64>, limit: Duration) -> bool {
+    /// Transfers leadership, if this node has it, to node `to`, or else to the full follower with
+    /// the most of the log. Returns whether another node leads when `limit` has passed.
+    pub(crate) async fn transfer(&self, to: Option<u64>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let node = self.node;
         let mut asked = None;

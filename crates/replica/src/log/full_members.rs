@@ -4,15 +4,13 @@
 //! among these fail, only witnesses have it, and they have no state by which they could pass it on:
 //! they need the entry itself.
 //!
-//! Always true: what a witness that votes lacks in its log, every full member has applied. A witness
-//! that was told nothing yet keeps everything that it has.
+//! Always true: what a witness that votes lacks in its log, every full member has applied. A
+//! witness that was told nothing yet keeps everything that it has.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
-
-use crate::{PeerError, Replica};
 
 /// The last entry that every full member has applied; all clones are the same.
 #[derive(Clone, Debug)]
@@ -36,30 +34,6 @@ impl FullMembers {
         if let Some(told) = &self.0 {
             told.store(index, Ordering::Release);
         }
-    }
-}
-
-impl Replica {
-    /// Refuses, on a witness, a snapshot that ends with entry `last`, if a full member may lack some
-    /// of it: the log before it goes, and may be what that member needs. A witness without a log has
-    /// nothing to lose, and gets its vote only when all full members have what it began with.
-    ///
-    /// # Errors
-    /// [`PeerError::Failed`]: ask again later.
-    pub fn may_install(&self, last: u64) -> Result<(), PeerError> {
-        let all = self.inner.full.have_all();
-        match last <= all || self.status().log_index_last == 0 {
-            true => Ok(()),
-            false => Err(PeerError::Failed(format!(
-                "not every full member is known to have entry {last}: {all} is the last one"
-            ))),
-        }
-    }
-
-    /// Tells a witness how far every full member has applied the log, `index` itself included: what
-    /// comes after that it keeps. Does nothing on a full node.
-    pub fn full_members_have(&self, index: u64) {
-        self.inner.full.set(index);
     }
 }
 

@@ -8,3 +8,4 @@ pub(crate) mod store;
 #[cfg(test)]
 pub(crate) mod suite_tests;
 pub(crate) mod synced;
+mod witness;

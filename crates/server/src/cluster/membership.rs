@@ -257,7 +257,8 @@ fn keeps_the_key(after: &Members, statuses: &[StatusOf]) -> Result<(), Problem> 
 }
 
 /// Refuses a vote to a witness that lacks in its log what a full member has not applied: after two
-/// failures nobody might have it. A full member that does not answer has nothing, as far as is known.
+/// failures no node might have it. A full member that does not answer has nothing, as far as is
+/// known.
 fn gains_no_gap(change: &Change, after: &Members, statuses: &[StatusOf]) -> Result<(), Problem> {
     let (Change::Promote(voter) | Change::Replace { new: voter, .. }) = change else {
         return Ok(());

@@ -48,8 +48,8 @@ impl NodeContext {
         }
     }
 
-    /// Refuses calls of clients that belong to another node: this one is a witness, or is drained or
-    /// stopping.
+    /// Refuses calls of clients that belong to another node: this one is a witness, or is drained
+    /// or stopping.
     pub(crate) fn refuse_if_away(&self) -> Result<(), Problem> {
         if self.draining.stage() == Stage::Away || self.identity.witness {
             return Err(Problem::GoingAway);

@@ -3,7 +3,7 @@
 //!
 //! The rules of the cluster (members, operators, tokens, its version and its secret) read no row of
 //! people, so a witness decides them as every full node does. What it writes otherwise differs: its
-//! chain and its rows are compared with nobody's.
+//! chain and its rows are compared with those of no other node.
 //!
 //! Always true: its database has no row of people, also not after a snapshot of a full node.
 

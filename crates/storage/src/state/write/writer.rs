@@ -490,5 +490,4 @@ impl EntryResult {
 }
 
 #[cfg(test)]
-#[path = "writer_tests.rs"]
 mod tests;
