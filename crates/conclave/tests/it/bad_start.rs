@@ -1,11 +1,12 @@
 //! A node that cannot run correctly does not start, or stops: it says why, and loses nothing.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use conclave_client::{Client, Freshness, Page};
 
 use crate::{
     command::{ANY_PORT, Home, Served},
+    readme::{blocks, document},
     witness::{client_of, person, sign_up},
 };
 
@@ -144,6 +145,13 @@ async fn traces_that_the_program_cannot_send_are_refused() {
     let home = Home::new().await;
     let environment = [("CONCLAVE_TRACE_OTLP", "http://127.0.0.1:4317")];
     let refused = home.try_alone("data", &[], &environment).await;
+    refused.unwrap_err().failed(2, "the feature `otlp`");
+    let mut written = blocks(&document("docs/operations.md"), "toml").into_iter();
+    let written = written.find(|block| block.starts_with("[trace]"));
+    let file = home.path("traces.toml");
+    fs::write(&file, written.unwrap()).unwrap();
+    let args = ["--config", file.to_str().unwrap()];
+    let refused = home.try_alone("data", &args, &[]).await;
     refused.unwrap_err().failed(2, "the feature `otlp`");
     for wrong in ["1.5", "-1", "many"] {
         let environment = [("CONCLAVE_TRACE_SAMPLE", wrong)];

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::{alice, bob, serving, watch::Watch};
 use crate::{
@@ -50,8 +50,14 @@ async fn an_alert_about_states_that_differ() {
     let cluster = Cluster::start(3).await;
     let alice = alice(&cluster.client()).await;
     alice.send(&bob(), "before").await.unwrap();
-    cluster.all_rejoined().await;
     let root = cluster.operator_client().await;
+    // A leader raises the version of a new cluster: the last entry without a caller.
+    until("the version is raised", async || {
+        let status = root.cluster_status(&cluster.endpoint(1)).await.ok()?;
+        (status.cluster_version > 0).then_some(())
+    })
+    .await;
+    cluster.all_rejoined().await;
     let found = root.state_digest(&cluster.endpoint(1), 0).await.unwrap();
     for node in cluster.nodes() {
         cluster.stop(node).await;
@@ -65,6 +71,7 @@ async fn an_alert_about_states_that_differ() {
             .filter(|(_, window)| *window == chain)
             .map(|(place, _)| place)
             .collect();
+        assert!(!places.is_empty(), "node {node} has another chain already");
         for place in places {
             bytes[place] ^= u8::try_from(node).unwrap();
         }
@@ -119,22 +126,27 @@ async fn an_alert_about_descriptors_that_are_nearly_used_up() {
     let home = Home::new().await;
     let node = home.alone("data").await;
     let admins = [node.admin_address.clone()];
-    let well = serving(&node).await;
-    let open = well.last("process_open_fds", "").unwrap();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number of descriptors"
-    )]
-    let soft = (open * 1.1) as u64 + 2;
     let pid = Pid::from_raw(i32::try_from(node.pid()).unwrap());
-    let limit = Rlimit {
-        current: Some(soft),
-        maximum: Some(soft),
-    };
-    prlimit(pid, Resource::Nofile, limit).unwrap();
-    let mut few = Watch::default();
-    few.look(&admins).await;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let mut seen = serving(&node).await;
+    // The node closes some descriptors a while after it began to serve.
+    let few = until("few descriptors are left", async || {
+        let open = seen.last("process_open_fds", "").unwrap();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of descriptors"
+        )]
+        let current = Some((open * 1.1) as u64 + 2);
+        prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).unwrap();
+        let mut watch = Watch::default();
+        watch.look(&admins).await;
+        let now = |name| watch.last(name, "").unwrap();
+        let is_few = now("process_open_fds") / now("process_max_fds") > 0.8;
+        seen = watch;
+        is_few.then(|| std::mem::take(&mut seen))
+    })
+    .await;
     few.fires(&["ConclaveDescriptorsNearlyUsedUp"], false);
     node.stop().await;
 }
