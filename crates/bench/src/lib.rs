@@ -19,7 +19,8 @@
 //! let options = failover::Options {
 //!     program: program.to_owned(),
 //!     nodes: 5,
-//!     kills: 20,
+//!     fault: failover::Fault::KilledLeader,
+//!     times: 20,
 //!     senders: 8,
 //!     pause: Duration::from_millis(5),
 //!     tls: false,

@@ -182,6 +182,15 @@ impl GeneratedCommand {
                     token: credential,
                 });
             }
+            4 if self.who < 3 => OperatorRequest::SetAckPolicy {
+                policy: match self.place < 3 {
+                    true => AckPolicy::All,
+                    false => AckPolicy::Majority,
+                },
+            },
+            3 if self.sequence == 3 => OperatorRequest::PreferLeader {
+                node: Some(NodeId(self.place)).filter(|node| node.0 > 1),
+            },
             2 | 3 if self.who < 3 => OperatorRequest::SetRetention {
                 change: RetentionChange {
                     age_ms: (self.who < 2).then_some(RETENTION_AGE_MS_MIN * self.place),
@@ -199,16 +208,7 @@ impl GeneratedCommand {
             3 if self.sequence == 2 => OperatorRequest::RevokeJoinToken {
                 id: JoinTokenId::of(&join),
             },
-            3 if self.sequence == 3 => OperatorRequest::SetAckPolicy {
-                policy: match self.yes {
-                    true => AckPolicy::All,
-                    false => AckPolicy::Majority,
-                },
-            },
-            3 => OperatorRequest::PreferLeader {
-                node: Some(NodeId(self.place)).filter(|node| node.0 > 1),
-            },
-            4 => OperatorRequest::CreateOperator { name, token: other },
+            3 | 4 => OperatorRequest::CreateOperator { name, token: other },
             _ => return Operation::Cluster(ClusterOperation::ResetOperators { token: credential }),
         };
         Operation::Cluster(ClusterOperation::ByOperator {
