@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use conclave_client::{Authority, Client, Fingerprint, check_address};
+use conclave_client::{Authority, Client, Fingerprint, Freshness, check_address};
 use jiff::tz::TimeZone;
 
 use crate::{
@@ -233,6 +233,15 @@ impl Connection {
 
     fn saved(&self) -> Result<Option<credentials::Credentials>, CommandError> {
         credentials::load(&credentials::path()?)
+    }
+}
+
+/// Returns the freshness that `--stale` asks for.
+pub(crate) fn freshness(stale: bool) -> Freshness {
+    if stale {
+        Freshness::Stale { min_position: 0 }
+    } else {
+        Freshness::Linearizable
     }
 }
 

@@ -8,8 +8,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::{Value, json};
 
 use crate::{
-    commands::accounts::account::freshness,
-    connection::Connection,
+    connection::{Connection, freshness},
     errors::note,
     output::{self, Format},
 };

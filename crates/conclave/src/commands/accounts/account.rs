@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     commands::accounts::login::{Asking, Password},
-    connection::{Connected, Connection},
+    connection::{Connected, Connection, freshness},
     credentials,
     errors::{CommandError, EXIT_FAILED, EXIT_USAGE, note},
     output::{self, Format},
@@ -303,15 +303,6 @@ fn list(
     let rows: Vec<_> = accounts.iter().map(row).collect();
     output::table(&["id", "name", "created", "role", "display name"], &rows)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the freshness that `--stale` asks for.
-pub(crate) fn freshness(stale: bool) -> Freshness {
-    if stale {
-        Freshness::Stale { min_position: 0 }
-    } else {
-        Freshness::Linearizable
-    }
 }
 
 async fn create(

@@ -15,7 +15,7 @@ use std::{
     process::ExitCode,
 };
 
-use conclave_client::{Backup, Client, Freshness};
+use conclave_client::{Backup, Client};
 use conclave_server::{BackupHead, check_backup};
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
@@ -24,7 +24,7 @@ pub(crate) use bar::Bar;
 pub(crate) use words::{explained, json, open, rows};
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, freshness},
     errors::{CommandError, EXIT_CONFLICT, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     output::{self, Format},
     progress::bytes,
@@ -136,12 +136,8 @@ async fn to_stdout(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn begin(client: &Client, args: &Args) -> anyhow::Result<Backup> {
-    let freshness = match args.stale {
-        true => Freshness::Stale { min_position: 0 },
-        false => Freshness::Linearizable,
-    };
     let backup = client
-        .take_backup(freshness, args.rate.unwrap_or(0))
+        .take_backup(freshness(args.stale), args.rate.unwrap_or(0))
         .await?;
     note(&format!(
         "the node at {} makes the backup",

@@ -6,8 +6,7 @@ use conclave_client::v1;
 use serde_json::json;
 
 use crate::{
-    commands::accounts::account::freshness,
-    connection::Connection,
+    connection::{Connection, freshness},
     output::{self, Format},
 };
 

@@ -7,14 +7,11 @@ use conclave_client::StartAt;
 use conclave_core::{MessageRef, Position, Recipient, limits::PAGE_MAX};
 
 use crate::{
-    commands::{
-        accounts::account::freshness,
-        chat::{
-            follow,
-            reader::{How, Reader},
-        },
+    commands::chat::{
+        follow,
+        reader::{How, Reader},
     },
-    connection::Connection,
+    connection::{Connection, freshness},
     errors::note,
     learned,
     names::{message_id, recipient},

@@ -6,8 +6,8 @@ use conclave_client::{Client, v1};
 use serde_json::json;
 
 use crate::{
-    commands::{accounts::account::freshness, cluster::retention},
-    connection::Connection,
+    commands::cluster::retention,
+    connection::{Connection, freshness},
     errors::note,
     names::room,
     output::{self, Format},
