@@ -22,12 +22,8 @@ use conclave_wire::v1::{
 };
 use futures::future::join_all;
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
-use people::{PASSWORD, PATIENCE, Person, World};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use people::{PASSWORD, PATIENCE, Person, World, metric};
+use tokio::time::{Instant, timeout};
 use tonic::Request;
 
 const TEXT: &str = "the text of a message";
@@ -288,19 +284,6 @@ async fn send(world: &World, person: &Person, numbers: std::ops::Range<u64>) {
         let sent = timeout(PATIENCE, chat.send_message(person.ask(message(number))));
         sent.await.unwrap().unwrap();
     }
-}
-
-/// Returns the value of a metric.
-async fn metric(world: &World, name: &str) -> u64 {
-    let address = world.node.admin_address().unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await.unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix(name));
-    let line = line.unwrap_or_else(|| panic!("no {name} in {page}"));
-    line.trim().parse().unwrap()
 }
 
 /// Messages that have more spans than wait for a collector and fit one request.

@@ -38,7 +38,7 @@ pub(crate) async fn set(
 ) -> Result<v1::SetAccountLimitsResponse, Problem> {
     let position = shared.done_in_session(&call, request).await?;
     if let Ok(limits) = shared.read(|reader| reader.account_limits()).await {
-        shared.sessions.account_limiters.set_limits(limits);
+        shared.sessions.set_limits(limits);
     }
     Ok(v1::SetAccountLimitsResponse { position })
 }

@@ -11,6 +11,7 @@ use conclave_wire::Problem;
 use crate::{
     auth::{
         hash_queue::{Turn, Work},
+        passwords::Priority,
         sessions::log_in_first,
         throttle::keys_of_session,
     },
@@ -18,6 +19,7 @@ use crate::{
     context::{
         call::{Call, Freshness},
         node_context::NodeContext,
+        try_password::Guess,
     },
 };
 
@@ -69,10 +71,13 @@ impl NodeContext {
         let keys = keys_of_session(&row.name.to_ascii_lowercase(), call.address, session.id);
         // A retry counts again: a reader of the database knows everything that could name it.
         let once = OnceId(random::bytes()?);
-        let hash = Some(row.password_hash.clone());
-        let tried = self
-            .try_password(once, keys, Work::Again, password, hash, call.deadline)
-            .await?;
+        let guess = Guess {
+            password,
+            hash: Some(row.password_hash.clone()),
+            priority: Priority::Prompt,
+        };
+        let tried = self.try_password(once, keys, Work::Again, guess, call.deadline);
+        let tried = tried.await?;
         Ok(Again {
             row,
             request_last,

@@ -3,7 +3,7 @@
 //! Always true: a password is verified only if the gate lets the attempt pass and after the log has
 //! counted it; a successful log-in clears the count.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use conclave_core::{Accepted, AccountName, LoginKeys, OnceId, Rejection, SessionLabel};
 use conclave_storage::state as rows;
@@ -21,9 +21,9 @@ use crate::{
         edge::{self, Answer},
     },
     auth::{
-        account_limiters::Paced,
+        account_limiters::{AccountLimiter, Paced},
         hash_queue::Work,
-        passwords::is_outdated,
+        passwords::{Priority, is_outdated},
         sessions::{log_in_first, show_token},
         throttle::keys_of_login,
     },
@@ -31,7 +31,7 @@ use crate::{
     context::{
         access::{accepted, held_back, position_of},
         call::Call,
-        try_password::attempt_id,
+        try_password::{Guess, attempt_id},
     },
     protocol::show,
 };
@@ -131,16 +131,26 @@ impl Accounts {
         {
             return Err(held_back(rejection.into(), of, deadline).await);
         }
-        let hash = found.as_ref().map(|row| row.password_hash.clone());
+        let is_frequent = |of: &Arc<AccountLimiter>| of.check(Paced::PromptLogIn).is_err();
+        let guess = Guess {
+            password: login.password.clone(),
+            hash: found.as_ref().map(|row| row.password_hash.clone()),
+            priority: match of.as_ref().is_some_and(is_frequent) {
+                true => Priority::Patient,
+                false => Priority::Prompt,
+            },
+        };
         let once = attempt_id(&attempt, &keys, &login.password);
-        let password = login.password.clone();
         let tried = self
             .shared
-            .try_password(once, keys, Work::LogIn, password, hash, deadline)
+            .try_password(once, keys, Work::LogIn, guess, deadline)
             .await?;
         let row = found.filter(|_| tried.verified);
         let row = row.ok_or(Rejection::WrongCredentials)?;
-        of.iter().for_each(|of| of.count(Paced::LogIn));
+        if let Some(of) = &of {
+            of.count(Paced::LogIn);
+            of.count(Paced::PromptLogIn);
+        }
         let renewed = match is_outdated(&row.password_hash) {
             true => {
                 let password = Password::typed(&login.password)?;

@@ -54,10 +54,12 @@ pub(crate) enum Paced {
     Stream,
     /// Tickets with which a browser takes its session to other nodes.
     Ticket,
+    /// Log-ins whose hash is made before other work; those beyond are made after it.
+    PromptLogIn,
 }
 
 /// Number of kinds.
-const PACED: usize = 3;
+const PACED: usize = 4;
 
 impl Paced {
     /// Returns how many may happen at once on one node, and after which time one more may.
@@ -71,12 +73,14 @@ impl Paced {
             Self::Stream => (64, Duration::from_millis(250)),
             // All sessions at once, and each of them again whenever a node comes back.
             Self::Ticket => (32, Duration::from_secs(1)),
+            // The devices of a person after a new password.
+            Self::PromptLogIn => (4, Duration::from_secs(10)),
         }
     }
 
     const fn words(self) -> &'static str {
         match self {
-            Self::LogIn => "log-ins",
+            Self::LogIn | Self::PromptLogIn => "log-ins",
             Self::Stream => "streams that begin",
             Self::Ticket => "tickets for other nodes",
         }

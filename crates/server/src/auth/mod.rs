@@ -14,3 +14,4 @@ pub(crate) mod read_turns;
 pub(crate) mod registration;
 pub(crate) mod sessions;
 pub(crate) mod throttle;
+pub(crate) mod work_meters;

@@ -17,7 +17,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     auth::hash_queue::{Asker, Turn, Turns, Work},
-    base::{deadline::Deadline, random},
+    base::{deadline::Deadline, long_work, random},
 };
 
 /// Attempts with a turn for each thread that hashes: while one hashes, the log counts another.
@@ -31,6 +31,15 @@ const TURNS_MAX: usize = 6;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+
+/// When a hash is made, if the cores are busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// As soon as other work.
+    Prompt,
+    /// When other work leaves time.
+    Patient,
+}
 
 /// Hashes and verifies passwords.
 pub(crate) struct Passwords {
@@ -67,7 +76,8 @@ impl Passwords {
 
     /// Returns the PHC string of a new password.
     pub(crate) async fn hash(&self, _turn: &Turn, password: Password) -> Result<String, Problem> {
-        self.run(move || hash(password.as_bytes())).await?
+        self.run(Priority::Prompt, move || hash(password.as_bytes()))
+            .await?
     }
 
     /// Returns whether `password` is the one of `hash`. `None` and the empty hash, which belongs to
@@ -77,16 +87,20 @@ impl Passwords {
         _turn: &Turn,
         password: Password,
         hash: Option<String>,
+        priority: Priority,
     ) -> Result<bool, Problem> {
         let hash = hash.filter(|hash| !hash.is_empty());
         let has_password = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy_hash.clone());
-        let verified = self.run(move || verify(&password, &hash)).await??;
+        let verified = self
+            .run(priority, move || verify(&password, &hash))
+            .await??;
         Ok(has_password && verified)
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        priority: Priority,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let lane = self
@@ -95,12 +109,16 @@ impl Passwords {
             .acquire_owned()
             .await
             .map_err(|_| Problem::GoingAway)?;
-        let done = spawn_blocking(move || {
+        let work = move || {
             let result = work();
             drop(lane);
             result
-        });
-        done.await.map_err(|_| broken("hashing was stopped"))
+        };
+        let done = match priority {
+            Priority::Prompt => spawn_blocking(work).await.map_err(|_| ()),
+            Priority::Patient => long_work::run("hash", work).await.map_err(|_| ()),
+        };
+        done.map_err(|()| broken("hashing was stopped"))
     }
 }
 
@@ -190,8 +208,13 @@ mod tests {
             "{hash}"
         );
         assert!(!is_outdated(&hash));
-        let verify =
-            |typed: &str, hash: Option<String>| passwords.verify(&turn, password(typed), hash);
+        let verify = |typed: &str, hash: Option<String>| {
+            let priority = match hash.is_some() {
+                true => Priority::Patient,
+                false => Priority::Prompt,
+            };
+            passwords.verify(&turn, password(typed), hash, priority)
+        };
         assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
         assert!(!verify("battery staple", Some(hash.clone())).await.unwrap());
         for missing in [None, Some(String::new())] {
@@ -216,7 +239,12 @@ mod tests {
         let old = Argon2::new(algorithm, version, params);
         let hash = old.hash_password_with_salt(b"correct horse", &[7; 16]);
         let hash = hash.unwrap().to_string();
-        let verified = passwords.verify(&turn, password("correct horse"), Some(hash.clone()));
+        let verified = passwords.verify(
+            &turn,
+            password("correct horse"),
+            Some(hash.clone()),
+            Priority::Prompt,
+        );
         assert!(verified.await.unwrap());
         assert!(is_outdated(&hash));
     }

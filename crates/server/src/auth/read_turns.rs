@@ -1,13 +1,11 @@
 //! Shares reads of the database, pages of streams and searches fairly among accounts.
 //!
 //! An account waits for its own turn before it waits with the others, so that however much it asks
-//! for, other accounts wait for few of its turns. An account that reads all the time gets its turns
-//! back later: after [`AT_ONCE`] of work, of all kinds together, its turns rest until they have
-//! worked one part in [`REST`] of the time; a little more if each read is long, since no rest is
-//! longer than [`REST_MAX`].
+//! for, other accounts wait for few of its turns. An account that uses more than its share of this
+//! node (`base/work_meter.rs`) gets its turns back later.
 //!
 //! Always true: at most `of_one` turns of an account are held or waited for with others; a turn
-//! comes back at most [`REST_MAX`] after its work has ended.
+//! comes back at most [`REST_MAX`](crate::base::work_meter::REST_MAX) after its work has ended.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,50 +19,29 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::base::{bounded_map::BoundedMap, rate_limiter::RateLimiter};
+use crate::{
+    auth::work_meters::WorkMeters,
+    base::{
+        bounded_map::BoundedMap,
+        work_meter::{Resting, WorkMeter},
+    },
+};
 
-/// Maximum number of accounts in memory. At the bound, accounts that hold no turn, wait for none
-/// and need no rest are removed. If there are none, a new account reads without a rest, and gets no
-/// turn while all the others have one.
+/// Maximum number of accounts in memory. At the bound, accounts that hold no turn and wait for none
+/// are removed. If there are none, a new account gets no turn while all the others have one.
 const KEPT_MAX: usize = 65_536;
-/// Work of one account on one node without a rest: the first synchronisation of a client with a
-/// hundred pages takes about as much.
-const AT_ONCE: Duration = Duration::from_millis(500);
-/// Divisor of the time in which an account that reads all the time works, on one core. A program
-/// that reads all of its messages gets 15 MiB of them in a second.
-const REST: u32 = 8;
-/// Longest rest of a turn.
-const REST_MAX: Duration = Duration::from_secs(1);
-
-/// How much each account has read on this node, in whatever way. Clones share it.
-#[derive(Clone)]
-pub(crate) struct RateLimiters(Arc<Mutex<BoundedMap<AccountId, Arc<Mutex<RateLimiter>>>>>);
-
-impl Default for RateLimiters {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(BoundedMap::new(KEPT_MAX))))
-    }
-}
-
-impl RateLimiters {
-    fn of(&self, account: AccountId) -> Arc<Mutex<RateLimiter>> {
-        let mut all = lock(&self.0);
-        let found = all.entry(account, |pace| lock(pace).owes(), Arc::default);
-        found.cloned().unwrap_or_default()
-    }
-}
 
 /// Gives turns to accounts, for one way of reading.
 pub(crate) struct ReadTurns {
     all: Arc<Semaphore>,
     of_one: usize,
     accounts: Mutex<BoundedMap<AccountId, Arc<Semaphore>>>,
-    paces: RateLimiters,
+    work: WorkMeters,
 }
 
 /// A turn of the account's own, until dropped, or until the end of a rest.
 pub(crate) struct OwnTurn {
-    pace: Arc<Mutex<RateLimiter>>,
+    work: Arc<WorkMeter>,
     permit: Option<OwnedSemaphorePermit>,
     began: Option<Instant>,
 }
@@ -77,12 +54,12 @@ pub(crate) struct ReadTurn {
 
 impl ReadTurns {
     /// Creates `all` turns that may be taken at once, of which one account may have `of_one`.
-    pub(crate) fn new(all: usize, of_one: usize, paces: &RateLimiters) -> Self {
+    pub(crate) fn new(all: usize, of_one: usize, work: &WorkMeters) -> Self {
         Self {
             all: Arc::new(Semaphore::new(all)),
             of_one,
             accounts: Mutex::new(BoundedMap::new(KEPT_MAX)),
-            paces: paces.clone(),
+            work: work.clone(),
         }
     }
 
@@ -109,7 +86,7 @@ impl ReadTurns {
     async fn own(&self, account: AccountId) -> Option<OwnTurn> {
         let permit = self.of(account)?.acquire_owned().await.ok()?;
         Some(OwnTurn {
-            pace: self.paces.of(account),
+            work: self.work.of(account),
             permit: Some(permit),
             began: None,
         })
@@ -141,14 +118,10 @@ impl OwnTurn {
 impl Drop for OwnTurn {
     fn drop(&mut self) {
         let worked = self.began.map_or(Duration::ZERO, |began| began.elapsed());
-        let rest = {
-            let mut pace = lock(&self.pace);
-            pace.spend(worked.min(AT_ONCE) * REST, AT_ONCE * REST + REST_MAX);
-            pace.ahead(AT_ONCE * REST).min(REST_MAX)
-        };
-        if rest.is_zero() {
+        self.work.worked(worked);
+        let Some(rest) = self.work.rest(Resting::Turn) else {
             return;
-        }
+        };
         // Without a runtime the node is ending, and no rest is needed.
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
             runtime.spawn(async move {
@@ -169,12 +142,13 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::base::work_meter::{AT_ONCE, REST_MAX, SHARE};
 
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn a_greedy_account_delays_others_by_only_a_few_turns() {
-        let turns = Arc::new(ReadTurns::new(1, 1, &RateLimiters::default()));
+        let turns = Arc::new(ReadTurns::new(1, 1, &WorkMeters::default()));
         let first = turns.take(AccountId(1), LONG).await;
         let many: Vec<_> = (0..100)
             .map(|_| {
@@ -197,8 +171,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_constant_reader_gets_an_eighth_of_the_time() {
-        let turns = ReadTurns::new(8, 1, &RateLimiters::default());
+    async fn a_constant_reader_gets_its_share_of_a_core() {
+        let turns = ReadTurns::new(8, 1, &WorkMeters::default());
         let page = Duration::from_millis(10);
         let read = async |account| {
             let mut turn = turns.take(AccountId(account), LONG).await;
@@ -213,12 +187,12 @@ mod tests {
             pages += 1;
         }
         let worked = page * pages;
-        assert!(worked >= AT_ONCE + LONG / (2 * REST), "{worked:?}");
-        assert!(worked <= AT_ONCE + LONG / REST + 2 * page, "{worked:?}");
+        assert!(worked >= AT_ONCE + LONG / (2 * SHARE), "{worked:?}");
+        assert!(worked <= AT_ONCE + LONG / SHARE + 2 * page, "{worked:?}");
         // Another account waits for nothing, and neither does an account that has rested.
         for account in [2, 1] {
             if account == 1 {
-                advance(AT_ONCE * REST).await;
+                advance(AT_ONCE * SHARE).await;
             }
             let began = Instant::now();
             while began.elapsed() < AT_ONCE / 2 {
@@ -230,7 +204,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_single_long_read_pauses_its_account_only_briefly() {
-        let turns = ReadTurns::new(8, 1, &RateLimiters::default());
+        let turns = ReadTurns::new(8, 1, &WorkMeters::default());
         let mut turn = turns.take(AccountId(1), LONG).await;
         turn.iter_mut().for_each(ReadTurn::begins);
         advance(LONG).await;

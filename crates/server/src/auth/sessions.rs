@@ -10,11 +10,17 @@ use std::sync::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{AccountId, SessionId, TokenHash};
+use conclave_core::{AccountId, AccountLimits, SessionId, Spend, TokenHash};
 use conclave_storage::RecentMap;
 use conclave_wire::{Problem, request::TOKEN_BYTES};
 
-use crate::auth::account_limiters::{AccountLimiter, AccountLimiters};
+use crate::{
+    auth::{
+        account_limiters::{AccountLimiter, AccountLimiters},
+        work_meters::WorkMeters,
+    },
+    base::work_meter::WorkMeter,
+};
 
 /// Maximum number of sessions in memory. Half of them, those that were used last, are never
 /// forgotten; reading a session again is cheap.
@@ -29,6 +35,8 @@ pub(crate) struct KnownSession {
     pub(crate) id: SessionId,
     pub(crate) account: AccountId,
     pub(crate) of_account: Arc<AccountLimiter>,
+    /// What this node works for its account.
+    pub(crate) work: Arc<WorkMeter>,
     under_way: Arc<AtomicU32>,
 }
 
@@ -75,22 +83,30 @@ impl Drop for Admitted {
 /// Sessions in memory; see the head of this file.
 pub(crate) struct Sessions {
     pub(crate) account_limiters: AccountLimiters,
+    pub(crate) work: WorkMeters,
     known: Mutex<RecentMap<TokenHash, KnownSession>>,
     /// Number of sessions in memory, for counting without the lock.
     count: AtomicUsize,
 }
 
-impl Default for Sessions {
-    fn default() -> Self {
+impl Sessions {
+    /// Makes an empty memory of sessions, whose work is counted by these meters.
+    pub(crate) fn new(work: WorkMeters) -> Self {
         Self {
             account_limiters: AccountLimiters::default(),
+            work,
             known: Mutex::new(RecentMap::new(KEPT_MAX)),
             count: AtomicUsize::new(0),
         }
     }
-}
 
-impl Sessions {
+    /// Sets the limits of accounts, as the log says. Where messages have no limit, neither has work.
+    pub(crate) fn set_limits(&self, limits: AccountLimits) {
+        let (messages_per_minute, _) = limits.rate(Spend::Messages);
+        self.work.rules().lift(messages_per_minute == 0);
+        self.account_limiters.set_limits(limits);
+    }
+
     pub(crate) fn get(&self, token: &TokenHash) -> Option<KnownSession> {
         self.known
             .lock()
@@ -112,6 +128,7 @@ impl Sessions {
             id,
             account,
             of_account: self.account_limiters.of(account),
+            work: self.work.of(account),
             under_way: Arc::default(),
         };
         known.insert(token, new.clone());
@@ -143,7 +160,11 @@ mod tests {
 
     #[test]
     fn commands_in_flight_per_session_are_bounded() {
-        let known = Sessions::default().keep(TokenHash([1; 32]), SessionId(1), AccountId(1));
+        let known = Sessions::new(WorkMeters::default()).keep(
+            TokenHash([1; 32]),
+            SessionId(1),
+            AccountId(1),
+        );
         let admitted: Vec<_> = (0..COMMANDS_MAX).map(|_| known.admit().unwrap()).collect();
         assert!(matches!(known.admit(), Err(Problem::Busy)));
         drop(admitted);

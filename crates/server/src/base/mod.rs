@@ -12,3 +12,4 @@ pub(crate) mod rate_limiter;
 pub(crate) mod system_time;
 pub(crate) mod traceparent;
 pub(crate) mod tracer;
+pub(crate) mod work_meter;

@@ -221,7 +221,7 @@ pub(crate) async fn tell_addresses(shared: Arc<NodeContext>) {
         let read = |reader: &rows::Reader| Ok((reader.nodes()?, reader.account_limits()?));
         match shared.read(read).await {
             Ok((nodes, limits)) => {
-                shared.sessions.account_limiters.set_limits(limits);
+                shared.sessions.set_limits(limits);
                 let mut known = shared.nodes.write().unwrap_or_else(PoisonError::into_inner);
                 *known = nodes;
             }

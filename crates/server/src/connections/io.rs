@@ -1,5 +1,6 @@
 //! A connection as HTTP reads and writes it: bytes from an unknown caller are read at a limited
-//! rate, and a caller that reads nothing loses its connection.
+//! rate, those from an account that uses more than its share of this node later, and a caller that
+//! reads nothing loses its connection.
 
 use std::{
     io,
@@ -89,6 +90,10 @@ impl<T> MeteredIo<T> {
     }
 }
 
+fn pause(length: Duration) -> Pin<Box<Sleep>> {
+    Box::pin(sleep_until(Instant::now() + length))
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -103,27 +108,23 @@ impl<T: AsyncRead + Unpin> AsyncRead for MeteredIo<T> {
             me.connection.bytes_arrive();
             return Poll::Ready(Ok(()));
         }
-        let before = buffer.filled().len();
-        if me.connection.is_known() {
-            ready!(Pin::new(&mut me.inner).poll_read(context, buffer))?;
-            me.connection.received(buffer.filled().len() - before);
-            if buffer.filled().len() > before {
-                me.connection.bytes_arrive();
-            }
-            return Poll::Ready(Ok(()));
+        if me.pause.is_none() {
+            me.pause = me.connection.rest().map(pause);
         }
         if let Some(pause) = &mut me.pause {
             ready!(pause.as_mut().poll(context));
             me.pause = None;
         }
+        let before = buffer.filled().len();
         ready!(Pin::new(&mut me.inner).poll_read(context, buffer))?;
-        me.connection.received(buffer.filled().len() - before);
-        if buffer.filled().len() > before {
+        let count = buffer.filled().len() - before;
+        me.connection.received(count);
+        if count > 0 {
             me.connection.bytes_arrive();
         }
-        let count = u32::try_from(buffer.filled().len() - before).unwrap_or(u32::MAX);
-        if let Some(pause) = me.bucket.take(f64::from(count)) {
-            me.pause = Some(Box::pin(sleep_until(Instant::now() + pause)));
+        if !me.connection.is_known() {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            me.pause = me.bucket.take(f64::from(count)).map(pause);
         }
         Poll::Ready(Ok(()))
     }
@@ -162,5 +163,43 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for MeteredIo<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.inner).poll_shutdown(context);
         self.judge(context, shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::base::work_meter::{AT_ONCE, WorkMeter};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Returns how long it takes until bytes of a connection for this account are read.
+    async fn time_to_read(account: Option<&Arc<WorkMeter>>) -> Duration {
+        let connection = Connection::new(1, "10.0.0.1:1".parse().unwrap(), Arc::default());
+        let connection = Arc::new(connection);
+        connection.know();
+        account
+            .into_iter()
+            .for_each(|account| connection.works_for(account));
+        let (mut caller, inner) = tokio::io::duplex(64);
+        let mut io = MeteredIo::new(inner, connection, 1, SECOND);
+        caller.write_all(b"more").await.unwrap();
+        let began = Instant::now();
+        assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 4);
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connections_of_an_account_over_its_share_are_read_later() {
+        let (greedy, modest) = (Arc::<WorkMeter>::default(), Arc::default());
+        (0..3).for_each(|_| greedy.worked(AT_ONCE));
+        let first = time_to_read(Some(&greedy)).await;
+        assert!(first >= SECOND, "{first:?}");
+        for other in [Some(&modest), None] {
+            let other = time_to_read(other).await;
+            assert!(other < SECOND / 100, "{other:?}");
+        }
     }
 }

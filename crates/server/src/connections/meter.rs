@@ -15,6 +15,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::address::Address;
+use crate::base::work_meter::WorkMeter;
 
 /// How far a connection has come, in the order in which connections are displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +107,8 @@ pub(crate) struct Connection {
     cut: Mutex<Option<Cut>>,
     told: Notify,
     cancelled: Mutex<Bucket>,
+    /// Whose calls it has, as far as this is one account.
+    works_for: Mutex<Option<Arc<WorkMeter>>>,
 }
 
 #[derive(Default)]
@@ -168,6 +171,7 @@ impl Connection {
             cut: Mutex::new(None),
             told: Notify::new(),
             cancelled: Mutex::new(Bucket::new(CANCELLED_MAX, CANCELLED_PER_SECOND)),
+            works_for: Mutex::default(),
         }
     }
 
@@ -193,6 +197,30 @@ impl Connection {
     /// Records that the caller is known; returns whether that is new.
     pub(crate) fn know(&self) -> bool {
         !self.is_known() && !self.known.swap(true, Ordering::Relaxed)
+    }
+
+    /// Records for which account the last call was: what the connection costs is counted for it.
+    pub(crate) fn works_for(&self, account: &Arc<WorkMeter>) {
+        let mut works_for = lock(&self.works_for);
+        if works_for
+            .as_ref()
+            .is_none_or(|now| !Arc::ptr_eq(now, account))
+        {
+            *works_for = Some(account.clone());
+        }
+    }
+
+    /// Counts the time that was worked for this connection.
+    pub(crate) fn worked(&self, time: Duration) {
+        if let Some(meter) = &*lock(&self.works_for) {
+            meter.worked(time);
+        }
+    }
+
+    /// Returns for how long not to read from the connection, if its account uses more than its
+    /// share of this node. What it sends meanwhile waits on its own machine.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        lock(&self.works_for).as_ref()?.turn()
     }
 
     /// Returns for how long the connection has had no call.
@@ -337,6 +365,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.write_off();
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Valid after every statement that changes it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn signed(bytes: usize) -> i64 {

@@ -11,6 +11,7 @@ use conclave_wire::{Problem, request};
 use crate::{
     auth::{
         hash_queue::{Turn, Work},
+        passwords::Priority,
         throttle::KnownFailures,
     },
     base::deadline::Deadline,
@@ -27,10 +28,18 @@ pub(crate) struct Tried {
     pub(crate) turn: Turn,
 }
 
+/// A password, and what it is compared with.
+pub(crate) struct Guess {
+    pub(crate) password: String,
+    /// Hash of the account's password; `None` if there is no such account.
+    pub(crate) hash: Option<String>,
+    pub(crate) priority: Priority,
+}
+
 impl NodeContext {
     /// Verifies a password. The attempt never waits because of failures from other places; the log
-    /// counts it before anything is hashed, and it has a turn of its own. The caller has read
-    /// `hash` after a barrier. `once` is the name of the attempt.
+    /// counts it before anything is hashed, and it has a turn of its own. The caller has read the
+    /// hash after a barrier. `once` is the name of the attempt.
     ///
     /// # Errors
     /// [`Problem::LoginThrottled`], [`Problem::Busy`], or a problem of the proposal if the log does
@@ -40,8 +49,7 @@ impl NodeContext {
         once: OnceId,
         keys: LoginKeys,
         work: Work,
-        password: String,
-        hash: Option<String>,
+        guess: Guess,
         deadline: Deadline,
     ) -> Result<Tried, Problem> {
         let held = self
@@ -56,8 +64,13 @@ impl NodeContext {
             Accepted::PasswordTried => Some(()),
             _ => None,
         })?;
-        let verified = match Password::typed(&password) {
-            Ok(password) => self.passwords.verify(&turn, password, hash).await?,
+        let verified = match Password::typed(&guess.password) {
+            Ok(password) => {
+                let verified = self
+                    .passwords
+                    .verify(&turn, password, guess.hash, guess.priority);
+                verified.await?
+            }
             Err(_) => false,
         };
         Ok(Tried { verified, turn })

@@ -277,6 +277,12 @@ impl Session {
         if entry.known {
             self.books.places.know(&self.books.connection);
         }
+        // The connection of a proxy has the calls of many accounts.
+        if let Some(work) = &entry.work
+            && caller.address == self.caller.address
+        {
+            self.books.connection.works_for(work);
+        }
         let traced = speech.trace(&answers.gate, &parts, entry.known, counting.as_ref());
         let counted = entry.allowance.within.map(|_| self.books.clone());
         parts.extensions.insert(caller);

@@ -45,9 +45,14 @@ const HTTP1_BUFFER: usize = 16 * 1024;
 const PEER_STREAMS: u32 = 1024;
 
 /// Returns how a port speaks HTTP/2.
-pub(super) fn http2_of(limits: &Limits, for_clients: bool) -> http2::Builder<Streams> {
+pub(super) fn http2_of(
+    limits: &Limits,
+    for_clients: bool,
+    connection: &Arc<Connection>,
+) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(Streams {
         stalled: limits.stalled(),
+        connection: connection.clone(),
     });
     let streams = match for_clients {
         true => limits.streams_per_connection,
@@ -101,7 +106,7 @@ where
     let mut ends_at = None;
     loop {
         tokio::select! {
-            outcome = served.as_mut() => {
+            outcome = counted(served.as_mut(), connection) => {
                 let calm = outcome.err().and_then(|error| is_flood(&error).then_some(Cut::Flood));
                 return calm.or_else(|| ends_at.map(|_| Cut::Slow).filter(|_| !*end.borrow()));
             }
@@ -135,6 +140,17 @@ where
     }
 }
 
+/// Runs work for a connection, and counts the time that it takes.
+async fn counted<W: Future>(mut work: std::pin::Pin<&mut W>, connection: &Connection) -> W::Output {
+    std::future::poll_fn(|context| {
+        let began = Instant::now();
+        let polled = work.as_mut().poll(context);
+        connection.worked(began.elapsed());
+        polled
+    })
+    .await
+}
+
 /// Waits until the listener is to end; for ever if nothing ends it.
 pub(super) async fn ended(end: &mut watch::Receiver<bool>) {
     if end.wait_for(|end| *end).await.is_err() {
@@ -158,6 +174,7 @@ fn is_flood(error: &hyper::Error) -> bool {
 #[derive(Clone)]
 pub(super) struct Streams {
     stalled: Duration,
+    connection: Arc<Connection>,
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -165,10 +182,11 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let stalled = self.stalled;
+        let (stalled, connection) = (self.stalled, self.connection.clone());
         tokio::spawn(async move {
             let progress = Arc::new(Progress::default());
-            let mut stream = std::pin::pin!(PROGRESS.scope(progress.clone(), stream));
+            let stream = std::pin::pin!(PROGRESS.scope(progress.clone(), stream));
+            let mut stream = std::pin::pin!(counted(stream, &connection));
             let mut look = std::pin::pin!(sleep(stalled));
             let mut looks = false;
             std::future::poll_fn(|context| {

@@ -10,7 +10,7 @@ use conclave_wire::{Problem, Reason};
 
 use crate::{
     auth::{credential::Credential, sessions::log_in_first},
-    base::{deadline::Deadline, tracer::Tracer},
+    base::{deadline::Deadline, tracer::Tracer, work_meter::WorkMeter},
     connections::{bodies::BodyLimits, limits::Limits},
     context::node_context::NodeContext,
     protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS, STREAMED_REQUEST_BYTES_MAX},
@@ -64,6 +64,8 @@ pub(crate) struct Entry {
     pub(crate) allowance: BodyLimits,
     /// Whether the request proves who its caller is.
     pub(crate) known: bool,
+    /// The account that this node works for, if it is one.
+    pub(crate) work: Option<Arc<WorkMeter>>,
 }
 
 impl Gate {
@@ -132,6 +134,7 @@ fn unauthenticated(limits: &Limits) -> Entry {
             is_stream: false,
         },
         known: false,
+        work: None,
     }
 }
 
@@ -181,6 +184,7 @@ async fn of_client(
             is_stream,
         },
         known: true,
+        work: Some(known.work),
     })
 }
 
@@ -205,6 +209,7 @@ fn of_peer(
                 is_stream: false,
             },
             known: true,
+            work: None,
         });
     }
     if path.starts_with(BETWEEN_NODES) && !OPEN_FOR_MACHINES.contains(&path) {

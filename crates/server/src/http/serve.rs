@@ -209,7 +209,8 @@ async fn through(
     let service = Calls::new(shared.port.answers.clone(), caller, books);
     let io = TokioIo::new(io);
     if speaks_http2 {
-        let served = http2_of(limits, shared.port.for_clients()).serve_connection(io, service);
+        let served =
+            http2_of(limits, shared.port.for_clients(), connection).serve_connection(io, service);
         let served = std::pin::pin!(served);
         drive(
             served,

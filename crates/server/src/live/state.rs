@@ -9,7 +9,7 @@ use conclave_replica::{Listener, Replica};
 use tokio::sync::Semaphore;
 
 use super::{feed, hub, presence, router, typing};
-use crate::auth::read_turns::{RateLimiters, ReadTurns};
+use crate::auth::{read_turns::ReadTurns, work_meters::WorkMeters};
 
 /// Maximum number of streams of one node. At the bound another is refused as busy.
 const STREAMS_MAX: usize = 10_000;
@@ -48,7 +48,7 @@ impl LiveState {
     pub(crate) fn start(
         replica: &Replica,
         blocks: Blocks,
-        paces: &RateLimiters,
+        work: &WorkMeters,
     ) -> std::io::Result<Self> {
         let Blocks { hub, blocks } = blocks;
         let applied = *replica.applied().borrow();
@@ -60,7 +60,7 @@ impl LiveState {
             presences: Arc::default(),
             typing: typing::Typing::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            pages: ReadTurns::new(PAGES_AT_ONCE, PAGES_OF_ONE, paces),
+            pages: ReadTurns::new(PAGES_AT_ONCE, PAGES_OF_ONE, work),
         })
     }
 

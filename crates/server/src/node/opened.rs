@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use conclave_replica::{LogRetention, Member, Replica, Timers};
 
 use crate::{
-    auth::read_turns::RateLimiters,
+    auth::work_meters::WorkMeters,
     cluster::start_error::StartError,
     config::node_config::NodeConfig,
     context::roll_call_state::RollCall,
@@ -29,7 +29,7 @@ pub(crate) struct Opened {
     pub(crate) roll: RollCall,
     pub(crate) snapshots: snapshots::Receiver,
     pub(crate) live: LiveState,
-    pub(crate) paces: RateLimiters,
+    pub(crate) work: WorkMeters,
     pub(crate) faults: Arc<Faults>,
 }
 
@@ -84,8 +84,8 @@ impl Opened {
             Err((None, error)) => return Err(error.into()),
         };
         let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
-        let paces = RateLimiters::default();
-        let live = match LiveState::start(&replica, blocks, &paces) {
+        let work = WorkMeters::default();
+        let live = match LiveState::start(&replica, blocks, &work) {
             Ok(live) => live,
             Err(error) => {
                 replica.stop().await;
@@ -103,7 +103,7 @@ impl Opened {
             roll,
             snapshots,
             live,
-            paces,
+            work,
             faults,
         }))
     }

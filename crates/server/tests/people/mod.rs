@@ -13,7 +13,11 @@ use conclave_wire::{
         session_service_client::SessionServiceClient,
     },
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use tonic::{Request, Status, transport::Channel};
 
 /// Maximum time for anything, exceeded only if the machine is unwell.
@@ -177,6 +181,19 @@ impl Person {
         request.metadata_mut().insert("authorization", header);
         request
     }
+}
+
+/// Returns the value of a metric; `name` has its labels. The node has an admin port.
+pub(crate) async fn metric(world: &World, name: &str) -> u64 {
+    let address = world.node.admin_address().unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in {page}"));
+    line.trim().parse().unwrap()
 }
 
 pub(crate) fn reason(status: Status) -> String {

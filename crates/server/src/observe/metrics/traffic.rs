@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::OfStarted;
-use crate::observe::page::{Page, label};
+use crate::{
+    base::work_meter::Resting,
+    observe::page::{Page, label},
+};
 
 impl OfStarted<'_> {
     pub(super) fn calls(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -59,6 +62,15 @@ impl OfStarted<'_> {
             "conclave_sessions_cached",
             "Sessions that this node has in memory, because they were used here.",
             context.sessions.count(),
+        )?;
+        let rests = |what| context.sessions.work.rules().rests(what);
+        page.counters(
+            "conclave_account_rests_total",
+            "How often work for an account waited because it uses more than its share of this node.",
+            [
+                ([label("kind", "turn")], rests(Resting::Turn)),
+                ([label("kind", "connection")], rests(Resting::Connection)),
+            ],
         )
     }
 
