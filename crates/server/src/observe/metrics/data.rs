@@ -119,7 +119,7 @@ impl OfStarted<'_> {
         )?;
         page.gauge(
             "conclave_disk_low",
-            "Whether that is less than min_free_bytes.",
+            "Whether that is less than min_free_bytes, or too little to make the reserve again.",
             space.is_low(),
         )?;
         page.gauge(
