@@ -118,7 +118,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let (own, none) = hashes.map_err(|error| scratch_failed(&error))?;
         let mut report = open_report(&report_path)?;
         let mut bar = Bar::new();
-        let done = begin_cluster(&data, |file| {
+        let make = |file: &Path| {
             // Removed with the rest if the command is interrupted: its name begins with that of an
             // unfinished restore.
             let scratch = file.with_extension("import");
@@ -142,7 +142,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .and_then(|()| fs::remove_dir_all(&scratch))
                 .map_err(Failed::Scratch)?;
             Ok::<Imported, Failed>(imported)
-        });
+        };
+        let done = begin_cluster(&data, make, described);
         let done = done.map_err(|error| explained(&error))?;
         let synced = report.flush().and_then(|()| report.get_ref().sync_all());
         synced.map_err(|error| scratch_failed(&error))?;
@@ -151,6 +152,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (imported, begun) = importing.await??;
     tell(&imported, &begun, &args, &path)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what the audit log says of an import.
+fn described(imported: &Imported) -> String {
+    let Imported {
+        accounts,
+        rooms,
+        messages,
+        ..
+    } = imported;
+    let from = System::name(imported.kind).to_lowercase();
+    format!("from={from} accounts={accounts} rooms={rooms} messages={messages}")
 }
 
 /// Returns the date of the import, which accounts get whose export says none.

@@ -363,6 +363,19 @@ async fn scheduled_backups_are_made_and_old_ones_removed() {
         "{status}"
     );
     assert!(node(1)["last_backup_at_ms"].is_null(), "{status}");
+    // The audit log has one note of them all, by the node itself.
+    let noted = until("the backups are noted", async || {
+        let args = ["audit", "--act", "scheduled_backup", "-o", "json"];
+        let found: Vec<Value> = desk.run(&args).await.json();
+        (!found.is_empty()).then_some(found)
+    })
+    .await;
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    assert_eq!(noted[0]["actor"]["kind"], "node", "{noted:?}");
+    assert_eq!(noted[0]["target"], "node 2", "{noted:?}");
+    let detail = noted[0]["detail"].as_str().unwrap();
+    let directory = backups.path().to_str().unwrap();
+    assert!(detail.ends_with(directory), "{detail}");
     cluster.kill(2).await;
     // Of a node that has ended all files are whole, or have the name of a draft.
     let newest = files()

@@ -11,6 +11,7 @@ use std::{
 use conclave_client::{
     CallError, Client, Days, Freshness, Page,
     core::{Recipient, RoomName, Sequence},
+    v1,
 };
 use serde_json::Value;
 
@@ -201,6 +202,26 @@ async fn a_workspace_of_slack_is_read_searched_and_gone_on_with() {
         texts(&alice, &general).await.last().unwrap(),
         "we have moved"
     );
+
+    // The trail has the import, made by the owner of the directory.
+    let made = until("the import is noted", async || {
+        let request = v1::ListAuditEntriesRequest {
+            act: "import".to_owned(),
+            ..Default::default()
+        };
+        let trail = alice.audit_entries(request, Freshness::Linearizable).await;
+        trail.ok()?.entries.pop()
+    })
+    .await;
+    let by = made.actor.unwrap();
+    assert_eq!(by.kind(), v1::AuditActorKind::Node);
+    let accounts = &told["accounts"];
+    let what = format!(" from=slack accounts={accounts} rooms=4 messages=19");
+    assert!(made.detail.ends_with(&what), "{}", made.detail);
+    until("the file of the note is gone", async || {
+        (!desk.path("data/imported.json").exists()).then_some(())
+    })
+    .await;
 
     // What was exported of it, imported elsewhere and exported there, is the same.
     let first = desk.export(&served, "data", "first").await;

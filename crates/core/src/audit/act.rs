@@ -108,8 +108,12 @@ acts! {
     CheckCluster = "check_cluster";
     /// Noted: an operator took a backup.
     TakeBackup = "take_backup";
+    /// Noted: a node made backups by itself, as its settings say.
+    ScheduledBackup = "scheduled_backup";
     /// Noted: the cluster was made of a backup.
     Restore = "restore";
+    /// Noted: the cluster was made of an export.
+    Import = "import";
     /// Noted: a survivor was recovered as a cluster of its own.
     Recover = "recover";
 }

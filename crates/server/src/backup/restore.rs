@@ -30,7 +30,10 @@ use conclave_storage::{
 };
 use conclave_wire::request;
 
-use super::verify::{self, BackupError, failed};
+use super::{
+    imported::{self, ImportNote},
+    verify::{self, BackupError, failed},
+};
 use crate::{
     base::{random, system_time::system_time},
     files::durable,
@@ -50,8 +53,9 @@ const NODE: u64 = 1;
 /// Names in a directory that hold nothing: a lock, and what a new file system has.
 const EMPTY: [&str; 2] = ["lock", "lost+found"];
 /// Beginnings of the names that a restore makes before the identity.
-const MADE: [&str; 6] = [
+const MADE: [&str; 7] = [
     "restoring",
+    "imported.json",
     "state.",
     "installed.",
     "secret",
@@ -123,9 +127,10 @@ pub fn restore(
     })
 }
 
-/// Makes of a snapshot that was built elsewhere the data directory of the first node of a new
+/// Makes of a snapshot that an import has built the data directory of the first node of a new
 /// cluster, in the same way; `make` leaves the snapshot in the file that it gets, and returns what
-/// the caller wants to know of it.
+/// the caller wants to know of it. `describe` says in a few words what was imported, for the audit
+/// log.
 ///
 /// # Errors
 /// See [`RestoreError`], or what `make` fails with. The directory then belongs to no node, and the
@@ -133,9 +138,14 @@ pub fn restore(
 pub fn begin_cluster<T, E: From<RestoreError>>(
     directory: &Path,
     make: impl FnOnce(&Path) -> Result<T, E>,
+    describe: impl FnOnce(&T) -> String,
 ) -> Result<(T, Begun), E> {
     in_new(directory, false, |file| {
         let made = make(file)?;
+        let (machine_ms, what) = (machine_ms(), describe(&made));
+        let detail = format!("machine_ms={machine_ms} {what}");
+        let noted = imported::leave(directory, &ImportNote { detail });
+        noted.map_err(|source| RestoreError::from(failed("noting the import")(source)))?;
         let verified = VerifiedSnapshot::new(file.to_owned(), VersionRange::BUILD.newest);
         let verified = verified.map_err(BackupError::Snapshot);
         Ok((made, verified.map_err(RestoreError::from)?))
@@ -214,12 +224,17 @@ fn fill(
     })
 }
 
+/// Returns what the clock of this machine says, in milliseconds since 1970.
+fn machine_ms() -> u128 {
+    let machine = system_time().duration_since(SystemTime::UNIX_EPOCH);
+    machine.unwrap_or_default().as_millis()
+}
+
 /// Returns the note of the restore for the audit log of the new cluster. A backup of an earlier
-/// cluster version has no audit log, and neither has an import, which says no version yet.
+/// cluster version has no audit log; an import is noted later (`imported.rs`).
 fn note(last: LogId) -> io::Result<Command> {
     let id = random::bytes().map_err(|problem| io::Error::other(problem.to_string()))?;
-    let machine = system_time().duration_since(SystemTime::UNIX_EPOCH);
-    let machine_ms = machine.unwrap_or_default().as_millis();
+    let machine_ms = machine_ms();
     let detail = format!("after_log_index={} machine_ms={machine_ms}", last.index);
     let note = ActNote {
         node: NodeId(NODE),

@@ -146,6 +146,7 @@ fn a_restore_that_was_interrupted_anywhere_is_begun_again() {
         "restoring",
         "restoring.db",
         "restoring.db-journal",
+        "imported.json",
         "state.db",
         "secret",
     ] {

@@ -8,8 +8,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use conclave_core::AuditAct;
 use conclave_storage::backup::Packer;
-use tokio::{sync::OwnedSemaphorePermit, time::sleep};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep},
+};
 
 use super::{
     directory::BackupDirectory,
@@ -19,13 +23,17 @@ use super::{
 use crate::{
     base::long_work,
     config::backup::BackupSchedule,
-    context::{backup_state::LastBackup, node_context::NodeContext},
+    context::{audit::ToNote, backup_state::LastBackup, node_context::NodeContext},
 };
 
 /// How often the node looks whether a backup is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a backup that could not be made.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Time between two notes of one node for the audit log, however often it makes backups: seven
+/// nodes leave some 11 000 entries in the 400 days of the trail, which keeps 100 000.
+const NOTE_EVERY: Duration = Duration::from_hours(6);
 
 /// A scheduled backup was not made.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +58,7 @@ pub(crate) async fn keep(shared: Arc<NodeContext>, schedule: BackupSchedule) {
     // A backup that cannot be read any more is as good as none.
     let newest = tokio::task::spawn_blocking(move || looking.newest());
     let mut newest = newest.await.ok().flatten().map(|head| head.made_at_ms);
+    let mut notes = Notes::default();
     loop {
         sleep(LOOK_EVERY).await;
         let now = shared.date().0;
@@ -61,13 +70,54 @@ pub(crate) async fn keep(shared: Arc<NodeContext>, schedule: BackupSchedule) {
             continue;
         };
         match run(&shared, &directory, schedule.keep, place).await {
-            Ok(made) => newest = Some(made.made_at_ms),
+            Ok(made) => {
+                newest = Some(made.made_at_ms);
+                notes.count(&shared, &schedule, made).await;
+            }
             Err(error) => {
                 let error = describe(&error);
                 tracing::error!(error, "failed to make a scheduled backup; retrying");
                 sleep(AGAIN_AFTER.min(schedule.every)).await;
             }
         }
+    }
+}
+
+/// Backups that the audit log does not have yet.
+#[derive(Debug, Default)]
+struct Notes {
+    unnoted: u64,
+    /// When the next note may be made; `None`: at once.
+    next: Option<Instant>,
+}
+
+impl Notes {
+    /// Counts a backup, and notes it for the audit log with those before it, if it is time. What
+    /// the log does not take is noted with a later backup.
+    async fn count(&mut self, shared: &NodeContext, schedule: &BackupSchedule, made: LastBackup) {
+        self.unnoted += 1;
+        if !self.is_due(Instant::now()) {
+            return;
+        }
+        let (log_index, backups) = (made.log_index, self.unnoted);
+        let directory = schedule.directory.display();
+        let act = ToNote {
+            act: AuditAct::ScheduledBackup,
+            target: &format!("node {}", shared.identity.node),
+            detail: &format!("log_index={log_index} backups={backups} directory={directory}"),
+            problem: None,
+        };
+        if shared.note_own_act(act).await {
+            self.noted(Instant::now());
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| now >= next)
+    }
+
+    fn noted(&mut self, now: Instant) {
+        (self.unnoted, self.next) = (0, Some(now + NOTE_EVERY));
     }
 }
 
@@ -117,6 +167,16 @@ fn describe(error: &Failed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn backups_are_noted_at_once_and_then_every_six_hours() {
+        let start = Instant::now();
+        let mut notes = Notes::default();
+        assert!(notes.is_due(start), "the first one");
+        notes.noted(start);
+        assert!(!notes.is_due(start + NOTE_EVERY - Duration::from_millis(1)));
+        assert!(notes.is_due(start + NOTE_EVERY));
+    }
 
     #[test]
     fn a_backup_is_due_after_its_interval_or_a_clock_set_back() {

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     api::operator_file,
+    backup::imported,
     cluster::{
         event_watch, join, keys, leader, peers_file_writer, rotation, space_watch, upgrade, witness,
     },
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// Starts all background tasks; the caller aborts them when it stops the node.
-pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 16] {
+pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 17] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -32,6 +33,7 @@ pub(crate) fn start(shared: &Arc<NodeContext>) -> [JoinHandle<()>; 16] {
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(check::daily(shared.clone())),
         tokio::spawn(operator_file::keep(shared.clone())),
+        tokio::spawn(imported::note(shared.clone())),
         tokio::spawn(witness::follow_full_members(shared.clone())),
     ]
 }

@@ -110,7 +110,7 @@ const CALLS: [(&str, Audit); 32] = [
 ];
 
 /// Words of acts that are no such call: others may make the call, or no call makes it.
-const OTHERS: [AuditAct; 14] = [
+const OTHERS: [AuditAct; 16] = [
     AuditAct::CreateFirstAdmin,
     AuditAct::CreateWebhook,
     AuditAct::DeleteWebhook,
@@ -123,7 +123,9 @@ const OTHERS: [AuditAct; 14] = [
     AuditAct::ResetOperators,
     AuditAct::RaiseVersion,
     AuditAct::RotateAuthority,
+    AuditAct::ScheduledBackup,
     AuditAct::Restore,
+    AuditAct::Import,
     AuditAct::Recover,
 ];
 

@@ -1,4 +1,4 @@
-//! Notes for the audit log of what operators do outside the log.
+//! Notes for the audit log of what operators, and nodes by themselves, do outside the log.
 //!
 //! It decides nothing and begins no task. Services and the tasks of the cluster use it after an
 //! act.
@@ -21,7 +21,7 @@ use crate::{
 /// majority takes none.
 const NOTE_LIMIT: Duration = Duration::from_secs(2);
 
-/// What an operator has done outside the log, or was refused.
+/// What an operator or a node has done outside the log, or was refused.
 pub(crate) struct ToNote<'a> {
     pub(crate) act: AuditAct,
     pub(crate) target: &'a str,
@@ -51,11 +51,21 @@ impl NodeContext {
     /// Notes an act of an operator for the audit log, as well as that is possible: after at most
     /// [`NOTE_LIMIT`] the act goes on without.
     pub(crate) async fn note_act(&self, by: &Credential, act: ToNote<'_>) {
+        self.note(by, act).await;
+    }
+
+    /// Notes in the same way what this node has done by itself; returns whether the log has it. The
+    /// leader takes no such note from a node that it does not trust.
+    pub(crate) async fn note_own_act(&self, act: ToNote<'_>) -> bool {
+        self.only_where_trusted().is_ok() && self.note(&Credential::Nothing, act).await
+    }
+
+    async fn note(&self, by: &Credential, act: ToNote<'_>) -> bool {
         let Some(refusal) = act.refusal() else {
-            return;
+            return false;
         };
         if self.replica.cluster_version() < ClusterVersion::AUDIT {
-            return;
+            return false;
         }
         let note = ActNote {
             node: NodeId(self.identity.node),
@@ -71,10 +81,12 @@ impl NodeContext {
             let (commands, deadline) = ([command], Deadline::after(NOTE_LIMIT));
             self.propose_all_proven(&commands, by, deadline).await
         };
-        if let Err(problem) = noted.await {
+        let noted = noted.await;
+        if let Err(problem) = &noted {
             let (word, target) = (act.act.word(), act.target);
             tracing::warn!(act = word, target, refusal, %problem, "failed to note an act");
         }
+        noted.is_ok()
     }
 }
 
