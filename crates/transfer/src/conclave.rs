@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use conclave_core::MemberRole;
+use conclave_core::{MemberRole, limits::MESSAGE_COST_BYTES};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -344,7 +344,8 @@ fn messages(
 }
 
 /// Puts deleted messages in the place of those that were forgotten before the export was made, so
-/// that all others keep their sequences.
+/// that all others keep their sequences. The export does not say whose they were, and the rules
+/// charge a deleted message to its author, too: to that of the first message that is left.
 fn forget(
     plan: &mut Plan<'_, '_>,
     place: PlaceId,
@@ -353,7 +354,9 @@ fn forget(
     first: &format::Message,
 ) -> Result<(), ImportError> {
     let forgotten = first.sequence - 1;
-    let result = format!("{forgotten} deleted messages");
+    let bytes = forgotten * MESSAGE_COST_BYTES;
+    let name = &plan.people[author as usize].name;
+    let result = format!("{forgotten} deleted messages, {bytes} stored bytes of {name}");
     plan.report.say(What::MessageForgotten, file, &result)?;
     for sequence in 1..=forgotten {
         plan.message(plan::Message {

@@ -236,7 +236,8 @@ fn messages_that_were_forgotten_keep_their_numbers() {
         ["bob: -", "bob: -", "bob: -", "bob: quiet"]
     );
     let reported = made.reported("message_forgotten");
-    assert_eq!(reported, ["rooms/ops.jsonl -> 3 deleted messages"]);
+    let charged = "rooms/ops.jsonl -> 3 deleted messages, 768 stored bytes of bob";
+    assert_eq!(reported, [charged]);
     // No more than there can be.
     let endless = r#""sequence":18446744073709551615"#;
     fs::write(&path, text.replace(r#""sequence":1"#, endless)).unwrap();
