@@ -1,14 +1,16 @@
 """What the programs beside it share: messages of gRPC-Web, and a cluster on this machine."""
 
 import os
-import random
+import pathlib
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import time
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+from ports import free_base  # noqa: E402
 
 # Longer than anything takes here, also on a busy machine.
 LIMIT = 60
@@ -64,17 +66,8 @@ def framed(fields):
 
 
 def free_ports(count):
-    for _ in range(200):
-        base = random.randrange(11000, 31000)
-        ports = [base + at for at in range(count)]
-        try:
-            for port in ports:
-                with socket.socket() as taken:
-                    taken.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return ports
-    fail("there are no free ports", "stop programs that listen on ports 11000 to 31000")
+    base = free_base(range(count))
+    return [base + at for at in range(count)]
 
 
 class Cluster:
