@@ -31,28 +31,6 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
         .unwrap_or_else(unidentified)
 }
 
-/// A request that a node makes on behalf of an operator, before it is checked.
-pub(crate) struct Guard<'g> {
-    shared: &'g NodeContext,
-    caller: &'g Caller,
-    envelope: Option<peer::Envelope>,
-}
-
-impl Guard<'_> {
-    /// Checks the sender and the receiver, and that an operator has asked for it: see
-    /// [`NodeContext::check_request`] and [`NodeContext::on_behalf`].
-    pub(crate) async fn on_behalf(
-        self,
-        role: PeerCall,
-        call: &call::Call,
-        name: &'static str,
-    ) -> Result<(), Status> {
-        let (shared, caller) = (self.shared, self.caller);
-        let names = shared.check_request(caller, role, self.envelope)?;
-        shared.on_behalf(caller, names, call, name).await
-    }
-}
-
 impl NodeContext {
     /// Checks whether the caller may make this call, and whether the request is meant for this
     /// node.
@@ -90,17 +68,17 @@ impl NodeContext {
         Ok(names)
     }
 
-    /// Begins to check a request that a node makes on behalf of an operator.
-    pub(crate) fn guard<'g>(
-        &'g self,
-        caller: &'g Caller,
+    /// Checks a request that a node makes on behalf of an operator: its sender and receiver
+    /// ([`Self::check_request`]), and that an operator has asked for it ([`Self::on_behalf`]).
+    pub(crate) async fn check_on_behalf(
+        &self,
+        caller: &Caller,
+        role: PeerCall,
         envelope: Option<peer::Envelope>,
-    ) -> Guard<'g> {
-        Guard {
-            shared: self,
-            caller,
-            envelope,
-        }
+        call: &call::Call,
+    ) -> Result<(), Status> {
+        let names = self.check_request(caller, role, envelope)?;
+        self.on_behalf(caller, role, names, call).await
     }
 
     /// Refuses a change of the cluster from a node without a vote and without the key of the
@@ -108,14 +86,14 @@ impl NodeContext {
     pub(crate) async fn on_behalf(
         &self,
         caller: &Caller,
+        role: PeerCall,
         names: PeerNames,
         call: &call::Call,
-        name: &'static str,
     ) -> Result<(), Status> {
         if let Standing::Voter | Standing::KeyHolder = self.standing(caller) {
             return Ok(());
         }
-        match self.for_operators(call, name).await {
+        match self.for_operators(call, role.name()).await {
             Ok(_) => Ok(()),
             Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
                 let node = names.node;

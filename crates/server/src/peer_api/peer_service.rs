@@ -258,18 +258,15 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let names =
-            self.shared
-                .check_request(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
+        let role = peer_roles::CHANGE_MEMBERS;
+        let names = self.shared.check_request(&caller, role, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
         let (newest, witness) = (version_in(request.newest_version), request.witness);
         let asked =
             ChangeRequest::from_wire(asked).map(|asked| asked.said_by_node(newest, witness));
         let is_own = |asked: &ChangeRequest| self.shared.is_own_place(names, &asked.change);
         if !asked.as_ref().is_ok_and(is_own) {
-            self.shared
-                .on_behalf(&caller, names, &call, "ChangeMembers")
-                .await?;
+            self.shared.on_behalf(&caller, role, names, &call).await?;
         }
         let limit = call.deadline.left();
         let response = self.shared.change_members_here(&asked?, limit).await?;
@@ -285,9 +282,9 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let guard = self.shared.guard(&caller, request.envelope);
-        let role = peer_roles::TRANSFER_LEADER;
-        guard.on_behalf(role, &call, "TransferLeader").await?;
+        let (role, envelope) = (peer_roles::TRANSFER_LEADER, request.envelope);
+        let checked = self.shared.check_on_behalf(&caller, role, envelope, &call);
+        checked.await?;
         let limit = call.deadline.left();
         let done = self.shared.transfer_leader_here(request.to_node_id, limit);
         let leader_node_id = done.await?;
@@ -303,9 +300,9 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let guard = self.shared.guard(&caller, request.envelope);
-        let role = peer_roles::FINALIZE_UPGRADE;
-        guard.on_behalf(role, &call, "FinalizeUpgrade").await?;
+        let (role, envelope) = (peer_roles::FINALIZE_UPGRADE, request.envelope);
+        let checked = self.shared.check_on_behalf(&caller, role, envelope, &call);
+        checked.await?;
         let asked = version_in(request.cluster_version);
         let version = self.shared.raise_here(asked, call.deadline.left()).await?;
         Ok(Response::new(peer::FinalizeUpgradeResponse {
@@ -320,9 +317,9 @@ impl PeerService for Peers {
         let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
         let request = request.into_inner();
-        let guard = self.shared.guard(&caller, request.envelope);
-        let role = peer_roles::DRAIN_NODE;
-        guard.on_behalf(role, &call, "DrainNode").await?;
+        let (role, envelope) = (peer_roles::DRAIN_NODE, request.envelope);
+        let checked = self.shared.check_on_behalf(&caller, role, envelope, &call);
+        checked.await?;
         let asked = request.request.ok_or_else(|| malformed("no request"))?;
         let drained = self.shared.drain_here(&asked, &call.credential);
         let response = Some(drained.await?);
