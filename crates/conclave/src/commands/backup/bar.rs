@@ -42,7 +42,7 @@ impl Bar {
             elapsed: began.elapsed(),
         };
         if self.is_due() {
-            self.paint(&progress.line());
+            self.say(&progress.line());
         }
     }
 
@@ -50,26 +50,30 @@ impl Bar {
     pub(crate) fn count(&mut self, done: u64, total: u64, what: &str) {
         if self.is_due() {
             let (bar, percent) = (progress::bar(done, total), progress::percent(done, total));
-            self.paint(&format!("{bar} {percent:>3} %  {done} of {total} {what}"));
+            self.say(&format!("{bar} {percent:>3} %  {done} of {total} {what}"));
         }
     }
 
     /// Shows how many of something there are so far, while their number is not known.
     pub(crate) fn count_up(&mut self, done: u64, what: &str) {
         if self.is_due() {
-            self.paint(&format!("{done} {what}"));
+            self.say(&format!("{done} {what}"));
         }
     }
 
-    /// Shows a line.
+    /// Shows a line in the place of the one before, on a terminal.
     pub(crate) fn say(&mut self, line: &str) {
-        self.paint(line);
+        if self.is_terminal {
+            // If stderr is closed, there is no reader left for the bar.
+            let _ = write!(io::stderr(), "\r{line}\x1b[K");
+            self.shown_at = Some(Instant::now());
+        }
     }
 
     /// Removes the line.
     pub(crate) fn clear(&mut self) {
         if self.shown_at.take().is_some() {
-            self.paint("");
+            self.say("");
             self.shown_at = None;
         }
     }
@@ -77,14 +81,6 @@ impl Bar {
     fn is_due(&self) -> bool {
         let shown_at = self.shown_at;
         shown_at.is_none_or(|shown_at| shown_at.elapsed() >= SHOW_INTERVAL)
-    }
-
-    fn paint(&mut self, line: &str) {
-        if self.is_terminal {
-            // If stderr is closed, there is no reader left for the bar.
-            let _ = write!(io::stderr(), "\r{line}\x1b[K");
-            self.shown_at = Some(Instant::now());
-        }
     }
 }
 
