@@ -49,6 +49,14 @@ pub(super) struct Batch {
     pub(super) committed: Option<LogId>,
 }
 
+/// Whether a change is to be written at once.
+pub(super) enum Alone {
+    /// It is made in memory, and is to be written with this committed position.
+    Begun { committed: Option<LogId> },
+    /// Nothing has changed: operations wait that come before it.
+    OthersWait,
+}
+
 /// The reason why the log has failed; every later operation gets this.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the log failed and accepts nothing more: {action}")]
@@ -201,20 +209,21 @@ impl WriteQueue {
         Some(batch)
     }
 
-    /// Makes a change in memory that is written at once, before all that come later. Returns the
-    /// committed position to write with it; `None`, and nothing has changed, if others wait.
+    /// Makes a change in memory that is written at once, before all that come later.
     pub(super) fn begin_alone(
         &self,
         change: impl FnOnce(&mut Memory) -> io::Result<()>,
-    ) -> io::Result<Option<Option<LogId>>> {
+    ) -> io::Result<Alone> {
         let mut inner = self.lock();
         inner.check_open()?;
         if !inner.queue.is_empty() {
-            return Ok(None);
+            return Ok(Alone::OthersWait);
         }
         change(&mut inner.memory)?;
         inner.memory.begin_batch();
-        Ok(Some(inner.memory.state.committed))
+        Ok(Alone::Begun {
+            committed: inner.memory.state.committed,
+        })
     }
 
     /// Notes that the batch is on disk up to here, and where these of its entries lie.

@@ -17,7 +17,7 @@ use super::bounds::{READ_SPAN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use super::files::{Directory, FileThread, SegmentFile};
 use super::format::{Record, decode_record, entry_record_bytes};
 use super::memory::{OnDisk, Planned};
-use super::queue::{Change, Failure, Operation, WriteQueue};
+use super::queue::{Alone, Change, Failure, Operation, WriteQueue};
 use super::recover::{damaged, recover};
 use super::types::{
     Completion, Entry, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats, Vote,
@@ -176,7 +176,8 @@ impl LogStore for SegmentLog {
         if let Ok(mut writer) = self.writer.try_lock()
             && let Some(writer) = &mut *writer
             && writer.is_quick(bytes_of(&entries))
-            && let Some(committed) = self.shared.begin_alone(|memory| memory.append(&entries))?
+            && let Alone::Begun { committed } =
+                self.shared.begin_alone(|memory| memory.append(&entries))?
         {
             let change = Change::Append(entries);
             writer.write_here(Operation { change, done }, committed);
