@@ -156,6 +156,48 @@ test("a wait that a node asks for is kept", async () => {
   expect(await done).toBe("later");
 });
 
+test("a busy node is asked again, after waits that grow from its own", async () => {
+  const { caller, clock, nodes } = world();
+  const busy = refusal(Code.ResourceExhausted, "BUSY");
+  const delay = new BinaryWriter().tag(1, 2).fork().tag(2, 0).int32(100_000_000).join();
+  busy.details.push({ type: "google.rpc.RetryInfo", value: delay.finish() });
+  const began = clock.now();
+  const asked: [string, bigint, number][] = [];
+  const done = caller.change(numbers(), async (services, _, key) => {
+    asked.push([urlOf(services), key.number, clock.now() - began]);
+    if (asked.length < 7) throw busy;
+    return "done";
+  });
+  await clock.pass(10_000);
+  expect(await done).toBe("done");
+  expect(asked.map(([url, number]) => [url, number])).toEqual(Array(7).fill(["http://a", 1n]));
+  expect(asked.map(([, , at]) => at)).toEqual([0, 100, 300, 700, 1500, 2300, 3100]);
+  expect(nodes.current.url).toBe("http://a");
+});
+
+test("a change that meets busy nodes alone ends as certainly not done", async () => {
+  const { caller, clock } = world();
+  const change = caller
+    .change(numbers(), async () => {
+      throw refusal(Code.ResourceExhausted, "BUSY");
+    })
+    .catch((error: unknown) => error);
+  await clock.pass(25_000);
+  expect(await change).toMatchObject({ reason: "UNREACHABLE" });
+});
+
+test("a read that a busy node refuses goes to another", async () => {
+  const { caller } = world();
+  const asked: string[] = [];
+  const answer = await caller.read(async (services) => {
+    asked.push(urlOf(services));
+    if (asked.length === 1) throw refusal(Code.ResourceExhausted, "BUSY");
+    return "answer";
+  });
+  expect(answer).toBe("answer");
+  expect(asked).toEqual(["http://a", "http://b"]);
+});
+
 test("a status of a proxy counts as a lost request", async () => {
   expect(toFailure(new ConnectError("bad gateway", Code.Unavailable)).kind).toBe("lost");
   expect(toFailure(new TypeError("Failed to fetch")).kind).toBe("lost");

@@ -36,6 +36,8 @@ const CALL_MS = 20_000;
 /** First pause after all nodes failed, and the greatest. */
 const PAUSE_MS_MIN = 30;
 const PAUSE_MS_MAX = 1000;
+/** Greatest wait before a busy node is asked again, unless it asks for a longer one. */
+const BUSY_MS_MAX = 800;
 
 type Attempt<T> = (services: Services, options: CallOptions, key: RequestKey) => Promise<T>;
 
@@ -101,6 +103,8 @@ export class Caller {
     const end = clock.now() + callMs;
     let maybeDone = maybeDoneBefore;
     let failed = 0;
+    let busy = 0;
+    const sleep = (ms: number) => clock.sleep(Math.min(ms, Math.max(end - clock.now(), 0)));
     for (;;) {
       const node = nodes.current;
       const left = end - clock.now();
@@ -125,8 +129,15 @@ export class Caller {
           case "newNumber":
             return decision;
           case "wait":
-            await clock.sleep(Math.min(decision.waitMs, Math.max(left, 0)));
+            await sleep(decision.waitMs);
             break;
+          case "backOff": {
+            const wait = Math.min(decision.waitMs * 2 ** busy, Math.max(decision.waitMs, BUSY_MS_MAX));
+            busy += 1;
+            // Pages that were refused together do not come back together.
+            await sleep(wait * (1 + chance() / 2));
+            break;
+          }
           case "elsewhere":
             maybeDone ||= decision.maybeDone;
             nodes.leave(node);

@@ -16,12 +16,19 @@ export type Decision =
   | { readonly next: "newNumber"; readonly last: bigint; readonly restart: boolean }
   /** Not executed: ask again with the same number after the wait. */
   | { readonly next: "wait"; readonly waitMs: number }
+  /**
+   * Not executed, because the cluster has too much to do: ask the same node again with the same number, after a wait
+   * that grows. Another node would pass a change on to the same leader, which makes more work of it.
+   */
+  | { readonly next: "backOff"; readonly waitMs: number }
   /** The outcome cannot be known any more. */
   | { readonly next: "unknown" }
   | { readonly next: "elsewhere"; readonly maybeDone: boolean; readonly pause: boolean };
 
 /** Wait before a cluster without space is asked again. */
 const NO_SPACE_WAIT_MS = 1000;
+/** First wait before a busy node is asked again, if it names none. */
+const BUSY_WAIT_MS = 50;
 
 /** `maybeDone` says that an earlier attempt with the same number may have been executed. */
 export function decide(failure: Failure, kind: Kind, maybeDone: boolean): Decision {
@@ -31,6 +38,9 @@ export function decide(failure: Failure, kind: Kind, maybeDone: boolean): Decisi
     case "SESSION_EXPIRED":
       return { next: "signIn", sentence };
     case "BUSY":
+      // What is not passed on to the leader another node may have room for.
+      if (kind !== "numbered") return { next: "elsewhere", maybeDone: false, pause: true };
+      return { next: "backOff", waitMs: Math.max(waitMs, BUSY_WAIT_MS) };
     case "WRONG_CLUSTER":
     case "WRONG_NODE":
     case "WRONG_PORT":
