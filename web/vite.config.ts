@@ -19,5 +19,10 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: { proxy: { "/conclave.v1": "http://127.0.0.1:7400", "/page": "http://127.0.0.1:7400" } },
-  test: { include: ["tests/**/*.test.{ts,tsx}"], environment: "node", restoreMocks: true },
+  test: {
+    include: ["tests/**/*.test.{ts,tsx}"],
+    setupFiles: ["tests/warnings.mjs"],
+    environment: "node",
+    restoreMocks: true,
+  },
 });

@@ -16,12 +16,14 @@ export class FakeClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
-      const waiting = { at: this.#now + ms, end: resolve };
-      this.#waiting.push(waiting);
-      signal?.addEventListener("abort", () => {
+      const end = () => {
         this.#waiting = this.#waiting.filter((each) => each !== waiting);
+        signal?.removeEventListener("abort", end);
         resolve();
-      });
+      };
+      const waiting = { at: this.#now + ms, end };
+      this.#waiting.push(waiting);
+      signal?.addEventListener("abort", end);
     });
   }
 
@@ -33,7 +35,6 @@ export class FakeClock implements Clock {
       const next = this.#waiting.filter(({ at }) => at <= end).sort((one, other) => one.at - other.at)[0];
       if (!next) break;
       this.#now = Math.max(this.#now, next.at);
-      this.#waiting = this.#waiting.filter((each) => each !== next);
       next.end();
     }
     this.#now = end;

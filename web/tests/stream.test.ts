@@ -41,6 +41,7 @@ class Log {
       await new Promise<void>((resolve) => {
         const wake = () => {
           this.#wake.delete(wake);
+          signal.removeEventListener("abort", wake);
           resolve();
         };
         this.#wake.add(wake);

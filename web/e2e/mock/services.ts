@@ -480,12 +480,14 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
         while (!context.signal.aborted) {
           if (fresh.length === 0) {
             await new Promise<void>((resolve) => {
-              const timer = setTimeout(resolve, request.heartbeatMs || 5000);
-              wake = () => {
+              const end = () => {
                 clearTimeout(timer);
+                context.signal.removeEventListener("abort", end);
                 resolve();
               };
-              context.signal.addEventListener("abort", wake, { once: true });
+              const timer = setTimeout(end, request.heartbeatMs || 5000);
+              context.signal.addEventListener("abort", end);
+              wake = end;
             });
           }
           const taken = fresh.splice(0, 100);
