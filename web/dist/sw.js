@@ -3,8 +3,8 @@
 // Calls and streams never pass through here. A document comes from the node if that answers in
 // time; files with a hash in their name come from the cache.
 
-const version = "47a90024f8de840b";
-const files = ["/","/assets/Admin-tO8mTBtY.js","/assets/Cluster-CM6EhpaL.js","/assets/Cluster-Ccd6L3Os.css","/assets/Door-1Xngw4-G.js","/assets/Panel-BLdUKlhy.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-C0ZkjX8v.js","/assets/Search-DwTMqXe-.js","/assets/Settings-Cja_cetr.js","/assets/administration-b64oJeoF.js","/assets/bytes-DCWGPfB5.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-De57wW0A.css","/assets/index-TMsyuk-Y.js","/assets/key-CdFn0dya.js","/assets/load-DTwZrFti.js","/assets/notices-BXWCtVVQ.js","/assets/notify-z5Ydz23j.js","/assets/values-DTeX3c6o.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "b5ad0e7f33eac174";
+const files = ["/","/assets/Admin-7DF7ucaA.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-DVZ_0tao.js","/assets/Door-Bjnzw0bT.js","/assets/Panel-B__cUwmO.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-CaB_BOdu.js","/assets/Search-CX05Tll-.js","/assets/Settings-ZMsgtbBw.js","/assets/administration-b64oJeoF.js","/assets/bytes-DCWGPfB5.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-BJDVmuCR.js","/assets/index-De57wW0A.css","/assets/key-DFaxKcf6.js","/assets/load-DTwZrFti.js","/assets/notices-BXWCtVVQ.js","/assets/notify-z5Ydz23j.js","/assets/values-DTeX3c6o.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
 const waitMs = 1500;
 
