@@ -36,7 +36,7 @@ mod target;
 pub use attacks::{ATTACKS, Attack, attack};
 pub use frames::{Frame, PREFACE, Request, header_block};
 pub use honest::{Honest, Noticed};
-pub use report::{Report, run};
+pub use report::{ONSET, Report, run};
 pub use tally::Tally;
 pub use target::{
     Bounds, COUNT_MAX, DURATION_MAX, Port, Target, TargetError, Wire, any_certificate,
