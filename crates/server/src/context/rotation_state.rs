@@ -126,13 +126,15 @@ mod tests {
         let started = tls(&first);
         resume(directory, &started).unwrap();
         assert_eq!(started.prepared(), Some(second.authority_id()));
-        assert!(started.trusts(0) && started.trusts(1) && !started.trusts(2));
+        let trusts = |tls: &Tls, secret: &ClusterSecret| tls.trusts(Some(secret.authority_id()));
+        assert!(trusts(&started, &first) && trusts(&started, &second));
+        assert!(!started.trusts(None) && !trusts(&started, &first.rotate().unwrap()));
         // The node ends before it removes the obsolete file.
         second.store(directory).unwrap();
         let started = tls(&ClusterSecret::load(directory).unwrap().unwrap());
         resume(directory, &started).unwrap();
         assert_eq!((started.prepared(), started.rotations()), (None, 1));
-        assert!(!started.trusts(0) && load(directory).unwrap().is_none());
+        assert!(!trusts(&started, &first) && load(directory).unwrap().is_none());
 
         store(directory, &Next::Secret(second.rotate().unwrap())).unwrap();
         install(directory).unwrap();

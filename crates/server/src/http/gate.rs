@@ -197,7 +197,7 @@ fn of_peer(
     let path = parts.uri.path();
     let member = match caller.shown {
         Presented::Node(names) => {
-            !shared.is_retired(names.node) && shared.security.tls.trusts(names.generation)
+            !shared.is_retired(names.node) && shared.security.tls.trusts(names.signed_by)
         }
         Presented::Plain | Presented::Nothing => false,
     };

@@ -284,7 +284,7 @@ impl NodeContext {
         let Presented::Node(names) = caller.shown else {
             return Err(nothing());
         };
-        let is_trusted = self.security.tls.trusts(names.generation);
+        let is_trusted = self.security.tls.trusts(names.signed_by);
         if names.node != request.replaces_node_id || self.is_retired(names.node) || !is_trusted {
             return Err(nothing());
         }

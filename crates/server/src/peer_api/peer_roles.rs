@@ -126,7 +126,7 @@ impl NodeContext {
     }
 
     fn standing_of(&self, names: PeerNames) -> Standing {
-        if !self.security.tls.trusts(names.generation) {
+        if !self.security.tls.trusts(names.signed_by) {
             return Unauthenticated;
         }
         if self.is_retired(names.node) {

@@ -93,7 +93,7 @@ impl AcceptConfig {
             let anchor = webpki::anchor_from_trusted_cert(&root.certificate);
             anchor.is_ok_and(|anchor| anchor.subject.as_ref() == leaf.issuer())
         };
-        names.generation = self.roots.iter().find(is_issuer)?.generation;
+        names.signed_by = Some(self.roots.iter().find(is_issuer)?.id);
         Some(names)
     }
 }

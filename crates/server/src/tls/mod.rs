@@ -118,7 +118,18 @@ struct AcceptConfig {
 struct Root {
     /// Number of rotations of the secret before it.
     generation: u64,
+    id: AuthorityId,
     certificate: CertificateDer<'static>,
+}
+
+impl Root {
+    fn new(generation: u64, certificate: CertificateDer<'static>) -> Self {
+        Self {
+            generation,
+            id: authority::id_of(&certificate),
+            certificate,
+        }
+    }
 }
 
 /// The secret of the cluster, and the authority that follows from it.
@@ -247,7 +258,7 @@ impl Tls {
 
     /// Returns the identity of the authority that peers trust.
     pub(crate) fn authority_id(&self) -> AuthorityId {
-        authority::id_of(&self.root())
+        self.trust_state().root.id
     }
 
     /// Returns the cluster's secret, if this node has it.
@@ -331,6 +342,7 @@ impl Tls {
     }
 
     /// Returns the certificate of the authority that peers trust.
+    #[cfg(test)]
     pub(crate) fn root(&self) -> CertificateDer<'static> {
         self.trust_state().root.certificate
     }
@@ -446,10 +458,8 @@ impl KeyHolder {
     }
 
     fn root(&self) -> Root {
-        Root {
-            generation: self.secret.generation(),
-            certificate: self.authority.certificate().clone(),
-        }
+        let certificate = self.authority.certificate().clone();
+        Root::new(self.secret.generation(), certificate)
     }
 }
 

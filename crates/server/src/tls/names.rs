@@ -1,6 +1,7 @@
 //! The names in certificates. They are in no DNS: the connecting machine knows an address from
 //! another source, and verifies by the name which node it has reached.
 
+use conclave_core::AuthorityId;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
@@ -29,9 +30,9 @@ pub(crate) struct PeerNames {
     pub(crate) may_vote: bool,
     /// Number of the member whose place it may take without an administrator; 0 if none.
     pub(crate) takes: u64,
-    /// Authority that has signed the certificate: number of rotations of the secret before it. It
-    /// follows from the connection, and is in no name.
-    pub(crate) generation: u64,
+    /// Authority that has signed the certificate. It follows from the connection, and is in no
+    /// name; `None` apart from a connection.
+    pub(crate) signed_by: Option<AuthorityId>,
 }
 
 impl PeerNames {

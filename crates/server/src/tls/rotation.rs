@@ -12,7 +12,7 @@ use conclave_core::AuthorityId;
 
 use super::{
     IssueError, Issued, KeyHolder, PeerNames, PublicKey, Root, Signed, Tls, TrustState,
-    accept_config, authority, client_config,
+    accept_config, client_config,
 };
 use crate::identity::secret::ClusterSecret;
 
@@ -53,10 +53,7 @@ impl Next {
 
 impl Issued {
     pub(super) fn root(&self) -> Root {
-        Root {
-            generation: self.generation,
-            certificate: self.authority(),
-        }
+        Root::new(self.generation, self.authority())
     }
 }
 
@@ -69,7 +66,7 @@ impl Tls {
     /// Returns the authority that this node is prepared for.
     pub(crate) fn prepared(&self) -> Option<AuthorityId> {
         let (root, _) = self.trust_state().next?;
-        Some(authority::id_of(&root.certificate))
+        Some(root.id)
     }
 
     /// Returns the secret that this node is prepared for, if it has got it.
@@ -78,15 +75,17 @@ impl Tls {
         Some(key_holder?.secret.clone())
     }
 
-    /// Returns whether a certificate that this authority has signed is trusted.
-    pub(crate) fn trusts(&self, generation: u64) -> bool {
+    /// Returns whether a certificate that this authority has signed is trusted. Two authorities of
+    /// the same rotation are not the same: the first may have been given up because a machine that
+    /// was removed has its secret.
+    pub(crate) fn trusts(&self, signed_by: Option<AuthorityId>) -> bool {
         let trust_state = self
             .trust_state
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let next = trust_state.next.as_ref();
-        generation == trust_state.root.generation
-            || next.is_some_and(|(root, _)| root.generation == generation)
+        let next = trust_state.next.iter().map(|(root, _)| root);
+        let mut trusted = std::iter::once(&trust_state.root).chain(next);
+        signed_by.is_some_and(|id| trusted.any(|root| root.id == id))
     }
 
     /// Trusts another authority beside the present one, and gets certificates that it has signed.

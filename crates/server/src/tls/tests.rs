@@ -28,6 +28,7 @@ fn said_of_two() -> PeerNames {
     PeerNames {
         node: 2,
         key_holder: true,
+        signed_by: Some(secret(7).authority_id()),
         ..PeerNames::default()
     }
 }
@@ -312,7 +313,11 @@ async fn nodes_connect_at_every_rotation_step_but_not_with_old_keys() {
     let (old, new) = (secret(7), secret(7).rotate().unwrap());
     // By another leader, which has died since.
     let given_up = Next::Secret(secret(7).rotate().unwrap());
-    let next = Next::Secret(new);
+    let of_rotation = |generation| match generation {
+        0 => old.authority_id(),
+        _ => new.authority_id(),
+    };
+    let next = Next::Secret(new.clone());
     let at = |steps: usize, node: u64| {
         let tls = Tls::new(&old, CertificateSubject::at(Some(node), &[]), LIFETIME).unwrap();
         if steps > 0 {
@@ -344,12 +349,12 @@ async fn nodes_connect_at_every_rotation_step_but_not_with_old_keys() {
         assert_eq!(heard.is_ok(), trusted.is_some(), "{case}");
         let expected = trusted.map(|generation| {
             Presented::Node(PeerNames {
-                generation,
+                signed_by: Some(of_rotation(generation)),
                 ..said_of_two()
             })
         });
         assert_eq!(shown.try_recv().ok(), expected, "{case}");
-        let counts = expected.is_some_and(|_| one.trusts(0));
+        let counts = expected.is_some_and(|_| one.trusts(Some(old.authority_id())));
         assert_eq!(counts, expected.is_some() && answers < 2, "{case}");
     }
     // A caller with the previous certificate is refused too, although it trusts any server.
@@ -358,6 +363,22 @@ async fn nodes_connect_at_every_rotation_step_but_not_with_old_keys() {
         refusal(&one, &two).await.contains("UnknownCA"),
         "it is refused"
     );
+    // A connection of an authority that was given up counts for nothing, whatever its number.
+    let (one, two) = (at(0, 1), at(0, 2));
+    for tls in [&one, &two] {
+        tls.prepare(&given_up).unwrap();
+    }
+    let (address, mut shown) = port(Some(one.accept_peers())).await;
+    let heard = greeting(address, two.client_config(), name.clone()).await;
+    assert_eq!(heard.unwrap(), "hello");
+    let Some(Presented::Node(names)) = shown.recv().await else {
+        panic!("it has shown a certificate");
+    };
+    assert!(one.trusts(names.signed_by));
+    one.prepare(&next).unwrap();
+    assert!(!one.trusts(names.signed_by), "before the rotation ends");
+    one.go_on_with_next();
+    assert!(!one.trusts(names.signed_by), "after it has ended");
     // A node that a dead leader has prepared presents no certificate that is not trusted.
     let two = at(0, 2);
     two.prepare(&given_up).unwrap();
@@ -365,4 +386,24 @@ async fn nodes_connect_at_every_rotation_step_but_not_with_old_keys() {
     let heard = greeting(address, two.client_config(), name.clone()).await;
     assert_eq!(heard.unwrap(), "hello");
     assert_eq!(shown.recv().await, Some(Presented::Node(said_of_two())));
+}
+
+/// A connection from before a change was made with what the node trusted and proved then.
+#[test]
+fn every_change_of_what_is_trusted_makes_connections_anew() {
+    let next = Next::Secret(secret(7).rotate().unwrap());
+    let tls = tls(7, 1);
+    let steps: [(&str, &dyn Fn()); 5] = [
+        ("prepare", &|| tls.prepare(&next).unwrap()),
+        ("forget", &|| tls.forget_next()),
+        ("prepare again", &|| tls.prepare(&next).unwrap()),
+        ("ask for it", &|| tls.connect_anew()),
+        ("go on", &|| tls.go_on_with_next()),
+    ];
+    for (step, change) in steps {
+        let before = tls.generation();
+        change();
+        assert!(tls.generation() > before, "{step}");
+    }
+    assert!(tls.trusts(Some(next.authority_id())) && !tls.trusts(Some(secret(7).authority_id())));
 }
