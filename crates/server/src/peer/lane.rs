@@ -4,11 +4,15 @@
 //! (`calls.rs`).
 //!
 //! Always true: every call ends by its limit. A connection that was made before this node got new
-//! certificates is not used again, and a stream of entries on it ends with the next request.
+//! certificates is not used again, and a stream of entries on it ends with the next request. Nor is
+//! one on which the peer does not know this node: the next one shows what the peer trusts by then.
 
 use std::{
     future::ready,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +23,7 @@ use conclave_replica::{
 };
 use conclave_storage::log::{LogId, Vote};
 use conclave_wire::{
-    Problem, batch,
+    Problem, Reason, batch,
     peer::{self, peer_service_client::PeerServiceClient},
 };
 use futures::{StreamExt as _, future::BoxFuture};
@@ -49,6 +53,8 @@ pub(crate) struct GrpcPeer {
     envelope: peer::Envelope,
     security: Security,
     line: RwLock<Line>,
+    /// Whether the peer has refused what this node proved on the connection.
+    refused: Arc<AtomicBool>,
     reachable: Arc<Reachability>,
     snapshots: Arc<snapshots::Sender>,
 }
@@ -85,6 +91,7 @@ impl GrpcPeer {
             line: RwLock::new(line_to(&security, envelope.target_node_id, address)),
             envelope,
             security,
+            refused: Arc::default(),
             reachable,
             snapshots,
         }
@@ -105,7 +112,7 @@ impl GrpcPeer {
     {
         let outcome = match timeout(limit, call(self.service()?)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(failure_of(&status)),
+            Ok(Err(status)) => Err(noting(&self.refused, &status)),
             Err(_) => Err(PeerError::Timeout(limit)),
         };
         self.reachable.note(outcome.as_ref().err());
@@ -138,11 +145,12 @@ impl GrpcPeer {
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
     }
 
-    /// Makes another connection if this node can prove more than when it was made.
+    /// Makes another connection if this node can prove more than when it was made, or if what it
+    /// proved does not count any more.
     fn renew_line(&self) {
         let generation = self.security.tls.generation();
         let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
-        if line.generation == generation {
+        if !self.refused.swap(false, Ordering::AcqRel) && line.generation == generation {
             return;
         }
         drop(line);
@@ -162,14 +170,15 @@ impl GrpcPeer {
             .take_while(move |_| ready(tls.generation() == generation))
             .map(move |request| convert::append_out(envelope.clone(), request));
         let opened = self.service()?.append_entries(queue).await;
-        let reachable = self.reachable.clone();
+        let (reachable, refused) = (self.reachable.clone(), self.refused.clone());
         let response = move |response: Result<_, Status>| {
             let _ = &in_use;
-            let response = response.map_err(|status| failure_of(&status));
+            let response = response.map_err(|status| noting(&refused, &status));
             reachable.note(response.as_ref().err());
             convert::appended_in(response?)
         };
-        let responses = opened.map_err(|status| failure_of(&status))?.into_inner();
+        let opened = opened.map_err(|status| noting(&self.refused, &status));
+        let responses = opened?.into_inner();
         Ok(Appends {
             requests,
             responses: Box::pin(responses.map(response)),
@@ -188,7 +197,10 @@ impl GrpcPeer {
         let service = self.service().map_err(|_| no_leader())?;
         match timeout(limit, call(service)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(Problem::from_status(&status).unwrap_or_else(no_leader)),
+            Ok(Err(status)) => {
+                note_refusal(&self.refused, &status);
+                Err(Problem::from_status(&status).unwrap_or_else(no_leader))
+            }
             Err(_) => Err(no_leader()),
         }
     }
@@ -205,6 +217,20 @@ impl GrpcPeer {
             service.get_node_status(request).await
         })
         .await
+    }
+}
+
+/// Returns what a failed call proves, and notes whether the connection is of no more use.
+fn noting(refused: &AtomicBool, status: &Status) -> PeerError {
+    note_refusal(refused, status);
+    failure_of(status)
+}
+
+/// Notes if the peer does not know this node by what it has proved on the connection.
+fn note_refusal(refused: &AtomicBool, status: &Status) {
+    let problem = Problem::from_status(status);
+    if problem.is_some_and(|problem| problem.reason() == Reason::NotAPeer) {
+        refused.store(true, Ordering::Release);
     }
 }
 
@@ -314,5 +340,90 @@ impl Peer for GrpcPeer {
             let status = self.status(limit).await?;
             Ok(Timestamp(status.clock_ms))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::atomic::AtomicUsize};
+
+    use hyper::{server::conn::http2, service::service_fn};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        identity::secret::ClusterSecret,
+        protocol::recent_events::RecentEvents,
+        tls::{CertificateSubject, Handshakes, LIFETIME, Tls},
+    };
+
+    /// Time limit that a healthy machine does not reach.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn security_of(node: u64) -> Security {
+        let secret = ClusterSecret::from_bytes(&[7; 32]).unwrap();
+        let subject = CertificateSubject::at(Some(node), &[]);
+        Security {
+            tls: Arc::new(Tls::new(&secret, subject, LIFETIME).unwrap()),
+            plain_clients: false,
+        }
+    }
+
+    /// Starts a peer that answers every call with this problem; counts its connections.
+    async fn refusing(node: u64, problem: Problem) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        tokio::spawn(async move {
+            let (security, handshakes) = (security_of(node), Handshakes::new("tests"));
+            while let Ok((stream, _)) = listener.accept().await {
+                let accept = Some(security.for_peers());
+                let Some(arrival) = handshakes.shake(stream, accept, PATIENCE).await else {
+                    continue;
+                };
+                counted.fetch_add(1, Ordering::Relaxed);
+                let status = problem.to_status();
+                let answer = service_fn(move |_| {
+                    let status = status.clone();
+                    async move { Ok::<_, Infallible>(status.into_http::<tonic::body::Body>()) }
+                });
+                let server = http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(server.serve_connection(TokioIo::new(arrival), answer));
+            }
+        });
+        (address, connections)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_proves_nothing_is_made_anew() {
+        let stale = Problem::refused(Reason::NotAPeer, "it is of an old authority");
+        for (problem, expected) in [(Problem::Busy, [1, 1, 2, 2]), (stale, [1, 2, 3, 4])] {
+            let (address, connections) = refusing(1, problem).await;
+            let security = security_of(2);
+            let events = RecentEvents::default();
+            let sender = snapshots::Sender::new(0, snapshots::Transfers::default(), events.clone());
+            let lane = GrpcPeer::new(
+                peer::Envelope {
+                    target_node_id: 1,
+                    ..peer::Envelope::default()
+                },
+                security.clone(),
+                address,
+                Arc::new(Reachability::new(1, events)),
+                Arc::new(sender),
+            );
+            for (call, expected) in expected.into_iter().enumerate() {
+                // What this node proves has changed.
+                if call == 2 {
+                    security.tls.connect_anew();
+                }
+                let refused = lane.status(PATIENCE).await;
+                assert!(refused.is_err(), "call {call}");
+                let made = connections.load(Ordering::Relaxed);
+                assert_eq!(made, expected, "call {call}: {refused:?}");
+            }
+        }
     }
 }
