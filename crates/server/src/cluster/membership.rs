@@ -47,12 +47,15 @@ impl NodeContext {
             Some(secret) => secret,
             None => random::bytes()?,
         };
+        let hash = token_hash(&secret);
+        let outcome = self.make_join_token(&call, &request, hash).await?;
+        // A token names the authority that the machine will meet. The end of a rotation revokes the
+        // tokens from before it, so that this one is of now.
+        self.follow_rotation().await?;
         let token = JoinToken {
             authority: self.security.tls.authority_id().0,
             secret,
         };
-        let hash = token_hash(&secret);
-        let outcome = self.make_join_token(&call, &request, hash).await?;
         // A machine presents its token to voters alone.
         let members = self.members().into_iter();
         let voters =

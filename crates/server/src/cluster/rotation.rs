@@ -7,8 +7,12 @@
 //! 2. The leader sends it to every member: the secret to voters, certificates to all others. They
 //!    store it beside their present one and trust both authorities. The leader sends it and members
 //!    never fetch it: a client with a stolen certificate gets nothing.
-//! 3. When all members have it they make their connections anew, and the log ends the rotation:
-//!    every node goes on with the new authority alone, also a node that was down by then.
+//! 3. When all members have it the leader asks each of them once more, and adds no member from then
+//!    on: a member that came meanwhile is prepared, too, and all make their connections anew. A
+//!    connection from a prepared member to one that was not is of the old authority, and would be
+//!    refused between the moments at which the two go on.
+//! 4. The log ends the rotation: every node goes on with the new authority alone, also a node that
+//!    was down by then.
 //!
 //! A member that is removed meanwhile may have got the secret: then the log wants another one.
 //!
@@ -71,6 +75,17 @@ pub(crate) async fn keep(shared: Arc<NodeContext>) {
 }
 
 impl NodeContext {
+    /// Follows the log up to what a majority knows now: if a rotation has ended by then, this node
+    /// goes on before it returns, and what it signs afterwards counts.
+    ///
+    /// # Errors
+    /// If no majority confirms it in time, or this node cannot go on.
+    pub(crate) async fn follow_rotation(&self) -> Result<(), Problem> {
+        let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
+        confirmed.map_err(|error| problems::of_read(&error))?;
+        self.settle().await
+    }
+
     async fn authority_now(&self) -> Result<PeerAuthority, Problem> {
         Ok(self.read(|reader| reader.nodes()).await?.authority)
     }
@@ -110,15 +125,16 @@ impl NodeContext {
         Ok(())
     }
 
-    async fn on_disk(
+    /// Works in the directory of the node; calls are served meanwhile, however long the disk takes.
+    async fn on_disk<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
-    ) -> Result<(), Problem> {
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Problem> {
         let directory = self.identity.directory().to_owned();
-        let done = tokio::task::spawn_blocking(move || change(&directory)).await;
+        let done = tokio::task::spawn_blocking(move || work(&directory)).await;
         let done = done.map_err(io::Error::other).flatten();
         done.map_err(|error| Problem::Broken {
-            sentence: format!("the directory of the node cannot be written: {error}"),
+            sentence: format!("the directory of the node cannot be used: {error}"),
         })
     }
 
@@ -147,8 +163,7 @@ impl NodeContext {
         }
         let tls = &self.security.tls;
         if tls.prepared() != Some(id) {
-            let key = NodeKey::load_or_make(self.identity.directory());
-            let key = key.map_err(|error| invalid(&error.to_string()))?;
+            let key = self.on_disk(NodeKey::load_or_make).await?;
             let next = match request.means {
                 Some(Means::ClusterSecret(bytes)) => {
                     let secret = ClusterSecret::from_bytes(&bytes);
@@ -210,6 +225,7 @@ impl NodeContext {
             _ => self.announce_another().await?,
         };
         self.prepare_others(&next, false).await?;
+        // The slow part is over. Those that have come meanwhile are prepared in the second round.
         let _adding = self.rotation.adding.lock().await;
         if !self.replica.status().members_settled {
             return Err("the membership is being changed".to_owned());
@@ -243,7 +259,8 @@ impl NodeContext {
         self.propose(command, deadline).await.map(drop)
     }
 
-    /// Prepares every other member; fails if one of them is not prepared.
+    /// Prepares every other member that is not prepared yet, and has all of them make their
+    /// connections anew if `connect_anew` says so; fails if one of them is not prepared then.
     async fn prepare_others(&self, next: &ClusterSecret, connect_anew: bool) -> Result<(), String> {
         let mut members = self.replica.status().members.nodes;
         members.remove(&self.identity.node);

@@ -218,6 +218,9 @@ impl NodeContext {
         let client_address = request.client_address;
         self.change_members(&add, &Credential::Nothing, deadline)
             .await?;
+        // The leader adds no member while it ends a rotation of the secret. If one has ended, the
+        // machine needs certificates of the new authority: no rotation prepares it for that.
+        self.follow_rotation().await?;
         let certificates = match has_secret {
             // The machine signs for itself.
             true => None,
