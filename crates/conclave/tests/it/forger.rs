@@ -26,6 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::support::PATIENCE;
 
 const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a cluster";
+const MARK_CONTEXT: &str = "conclave 2026-11 the mark of an authority";
 const PKCS8_BEFORE_SEED: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
@@ -59,9 +60,18 @@ pub(crate) struct Forger {
 impl Forger {
     /// Returns the authority of the cluster itself, as derived from this secret.
     pub(crate) fn knowing(secret: &ClusterSecret) -> Self {
-        let bytes = URL_SAFE_NO_PAD.decode(secret.to_text()).unwrap();
-        let seed = blake3::derive_key(KEY_CONTEXT, &bytes);
-        Self::with_seed(&seed, &format!("conclave cluster {}", secret.cluster_id()))
+        let (text, mut name) = (
+            secret.to_text(),
+            format!("conclave cluster {}", secret.cluster_id()),
+        );
+        let parts: Vec<&str> = text.split('.').collect();
+        let bytes = URL_SAFE_NO_PAD.decode(parts[parts.len() - 1]).unwrap();
+        if let [_, rotations, _] = parts[..] {
+            let mark = blake3::derive_key(MARK_CONTEXT, &bytes);
+            let mark = blake3::Hash::from_bytes(mark).to_hex();
+            name = format!("{name} rotation {rotations} {}", &mark[..16]);
+        }
+        Self::with_seed(&blake3::derive_key(KEY_CONTEXT, &bytes), &name)
     }
 
     /// Returns another authority with the same name and another key.

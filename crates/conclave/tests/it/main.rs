@@ -52,6 +52,7 @@ mod refusals;
 mod retention;
 mod roles;
 mod rotation;
+mod rotation_order;
 mod search;
 mod secrets;
 mod send_stream;

@@ -28,9 +28,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Log line of a node that refuses a connection with an old certificate.
 const OLD_CERTIFICATE: &str = "its certificate is not of this cluster's authority";
 /// Log line of a node that refuses an old certificate on a connection from before.
-const FROM_BEFORE: &str = "its certificate is from before the secret was rotated";
+pub(crate) const FROM_BEFORE: &str = "its certificate is from before the secret was rotated";
 /// File that a node has while a rotation is under way.
-const NEXT: &str = "secret.next";
+pub(crate) const NEXT: &str = "secret.next";
 
 /// Runs `conclave cluster rotate-secret` with these arguments at this node.
 async fn rotate(cluster: &Cluster, node: u64, arguments: &[&str]) -> Ran {
@@ -50,13 +50,13 @@ fn ended(ran: Ran, rotations: u64) {
     assert_eq!(told, expected);
 }
 
-fn secret_in(directory: &Path) -> ClusterSecret {
+pub(crate) fn secret_in(directory: &Path) -> ClusterSecret {
     ClusterSecret::from_text(&fs::read_to_string(directory.join("secret")).unwrap()).unwrap()
 }
 
 /// Checks that all voters have the same secret, which is not `old`, and that nothing of the
 /// rotation is left.
-fn have_gone_on(cluster: &Cluster, voters: &[u64], old: &ClusterSecret) {
+pub(crate) fn have_gone_on(cluster: &Cluster, voters: &[u64], old: &ClusterSecret) {
     let new = secret_in(&cluster.directory(voters[0]));
     assert_ne!(&new, old);
     assert_eq!(new.cluster_id(), old.cluster_id());
@@ -352,14 +352,14 @@ async fn a_copied_learner_directory_is_useless_after_rotation() {
 }
 
 /// Returns a certificate of a voter with this number, issued with this secret.
-fn pair_of(secret: &ClusterSecret, node: u64) -> Pair {
+pub(crate) fn pair_of(secret: &ClusterSecret, node: u64) -> Pair {
     let name = format!("node-{node}.peer.{}.conclave.internal", secret.cluster_id());
     let names = [ANY_PEER, "key-holders.conclave.internal", &name];
     Forger::knowing(secret).issue(&names, Use::Peer)
 }
 
 /// Returns a configuration that shows this pair, and accepts any server.
-fn thief(pair: &Pair) -> Arc<ClientConfig> {
+pub(crate) fn thief(pair: &Pair) -> Arc<ClientConfig> {
     let key = PrivatePkcs8KeyDer::from(pair.key.serialize_der());
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13])
@@ -389,7 +389,7 @@ async fn is_heard(config: &Arc<ClientConfig>, address: &str) -> bool {
     heard.expect("it is answered or cut").is_ok()
 }
 
-async fn talk_goes_on(client: &Client) {
+pub(crate) async fn talk_goes_on(client: &Client) {
     let witness = Witness::new();
     let carol = witness.speaker(client, "carol", "dave").await;
     assert!(carol.say().await.is_ok());
