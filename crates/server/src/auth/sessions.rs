@@ -100,7 +100,7 @@ impl Sessions {
         }
     }
 
-    /// Sets the limits of accounts, as the log says. Where messages have no limit, neither has work.
+    /// Sets the limits of accounts, as the log says. Where messages have no limit, work has none.
     pub(crate) fn set_limits(&self, limits: AccountLimits) {
         let (messages_per_minute, _) = limits.rate(Spend::Messages);
         self.work.rules().lift(messages_per_minute == 0);

@@ -3,8 +3,8 @@
 //! Each piece runs on a thread of its own with a lower priority than the threads that answer calls,
 //! so that a message which arrives meanwhile does not wait for a slice of time. A new thread takes
 //! some tens of microseconds and such work tens of milliseconds; callers bound how much of it runs
-//! at once. Hashes of passwords run here only for accounts that log in often: on a busy machine they
-//! would outlast the patience of the people who log in.
+//! at once. Hashes of passwords run here only for accounts that log in often: on a busy machine
+//! they would outlast the patience of the people who log in.
 //!
 //! Always true: no other thread is slowed down, and the thread ends with its work.
 

@@ -258,6 +258,8 @@ impl NodeContext {
     pub(crate) fn own_status(&self) -> peer::GetNodeStatusResponse {
         let (status, clock) = (self.replica.status(), self.replica.clock_status());
         let pace = self.replica.pace();
+        // Before the time since the start, which no event is older than.
+        let events = self.recent_events.to_wire();
         peer::GetNodeStatusResponse {
             role: u32::try_from(role_number(status.role)).unwrap_or(0),
             term: status.term,
@@ -282,7 +284,7 @@ impl NodeContext {
             refuses_growth: self.space.refuses(),
             commands_decided: pace.commands,
             commit_latency: pace.commit.map(commit_latency),
-            events: self.recent_events.to_wire(),
+            events,
             oldest_version: self.replica.versions().oldest.0,
             newest_version: self.replica.versions().newest.0,
             draining: self.is_draining(),

@@ -66,7 +66,7 @@ impl OfStarted<'_> {
         let rests = |what| context.sessions.work.rules().rests(what);
         page.counters(
             "conclave_account_rests_total",
-            "How often work for an account waited because it uses more than its share of this node.",
+            "How often an account waited because it uses more than its share of this node.",
             [
                 ([label("kind", "turn")], rests(Resting::Turn)),
                 ([label("kind", "connection")], rests(Resting::Connection)),
