@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod people;
+
 use std::{fs, path::Path, time::Duration};
 
 use conclave_server::{Node, NodeConfig, OPERATOR_FILE, check_backup};
@@ -10,13 +12,11 @@ use conclave_wire::{
     OperatorCredential, Problem,
     v1::{self, backup_service_client::BackupServiceClient},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tonic::{Request, Status, Streaming, transport::Channel};
 
-/// Maximum time for anything, exceeded only if the machine is unwell.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Time between two looks at a condition.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+use people::{PATIENCE, until};
+
 /// Maximum time for a node to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -26,18 +26,6 @@ struct World {
     operator: OperatorCredential,
     client: BackupServiceClient<Channel>,
     data: tempfile::TempDir,
-}
-
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let seen = async {
-        loop {
-            match look().await {
-                Some(seen) => return seen,
-                None => sleep(LOOK_INTERVAL).await,
-            }
-        }
-    };
-    timeout(PATIENCE, seen).await.expect("it is so in time")
 }
 
 impl World {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod people;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use conclave_server::{Node, NodeConfig, OPERATOR_FILE, OPERATOR_RESET_FILE, Registration};
@@ -10,27 +12,12 @@ use conclave_wire::{
     OperatorCredential, Problem,
     v1::{self, admin_service_client::AdminServiceClient},
 };
-use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status, transport::Channel};
 
-/// Maximum time for anything, exceeded only if the machine is unwell.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Time between two looks at a condition.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+use people::until;
+
 /// Maximum time for a node to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-
-async fn until<T>(look: impl Fn() -> Option<T>) -> T {
-    let seen = async {
-        loop {
-            match look() {
-                Some(seen) => return seen,
-                None => sleep(LOOK_INTERVAL).await,
-            }
-        }
-    };
-    timeout(PATIENCE, seen).await.expect("it is so in time")
-}
 
 fn config(data: &Path) -> NodeConfig {
     NodeConfig {
@@ -75,7 +62,7 @@ fn names(list: v1::ListOperatorsResponse) -> Vec<String> {
 async fn the_first_operator_is_created_once_and_can_add_others() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
-    let first = until(|| written(data.path())).await;
+    let first = until(async || written(data.path())).await;
     let mode = fs::metadata(data.path().join(OPERATOR_FILE)).unwrap();
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     let mut admin_of = admin(&node).await;
@@ -122,7 +109,7 @@ async fn the_first_operator_is_created_once_and_can_add_others() {
 async fn a_join_token_is_listed_and_revoked() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
-    let operator = until(|| written(data.path())).await;
+    let operator = until(async || written(data.path())).await;
     let mut admin_of = admin(&node).await;
     let create = v1::CreateJoinTokenRequest {
         learner: true,
@@ -159,13 +146,13 @@ async fn a_join_token_is_listed_and_revoked() {
 async fn the_owner_of_the_directory_can_replace_lost_credentials() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
-    let lost = until(|| written(data.path())).await;
+    let lost = until(async || written(data.path())).await;
     let found = OperatorCredential::from_bytes([6; 32]);
     let asked = data.path().join(OPERATOR_RESET_FILE);
     let draft = data.path().join("draft");
     fs::write(&draft, found.to_text()).unwrap();
     fs::rename(&draft, &asked).unwrap();
-    until(|| (!asked.exists()).then_some(())).await;
+    until(async || (!asked.exists()).then_some(())).await;
     assert_eq!(written(data.path()).as_ref(), Some(&found));
     let mut admin_of = admin(&node).await;
     let list =
@@ -181,7 +168,7 @@ async fn the_owner_of_the_directory_can_replace_lost_credentials() {
 async fn callers_without_a_credential_get_only_a_partial_status() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(config(data.path())).await.unwrap();
-    let operator = until(|| written(data.path())).await;
+    let operator = until(async || written(data.path())).await;
     node.ready().await;
     let mut admin_of = admin(&node).await;
     let ask = v1::GetClusterStatusRequest {};

@@ -16,12 +16,14 @@ use conclave_wire::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tonic::{Request, Status, transport::Channel};
 
 /// Maximum time for anything, exceeded only if the machine is unwell.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Time between two looks at a condition.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A node of its own, and a client of it.
@@ -181,6 +183,19 @@ impl Person {
         request.metadata_mut().insert("authorization", header);
         request
     }
+}
+
+/// Looks again and again, until there is something; returns that.
+pub(crate) async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let seen = async {
+        loop {
+            match look().await {
+                Some(seen) => return seen,
+                None => sleep(LOOK_INTERVAL).await,
+            }
+        }
+    };
+    timeout(PATIENCE, seen).await.expect("it is so in time")
 }
 
 /// Returns the value of a metric; `name` has its labels. The node has an admin port.
