@@ -107,7 +107,7 @@ pub(crate) struct Connection {
     cut: Mutex<Option<Cut>>,
     told: Notify,
     cancelled: Mutex<Bucket>,
-    /// Whose calls it has, as far as this is one account.
+    /// The account of its last call; `None` between nodes and on the connection of a proxy.
     works_for: Mutex<Option<Arc<WorkMeter>>>,
 }
 
@@ -274,10 +274,7 @@ impl Connection {
 
     /// Records that a call was cancelled before it was answered.
     pub(crate) fn call_is_cancelled(&self) {
-        let mut cancelled = self
-            .cancelled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cancelled = lock(&self.cancelled);
         if cancelled.take(1.0).is_some() {
             drop(cancelled);
             self.cut(Cut::Flood);
@@ -295,7 +292,7 @@ impl Connection {
     }
 
     fn change(&self, bytes: i64, answer: bool) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         if held.written_off || bytes == 0 {
             return;
         }
@@ -311,15 +308,12 @@ impl Connection {
 
     /// Returns the number of bytes that wait in memory.
     pub(crate) fn held(&self) -> i64 {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .bytes
+        lock(&self.held).bytes
     }
 
     /// Returns for how long none of the bytes that wait to be sent have moved.
     pub(crate) fn stalled(&self) -> Option<Duration> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.held);
         let moved = held.moved.filter(|_| held.unsent > 0)?;
         Some(moved.elapsed())
     }
@@ -327,7 +321,7 @@ impl Connection {
     /// Requests that the connection is closed.
     pub(crate) fn cut(&self, why: Cut) {
         self.write_off();
-        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cut = lock(&self.cut);
         if cut.is_none() {
             *cut = Some(why);
             self.told.notify_one();
@@ -335,16 +329,13 @@ impl Connection {
     }
 
     pub(crate) fn is_cut(&self) -> bool {
-        self.cut
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        lock(&self.cut).is_some()
     }
 
     /// Waits until the connection is to be closed.
     pub(crate) async fn is_to_end(&self) -> Cut {
         loop {
-            let cut = *self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            let cut = *lock(&self.cut);
             if let Some(why) = cut {
                 return why;
             }
@@ -353,7 +344,7 @@ impl Connection {
     }
 
     fn write_off(&self) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         if !held.written_off {
             held.written_off = true;
             self.all.held.fetch_sub(held.bytes, Ordering::Relaxed);
