@@ -296,7 +296,7 @@ impl Replica {
 
     /// Refuses commands that the cluster version does not have, as far as this node knows it. The
     /// leader looks again: it may be ahead of this node, or behind it.
-    fn is_introduced(&self, commands: &[Command]) -> Result<(), ProposeError> {
+    pub(crate) fn is_introduced(&self, commands: &[Command]) -> Result<(), ProposeError> {
         let version = self.cluster_version();
         let mut operations = commands.iter().map(|command| &command.operation);
         match operations.find(|operation| !operation.is_introduced(version)) {

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use conclave_replica::{AppendRequest, AppendResponse, Lane, PeerError};
+use conclave_replica::{AppendRequest, AppendResponse, Lane, PeerError, ProposeError};
 use conclave_storage::log::{Entry, EntryKind, LogId, Vote};
 use futures::{StreamExt as _, future::join_all, stream};
 use support::{Cluster, PATIENCE, open_session, send, sequence, wait_for};
@@ -193,5 +193,39 @@ async fn terms_that_change_under_load_decide_each_command_once() {
         }
     }
     all_equal_after(&cluster, last, 120).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_of_one_term_is_proposed_in_no_other() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader_of_all().await;
+    let node = cluster.node(leader);
+    let session = open_session(&node, "alice", 1).await;
+    let first = node.status().term;
+    let hi = |number| send(session, number, "alice", "hi");
+    let sent = node.propose_in_term(hi(1), first, PATIENCE).await.unwrap();
+    assert_eq!(sequence(&sent.answer), 1);
+
+    // Another node leads, and then this one again: what it knew of its first term is old.
+    for to in [leader % 3 + 1, leader] {
+        let leads = cluster.node(cluster.leader_of_all().await);
+        leads.transfer_leader(Some(to), PATIENCE).await.unwrap();
+        let refused = node.propose_in_term(hi(2), first, PATIENCE).await;
+        let is_refused = matches!(refused, Err(ProposeError::NotLeader { .. }));
+        assert!(is_refused, "{refused:?}");
+    }
+    assert_eq!(cluster.leader_of_all().await, leader);
+    let now = node.status().term;
+    assert!(now > first);
+    // At first a new leader has to hear from a majority.
+    let sent = loop {
+        match node.propose_in_term(hi(2), now, PATIENCE).await {
+            Err(ProposeError::NotLeader { leader: None }) => tokio::task::yield_now().await,
+            sent => break sent.unwrap(),
+        }
+    };
+    assert_eq!(sequence(&sent.answer), 2);
+    all_equal_after(&cluster, sent.index, 2).await;
     cluster.stop().await;
 }

@@ -1,8 +1,19 @@
-//! What the owner of a replica says about elections and leadership.
+//! What the owner of a replica says about elections and leadership, and what it proposes only for
+//! as long as it leads.
 
 use std::time::Duration;
 
-use crate::Replica;
+use conclave_core::{Batch, Command};
+use openraft::{errors::ClientWriteError, vote::RaftLeaderId as _};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Outcome, ProposeError, Replica,
+    convert::{Commands, Completion, Leader},
+};
 
 impl Replica {
     /// Notes that the connection from another node has broken. If that one leads, this node
@@ -26,5 +37,52 @@ impl Replica {
     /// Transfers leadership likewise, to node `to` if there is one.
     pub(crate) async fn step_down_for(&self, to: Option<u64>, limit: Duration) -> bool {
         self.inner.transferrer.transfer(to, limit).await
+    }
+
+    /// Proposes a command in this term and in no other: for a step that is right only if no other
+    /// node has led since this one looked. Once an entry of this term is committed, so is everything
+    /// that any other node has committed before it.
+    ///
+    /// # Errors
+    /// [`ProposeError::NotLeader`] if this node does not lead, leads in another term, or has not heard
+    /// from a majority since it was elected: nothing was proposed. Else see [`Replica::propose`].
+    pub async fn propose_in_term(
+        &self,
+        command: Command,
+        term: u64,
+        limit: Duration,
+    ) -> Result<Outcome, ProposeError> {
+        let deadline = Instant::now() + limit;
+        let unknown = || ProposeError::OutcomeUnknown { waited: limit };
+        let commands = vec![command];
+        self.is_introduced(&commands)?;
+        let now = self.inner.clocks.stamp().await;
+        let batch = Batch {
+            proposed_at: now.log_time,
+            date: now.date,
+            commands,
+        };
+        let entry = Commands::of(batch, &*self.inner.codec);
+        let (reply, replied) = oneshot::channel();
+        let completion = Completion(Box::new(move |result| {
+            // A caller whose time has passed knows nothing of the outcome.
+            let _ = reply.send(result);
+        }));
+        let as_leader = Leader::new(term, self.node());
+        let write = self.inner.raft.write(entry).with_leader(as_leader);
+        let written = write.responder(completion).await;
+        written.map_err(|_| ProposeError::Stopping)?;
+        match timeout_at(deadline, replied).await {
+            Ok(Ok(Ok(decided))) => {
+                let decided = decided.data.0.into_iter().next();
+                let outcome = decided.map(|(answer, index)| Outcome { answer, index });
+                outcome.ok_or_else(unknown)
+            }
+            Ok(Ok(Err(ClientWriteError::ForwardToLeader(to)))) => Err(ProposeError::NotLeader {
+                leader: to.leader_id,
+            }),
+            Ok(Ok(Err(_))) | Err(_) => Err(unknown()),
+            Ok(Err(_)) => Err(ProposeError::Stopping),
+        }
     }
 }

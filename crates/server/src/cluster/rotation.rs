@@ -22,8 +22,8 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use conclave_core::{AuthorityId, OnceId, lookup::PeerAuthority};
-use conclave_replica::{Lane, Member, NodeMembership, Role};
+use conclave_core::{AuthorityId, Command, OnceId, lookup::PeerAuthority};
+use conclave_replica::{Lane, Member, Members, NodeMembership, Role};
 use conclave_wire::{
     Problem, Reason,
     peer::{self, prepare_rotation_request::Means},
@@ -206,8 +206,8 @@ impl NodeContext {
 
     /// Takes the next steps of a rotation, if this node leads.
     async fn drive(&self) -> Result<(), String> {
-        let leads = self.replica.status().role == Role::Leader;
-        if !leads || self.peer_authority().next.is_none() {
+        let status = self.replica.status();
+        if status.role != Role::Leader || self.peer_authority().next.is_none() {
             return Ok(());
         }
         // After this barrier the node knows what earlier leaders have proposed.
@@ -227,13 +227,14 @@ impl NodeContext {
         self.prepare_others(&next, false).await?;
         // The slow part is over. Those that have come meanwhile are prepared in the second round.
         let _adding = self.rotation.adding.lock().await;
-        if !self.replica.status().members_settled {
-            return Err("the membership is being changed".to_owned());
-        }
+        let members = self.settled_members()?;
         self.security.tls.connect_anew();
         self.prepare_others(&next, true).await?;
-        let ended = self.step(&next, true).await;
-        ended.map_err(|problem| problem.to_string())?;
+        // A change that its caller gave up before this lock was taken may be written after it.
+        if self.settled_members()? != members {
+            return Err("the membership was changed".to_owned());
+        }
+        self.end(&next, status.term).await?;
         self.settle().await.map_err(|problem| problem.to_string())
     }
 
@@ -246,17 +247,26 @@ impl NodeContext {
         let _turn = self.rotation.settling.lock().await;
         let prepared = self.prepare(Next::Secret(next.clone())).await;
         prepared.map_err(|problem| problem.to_string())?;
-        let announced = self.step(&next, false).await;
-        announced.map_err(|problem| problem.to_string())?;
+        let announced = async {
+            let command = rotate_to(&next, false)?;
+            self.propose(command, Deadline::after(PROPOSE_LIMIT)).await
+        };
+        announced.await.map_err(|problem| problem.to_string())?;
         Ok(next)
     }
 
-    async fn step(&self, next: &ClusterSecret, is_final: bool) -> Result<(), Problem> {
-        let id = OnceId(random::bytes()?);
-        let (generation, authority) = (next.generation(), next.authority_id());
-        let command = request::rotate_authority(id, generation, authority, is_final);
-        let deadline = Deadline::after(PROPOSE_LIMIT);
-        self.propose(command, deadline).await.map(drop)
+    fn settled_members(&self) -> Result<Members, String> {
+        let status = self.replica.status();
+        let settled = status.members_settled.then_some(status.members);
+        settled.ok_or_else(|| "the membership is being changed".to_owned())
+    }
+
+    /// Has the log end the rotation, if no other node has led since this one began to lead in
+    /// `term`: another leader may have added a member that is not prepared.
+    async fn end(&self, next: &ClusterSecret, term: u64) -> Result<(), String> {
+        let command = rotate_to(next, true).map_err(|problem| problem.to_string())?;
+        let ended = self.replica.propose_in_term(command, term, PROPOSE_LIMIT);
+        ended.await.map(drop).map_err(|error| error.to_string())
     }
 
     /// Prepares every other member that is not prepared yet, and has all of them make their
@@ -309,6 +319,15 @@ impl NodeContext {
             false => Err("it is not prepared".to_owned()),
         }
     }
+}
+
+/// Returns the command that announces an authority, or that ends the rotation to it.
+fn rotate_to(next: &ClusterSecret, is_final: bool) -> Result<Command, Problem> {
+    let id = OnceId(random::bytes()?);
+    let (generation, authority) = (next.generation(), next.authority_id());
+    Ok(request::rotate_authority(
+        id, generation, authority, is_final,
+    ))
 }
 
 impl GrpcPeer {
