@@ -8,9 +8,10 @@ use conclave_client::{
     Client,
     core::{Recipient, RoomName},
 };
+use futures::future::join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::support::{Cluster, PATIENCE, until};
@@ -117,6 +118,25 @@ async fn a_pause_under_silent_connections_costs_quorum_only_briefly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn handshakes_on_the_port_for_peers_begin_at_a_limited_rate() {
+    let cluster = Cluster::start_encrypted(1).await;
+    let target = target(&cluster, false).await;
+    let began = Instant::now();
+    let until = began + Duration::from_secs(3);
+    let shaking = (0..64).map(|_| async {
+        let peer = target.addresses(Port::Peer)[0];
+        let mut shaken = 0;
+        while let Ok(Ok(_)) = timeout_at(until, target.open(peer)).await {
+            shaken += 1;
+        }
+        shaken
+    });
+    let shaken: u32 = join_all(shaking).await.into_iter().sum();
+    let most = 200.0 * began.elapsed().as_secs_f64() + 10.0;
+    assert!(shaken > 100 && f64::from(shaken) <= most, "{shaken}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_with_a_slow_handshake_or_preface_is_closed() {
     let cluster = Cluster::start_encrypted(1).await;
     let target = target(&cluster, false).await;
@@ -131,6 +151,10 @@ async fn unfinished_requests_and_unread_answers_take_little_memory() {
     let cluster = Cluster::start(1).await;
     let target = target(&cluster, true).await;
     let (client, room) = honest(&cluster).await;
+    // What an honest client makes a node keep is not the attack's.
+    for _ in 0..100 {
+        client.send(&room, "still here").await.unwrap();
+    }
     let before = cluster.memory_kb(1);
     for name in ["unfinished-bodies", "closed-windows"] {
         let attacking = tokio::spawn({

@@ -84,6 +84,9 @@ const UNAUTHENTICATED_MAX: u64 = 1024;
 const RESERVE: (u64, u64) = (112, 1024);
 /// Connections of the peer port: some for each member and each kind of call.
 const PEERS: (u64, u64) = (40, 1024);
+/// Maximum number of handshakes with strangers that begin in a second on the port for peers, on
+/// average, and as many with members. Seven nodes that connect anew make some fifty with each.
+const PEER_HANDSHAKES_PER_SECOND: u64 = 200;
 /// Minimum number of places of a port for unknown callers.
 const UNAUTHENTICATED_MIN: u64 = 16;
 
@@ -171,8 +174,12 @@ impl Limits {
         Duration::from_secs(self.stalled_seconds.max(1))
     }
 
-    pub(crate) fn between_handshakes(&self) -> Duration {
-        Duration::from_secs(1) / u32::try_from(self.handshakes_per_second.max(1)).unwrap_or(1)
+    pub(crate) fn between_handshakes(&self, for_clients: bool) -> Duration {
+        let per_second = match for_clients {
+            true => self.handshakes_per_second.max(1),
+            false => PEER_HANDSHAKES_PER_SECOND,
+        };
+        Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX)
     }
 }
 

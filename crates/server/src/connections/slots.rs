@@ -298,6 +298,14 @@ impl Inner {
 }
 
 impl ConnectionSlot {
+    /// Returns whether places are kept for the address of the connection.
+    pub(crate) fn is_of_member(&self) -> bool {
+        self.places
+            .lock()
+            .members
+            .contains(&self.connection.address)
+    }
+
     pub(crate) fn places(&self) -> &Arc<ConnectionSlots> {
         &self.places
     }

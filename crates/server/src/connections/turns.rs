@@ -1,6 +1,7 @@
 //! Turns to begin a handshake: at a limited rate, one address after the other.
 //!
-//! Always true: an address that waits for many turns delays another address by one.
+//! Always true: an address that waits for many turns delays another address by one, and addresses
+//! of members not at all.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,6 +11,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, oneshot},
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
@@ -18,9 +20,43 @@ use super::address::Address;
 /// How far a busy node may fall behind its rate and still make up for it.
 const BEHIND_PACE: Duration = Duration::from_millis(8);
 
-/// Queue of turns; see the head of this file. Its length is bounded by the places of the port.
+/// Turns of one port; see the head of this file. They end when this is dropped.
+pub(crate) struct HandshakeTurns {
+    members: Arc<Turns>,
+    others: Arc<Turns>,
+    giving: [JoinHandle<()>; 2],
+}
+
+impl HandshakeTurns {
+    /// Gives two turns at this interval: one to members, and one to all others.
+    pub(crate) fn start(every: Duration) -> Self {
+        let (members, others) = (Arc::<Turns>::default(), Arc::<Turns>::default());
+        let giving = [&members, &others].map(|turns| tokio::spawn(turns.clone().give(every)));
+        Self {
+            members,
+            others,
+            giving,
+        }
+    }
+
+    /// Waits for a turn.
+    pub(crate) async fn wait(&self, address: Address, is_of_member: bool) {
+        match is_of_member {
+            true => self.members.wait(address).await,
+            false => self.others.wait(address).await,
+        }
+    }
+}
+
+impl Drop for HandshakeTurns {
+    fn drop(&mut self) {
+        self.giving.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Queue of turns. Its length is bounded by the places of the port.
 #[derive(Default)]
-pub(crate) struct Turns {
+struct Turns {
     waiting: Mutex<Waiting>,
     came: Notify,
 }
@@ -53,8 +89,7 @@ impl Waiting {
 }
 
 impl Turns {
-    /// Waits for a turn.
-    pub(crate) async fn wait(&self, address: Address) {
+    async fn wait(&self, address: Address) {
         let (turn, given) = oneshot::channel();
         self.lock().of.entry(address).or_default().push_back(turn);
         self.came.notify_one();
@@ -62,7 +97,7 @@ impl Turns {
     }
 
     /// Gives a turn at this interval; never ends.
-    pub(crate) async fn give(self: Arc<Self>, every: Duration) {
+    async fn give(self: Arc<Self>, every: Duration) {
         let mut due = Instant::now();
         loop {
             let Some(next) = self.lock().next() else {
@@ -90,26 +125,26 @@ mod tests {
     const EVERY: Duration = Duration::from_millis(2);
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_is_paced_without_delaying_another_address() {
-        let turns = Arc::new(Turns::default());
+    async fn a_crowd_is_paced_without_delaying_another_address_or_a_member() {
         let crowd = Address::of("10.0.0.1".parse().unwrap());
         let other = Address::of("10.0.0.2".parse().unwrap());
         let began = Instant::now();
+        let turns = Arc::new(HandshakeTurns::start(EVERY));
         let waiting: Vec<_> = (0..100)
             .map(|_| {
                 let turns = turns.clone();
-                tokio::spawn(async move { turns.wait(crowd).await })
+                tokio::spawn(async move { turns.wait(crowd, false).await })
             })
             .collect();
         tokio::task::yield_now().await;
-        let giving = tokio::spawn(turns.clone().give(EVERY));
-        turns.wait(other).await;
+        turns.wait(crowd, true).await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "members do not wait");
+        turns.wait(other, false).await;
         assert!(began.elapsed() <= 5 * EVERY, "{:?}", began.elapsed());
         for waiting in waiting {
             waiting.await.unwrap();
         }
         let least = 98 * EVERY - BEHIND_PACE;
         assert!(began.elapsed() >= least, "{:?}", began.elapsed());
-        giving.abort();
     }
 }

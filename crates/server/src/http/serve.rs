@@ -27,7 +27,7 @@ use crate::{
         limits::Limits,
         meter::{Cut, Stage},
         slots::{ConnectionSlot, ConnectionSlots},
-        turns::Turns,
+        turns::HandshakeTurns,
     },
     http::{
         answer::{Answers, Calls},
@@ -53,8 +53,7 @@ pub(crate) struct PortConfig {
 }
 
 impl PortConfig {
-    /// Returns whether the port is for clients, which are accepted at a limited rate and may use
-    /// HTTP/1.1.
+    /// Returns whether the port is for clients, which may use HTTP/1.1.
     fn for_clients(&self) -> bool {
         self.answers.for_clients()
     }
@@ -63,20 +62,16 @@ impl PortConfig {
 struct PortState {
     port: PortConfig,
     handshakes: Handshakes,
-    turns: Option<Arc<Turns>>,
+    turns: HandshakeTurns,
     logged: LogOnce<(crate::connections::address::Address, Cut)>,
 }
 
 /// Serves until the task is aborted or `end` says so; then waits until all connections have ended.
 pub(crate) async fn serve(port: PortConfig, listener: TcpListener, mut end: watch::Receiver<bool>) {
-    let turns = port.for_clients().then(Arc::<Turns>::default);
-    let every = port.limits.between_handshakes();
-    let giving = turns
-        .clone()
-        .map(|turns| OnDrop(tokio::spawn(turns.give(every))));
+    let every = port.limits.between_handshakes(port.for_clients());
     let shared = Arc::new(PortState {
         handshakes: Handshakes::new(port.callers),
-        turns,
+        turns: HandshakeTurns::start(every),
         logged: LogOnce::default(),
         port,
     });
@@ -105,7 +100,7 @@ pub(crate) async fn serve(port: PortConfig, listener: TcpListener, mut end: watc
         let one = one(shared.clone(), stream, place, end.clone(), open.clone());
         tokio::spawn(one);
     }
-    drop((open, giving, listener));
+    drop((open, listener));
     let _ = all_ended.recv().await;
 }
 
@@ -128,15 +123,6 @@ impl BootstrapListener {
         if timeout(CLOSE_LIMIT, self.task).await.is_err() {
             tracing::warn!("failed to end all connections from before the bootstrap");
         }
-    }
-}
-
-/// A task that is aborted when this is dropped.
-struct OnDrop(JoinHandle<()>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -185,10 +171,14 @@ async fn through(
         Ok(Ok(0) | Err(_)) => return None,
         Err(_) => return Some(Cut::Slow),
     }
-    if let Some(turns) = &shared.turns {
-        connection.enter(Stage::Waiting);
-        turns.wait(connection.address).await;
-    }
+    // A peer that waits may be displaced: else a crowd of strangers would keep all others waiting
+    // for a place, members among them.
+    connection.enter(match shared.port.for_clients() {
+        true => Stage::Waiting,
+        false => Stage::Idle,
+    });
+    let turn = shared.turns.wait(connection.address, place.is_of_member());
+    turn.await;
     connection.enter(Stage::Idle);
     let accept = shared.port.accept.clone();
     let handshake = shared.handshakes.shake(stream, accept, limits.handshake());
