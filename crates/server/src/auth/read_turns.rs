@@ -142,7 +142,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::base::work_meter::{AT_ONCE, REST_MAX, SHARE};
+    use crate::base::work_meter::{LASTING, PROMPT, REST_MAX};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -187,18 +187,24 @@ mod tests {
             pages += 1;
         }
         let worked = page * pages;
-        assert!(worked >= AT_ONCE + LONG / (2 * SHARE), "{worked:?}");
-        assert!(worked <= AT_ONCE + LONG / SHARE + 2 * page, "{worked:?}");
+        assert!(
+            worked >= LASTING.at_once + LONG / (2 * LASTING.share),
+            "{worked:?}"
+        );
+        assert!(
+            worked <= LASTING.at_once + LONG / LASTING.share + 2 * page,
+            "{worked:?}"
+        );
         // Another account waits for nothing, and neither does an account that has rested.
         for account in [2, 1] {
             if account == 1 {
-                advance(AT_ONCE * SHARE).await;
+                advance(LASTING.repaid()).await;
             }
             let began = Instant::now();
-            while began.elapsed() < AT_ONCE / 2 {
+            while began.elapsed() < PROMPT.at_once / 2 {
                 read(account).await;
             }
-            assert!(began.elapsed() < AT_ONCE / 2 + 2 * page, "{account}");
+            assert!(began.elapsed() < PROMPT.at_once / 2 + 2 * page, "{account}");
         }
     }
 

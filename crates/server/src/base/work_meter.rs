@@ -1,12 +1,13 @@
 //! Measures the processor time that one account takes from this node, and tells when to go on.
 //!
-//! An account may use [`AT_ONCE`] of a core, as a first synchronisation does. If it goes on, its
-//! next work begins later: so much later that it gets one part in [`SHARE`] of a core. What is
-//! measured is the time in which this node's threads work for it, whatever it asks for and from
-//! however many sessions, so no kind of call needs a price of its own.
+//! An account may use a little as fast as it asks ([`PROMPT`]), and then a part of a core until it
+//! has used as much as a first synchronisation does ([`LASTING`]). If it goes on, its next work
+//! begins later: so much later that it gets a small part of a core. What is measured is the time in
+//! which this node's threads work for it, whatever it asks for and from however many sessions, so
+//! no kind of call needs a price of its own.
 //!
-//! Always true: no rest is longer than [`REST_MAX`]; an account that has used less than
-//! [`AT_ONCE`] never rests; where the limits of accounts are lifted, no account does.
+//! Always true: no rest is longer than [`REST_MAX`]; an account that has used little lately never
+//! rests; where the limits of accounts are lifted, no account does.
 
 use std::{
     sync::{
@@ -18,15 +19,46 @@ use std::{
 
 use crate::base::rate_limiter::RateLimiter;
 
-/// Work of one account on one node without a rest: the first synchronisation of a client with a
-/// hundred pages takes about as much.
-pub(crate) const AT_ONCE: Duration = Duration::from_millis(500);
-/// Divisor of the time in which this node works for an account that never stops asking, on one
-/// core. A debug build needs about ten times as long for the same work.
-pub(crate) const SHARE: u32 = if cfg!(debug_assertions) { 2 } else { 16 };
+/// Work of one account on one node: so much at once, and then one part in `share` of a core.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    pub(crate) at_once: Duration,
+    pub(crate) share: u32,
+}
+
+impl Allowance {
+    const fn new(at_once_ms: u64, share: u32) -> Self {
+        Self {
+            at_once: Duration::from_millis(at_once_ms),
+            share,
+        }
+    }
+
+    /// Returns the time in which an account that has used all of it has nothing to pay back.
+    pub(crate) fn repaid(self) -> Duration {
+        self.at_once * self.share
+    }
+}
+
+/// Both allowances, the shorter one first. A few pages, or a hundred messages, come without a rest;
+/// with more at once one message of others in a hundred would be late. The first synchronisation of
+/// a client with a hundred pages takes about half a second of work.
+const RELEASE: [Allowance; 2] = [Allowance::new(10, 4), Allowance::new(500, 16)];
+/// A debug build needs about ten times as long for the same work.
+const DEBUG: [Allowance; 2] = [Allowance::new(500, 2), Allowance::new(500, 2)];
+const ALLOWANCES: [Allowance; 2] = if cfg!(debug_assertions) {
+    DEBUG
+} else {
+    RELEASE
+};
+/// What an account gets for a moment.
+#[cfg(test)]
+pub(crate) const PROMPT: Allowance = ALLOWANCES[0];
+/// What it gets as long as it goes on.
+pub(crate) const LASTING: Allowance = ALLOWANCES[1];
 /// Longest rest.
 pub(crate) const REST_MAX: Duration = Duration::from_secs(1);
-/// Time after its last work after which an account is as free as one that has used [`AT_ONCE`].
+/// Time after which work that was more than an allowance is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(2);
 /// What a turn costs before it is known what it has cost: the next one begins that much later, so
 /// that of many connections that rest only one wakes at a time.
@@ -61,9 +93,10 @@ impl WorkRules {
 }
 
 /// The work for one account on this node.
-#[derive(Default)]
 pub(crate) struct WorkMeter {
-    pace: Mutex<RateLimiter>,
+    allowances: [Allowance; 2],
+    /// What was used of each of them.
+    used: Mutex<[RateLimiter; 2]>,
     rules: Arc<WorkRules>,
 }
 
@@ -71,15 +104,18 @@ impl WorkMeter {
     /// Makes the meter of an account that has used nothing.
     pub(crate) fn new(rules: &Arc<WorkRules>) -> Self {
         Self {
-            pace: Mutex::default(),
+            allowances: ALLOWANCES,
+            used: Mutex::default(),
             rules: rules.clone(),
         }
     }
 
     /// Counts work that was done.
     pub(crate) fn worked(&self, time: Duration) {
-        let cost = time.min(AT_ONCE) * SHARE;
-        self.lock().spend(cost, AT_ONCE * SHARE + FORGOTTEN);
+        let time = time.min(LASTING.at_once);
+        for (used, of) in self.lock().iter_mut().zip(self.allowances) {
+            used.spend(time * of.share, of.repaid() + FORGOTTEN);
+        }
     }
 
     /// Returns how long the account's next work of this kind is to wait, if it is.
@@ -87,7 +123,12 @@ impl WorkMeter {
         if self.rules.lifted.load(Ordering::Relaxed) {
             return None;
         }
-        let rest = self.lock().ahead(AT_ONCE * SHARE);
+        let rest = {
+            let used = self.lock();
+            let rests = used.iter().zip(self.allowances);
+            let rests = rests.map(|(used, of)| used.ahead(of.repaid()));
+            rests.max().unwrap_or_default()
+        };
         if rest.is_zero() {
             return None;
         }
@@ -105,12 +146,19 @@ impl WorkMeter {
 
     /// Returns whether the account has worked so recently that it matters.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.lock().owes()
+        self.lock().iter().any(RateLimiter::owes)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, RateLimiter> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, [RateLimiter; 2]> {
         // Valid after every statement that changes it.
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Default for WorkMeter {
+    fn default() -> Self {
+        Self::new(&Arc::default())
     }
 }
 
@@ -120,42 +168,66 @@ mod tests {
 
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const SECOND: Duration = Duration::from_secs(1);
+    const PAGE: Duration = Duration::from_millis(3);
+
+    fn meter_of(allowances: [Allowance; 2]) -> WorkMeter {
+        WorkMeter {
+            allowances,
+            ..WorkMeter::default()
+        }
+    }
+
+    /// Lets an account work for so long, as fast as it may; returns how long it worked.
+    async fn worked_within(meter: &WorkMeter, time: Duration) -> Duration {
+        let (began, mut worked) = (Instant::now(), Duration::ZERO);
+        while began.elapsed() < time {
+            advance(meter.rest(Resting::Connection).unwrap_or(PAGE)).await;
+            meter.worked(PAGE);
+            worked += PAGE;
+        }
+        worked
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_account_that_never_stops_gets_its_share_of_a_core() {
-        let (meter, page) = (WorkMeter::default(), Duration::from_millis(3));
-        let (began, mut worked) = (Instant::now(), Duration::ZERO);
-        while began.elapsed() < MINUTE {
-            advance(meter.rest(Resting::Connection).unwrap_or(page)).await;
-            meter.worked(page);
-            worked += page;
+        for allowances in [RELEASE, DEBUG] {
+            let [prompt, lasting] = allowances;
+            let meter = meter_of(allowances);
+            let (began, mut worked) = (Instant::now(), Duration::ZERO);
+            for time in [prompt.at_once, SECOND, 5 * SECOND, 60 * SECOND] {
+                worked += worked_within(&meter, time).await;
+                let all = began.elapsed();
+                let allowed = allowances.map(|of| of.at_once + all / of.share);
+                let most = allowed.into_iter().min().unwrap_or_default().min(all);
+                assert!(worked <= most + 3 * PAGE, "{worked:?} in {all:?}");
+                assert!(worked + 10 * PAGE >= most, "{worked:?} in {all:?}");
+            }
+            advance(lasting.repaid() + FORGOTTEN).await;
+            meter.worked(prompt.at_once);
+            assert_eq!(meter.rest(Resting::Connection), None, "it has rested");
         }
-        assert!(worked >= AT_ONCE + MINUTE / (2 * SHARE), "{worked:?}");
-        assert!(worked <= AT_ONCE + MINUTE / SHARE + 3 * page, "{worked:?}");
-        advance(AT_ONCE * SHARE + FORGOTTEN).await;
-        meter.worked(AT_ONCE);
-        assert_eq!(meter.rest(Resting::Connection), None, "it has rested");
     }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_connections_of_one_account_wake_one_after_the_other() {
-        let meter = WorkMeter::default();
-        assert_eq!(meter.turn(), None);
-        meter.worked(AT_ONCE);
-        meter.worked(TURN);
-        let turns: Vec<_> = (0..10).map(|_| meter.turn().unwrap()).collect();
-        assert!(
-            turns.is_sorted_by(|one, next| *one + TURN * SHARE <= *next),
-            "{turns:?}"
-        );
+        for allowances in [RELEASE, DEBUG] {
+            let meter = meter_of(allowances);
+            assert_eq!(meter.turn(), None);
+            meter.worked(allowances[0].at_once);
+            meter.worked(TURN);
+            let turns: Vec<_> = (0..10).map(|_| meter.turn().unwrap()).collect();
+            let apart = TURN * allowances[0].share;
+            let is_apart = |one: &Duration, next: &Duration| *one + apart <= *next;
+            assert!(turns.is_sorted_by(is_apart), "{turns:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_rest_is_long_and_none_is_made_without_limits() {
         let rules = Arc::default();
         let meter = WorkMeter::new(&rules);
-        (0..100).for_each(|_| meter.worked(MINUTE));
+        (0..100).for_each(|_| meter.worked(60 * SECOND));
         assert_eq!(meter.rest(Resting::Connection), Some(REST_MAX));
         assert_eq!(rules.rests(Resting::Connection), 1);
         rules.lift(true);

@@ -171,7 +171,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::base::work_meter::{AT_ONCE, WorkMeter};
+    use crate::base::work_meter::{LASTING, WorkMeter};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_connections_of_an_account_over_its_share_are_read_later() {
         let (greedy, modest) = (Arc::<WorkMeter>::default(), Arc::default());
-        (0..3).for_each(|_| greedy.worked(AT_ONCE));
+        (0..3).for_each(|_| greedy.worked(LASTING.at_once));
         let first = time_to_read(Some(&greedy)).await;
         assert!(first >= SECOND, "{first:?}");
         for other in [Some(&modest), None] {
