@@ -11,8 +11,8 @@
 //!    on: a member that came meanwhile is prepared, too, and all make their connections anew. A
 //!    connection from a prepared member to one that was not is of the old authority, and would be
 //!    refused between the moments at which the two go on.
-//! 4. The log ends the rotation: every node goes on with the new authority alone, also a node that
-//!    was down by then.
+//! 4. The log ends the rotation, in the term in which that leader did all this: every node goes on
+//!    with the new authority alone, also a node that was down by then.
 //!
 //! A member that is removed meanwhile may have got the secret: then the log wants another one.
 //!
