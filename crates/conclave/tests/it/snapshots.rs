@@ -15,6 +15,7 @@ use crate::{
     command::program,
     small_disk::SmallDisk,
     support::{Cluster, PATIENCE, until},
+    watching::value,
     witness::{Witness, agreed_digests, person, sign_up},
 };
 
@@ -43,9 +44,17 @@ pub(crate) async fn large_cluster(bytes_per_second: u64) -> (Cluster, Client) {
     while let Some(sent) = sends.next().await {
         sent.unwrap();
     }
-    // One entry for each of these messages, so that the log no longer has the first ones.
+    // One entry for each of these messages, so that the first ones leave the log.
     for number in 0..6 * KEEP_ENTRIES {
         bulk.send(&to, format!("{number}")).await.unwrap();
+    }
+    // It is purged from time to time, and as long as it is not, a machine needs no snapshot.
+    for node in 1..=VOTERS {
+        until("the log no longer begins at the beginning", async || {
+            let purged = value(&cluster, node, "conclave_raft_purged_index").await?;
+            (purged > 0.0).then_some(())
+        })
+        .await;
     }
     (cluster, root)
 }

@@ -54,7 +54,7 @@ pub(crate) async fn scrape(address: &str) -> Option<Vec<(String, f64)>> {
 }
 
 /// Returns the value of a series of this node.
-async fn value(cluster: &Cluster, node: u64, series: &str) -> Option<f64> {
+pub(crate) async fn value(cluster: &Cluster, node: u64, series: &str) -> Option<f64> {
     let samples = scrape(&cluster.admin_address(node)).await?;
     let mut found = samples.into_iter().filter(|(name, _)| name == series);
     found.next().map(|(_, value)| value)

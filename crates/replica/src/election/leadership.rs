@@ -40,12 +40,13 @@ impl Replica {
     }
 
     /// Proposes a command in this term and in no other: for a step that is right only if no other
-    /// node has led since this one looked. Once an entry of this term is committed, so is everything
-    /// that any other node has committed before it.
+    /// node has led since this one looked. Once an entry of this term is committed, so is
+    /// everything that any other node has committed before it.
     ///
     /// # Errors
-    /// [`ProposeError::NotLeader`] if this node does not lead, leads in another term, or has not heard
-    /// from a majority since it was elected: nothing was proposed. Else see [`Replica::propose`].
+    /// [`ProposeError::NotLeader`] if this node does not lead, leads in another term, or has not
+    /// heard from a majority since it was elected: nothing was proposed. Else see
+    /// [`Replica::propose`].
     pub async fn propose_in_term(
         &self,
         command: Command,

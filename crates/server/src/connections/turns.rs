@@ -125,7 +125,7 @@ mod tests {
     const EVERY: Duration = Duration::from_millis(2);
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_is_paced_without_delaying_another_address_or_a_member() {
+    async fn a_crowd_is_paced_and_delays_no_other_address_or_member() {
         let crowd = Address::of("10.0.0.1".parse().unwrap());
         let other = Address::of("10.0.0.2".parse().unwrap());
         let began = Instant::now();
