@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use conclave_core::{Batch, Command};
 use openraft::{errors::ClientWriteError, vote::RaftLeaderId as _};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     Outcome, ProposeError, Replica,
@@ -53,27 +50,29 @@ impl Replica {
         term: u64,
         limit: Duration,
     ) -> Result<Outcome, ProposeError> {
-        let deadline = Instant::now() + limit;
         let unknown = || ProposeError::OutcomeUnknown { waited: limit };
         let commands = vec![command];
         self.is_introduced(&commands)?;
-        let now = self.inner.clocks.stamp().await;
-        let batch = Batch {
-            proposed_at: now.log_time,
-            date: now.date,
-            commands,
+        let attempt = async {
+            let now = self.inner.clocks.stamp().await;
+            let batch = Batch {
+                proposed_at: now.log_time,
+                date: now.date,
+                commands,
+            };
+            let entry = Commands::of(batch, &*self.inner.codec);
+            let (reply, replied) = oneshot::channel();
+            let completion = Completion(Box::new(move |result| {
+                // A caller whose time has passed knows nothing of the outcome.
+                let _ = reply.send(result);
+            }));
+            let as_leader = Leader::new(term, self.node());
+            let write = self.inner.raft.write(entry).with_leader(as_leader);
+            // If the core has stopped, the completion is dropped, and the reply with it.
+            let _ = write.responder(completion).await;
+            replied.await
         };
-        let entry = Commands::of(batch, &*self.inner.codec);
-        let (reply, replied) = oneshot::channel();
-        let completion = Completion(Box::new(move |result| {
-            // A caller whose time has passed knows nothing of the outcome.
-            let _ = reply.send(result);
-        }));
-        let as_leader = Leader::new(term, self.node());
-        let write = self.inner.raft.write(entry).with_leader(as_leader);
-        let written = write.responder(completion).await;
-        written.map_err(|_| ProposeError::Stopping)?;
-        match timeout_at(deadline, replied).await {
+        match timeout(limit, attempt).await {
             Ok(Ok(Ok(decided))) => {
                 let decided = decided.data.0.into_iter().next();
                 let outcome = decided.map(|(answer, index)| Outcome { answer, index });
