@@ -1,10 +1,10 @@
 //! Measures the processor time that one account takes from this node, and tells when to go on.
 //!
 //! An account may use a little as fast as it asks, and then a part of a core until it has used as
-//! much as a first synchronisation does ([`ALLOWANCES`]). If it goes on, its next work begins later:
-//! so much later that it gets a small part of a core. What is measured is the time in which this
-//! node's threads work for it, whatever it asks for and from however many sessions, so no kind of
-//! call needs a price of its own.
+//! much as a first synchronisation does ([`ALLOWANCES`]). If it goes on, its next work begins
+//! later: so much later that it gets a small part of a core. What is measured is the time in which
+//! this node's threads work for it, whatever it asks for and from however many sessions, so no kind
+//! of call needs a price of its own.
 //!
 //! Always true: no rest is longer than [`REST_MAX`]; an account that has used little lately never
 //! rests; where the limits of accounts are lifted, no account does.
