@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_core::{Batch, Command, VersionRange, limits::BATCH_COMMANDS_MAX};
+use conclave_core::{Command, VersionRange, limits::BATCH_COMMANDS_MAX};
 use openraft::{
     errors::ClientWriteError,
     raft::{ClientWriteResponse, ClientWriteResult},
@@ -26,7 +26,7 @@ use crate::{
     apply::{Raft, VersionNow},
     backlog::{BACKLOG_MAX, Backlog, Place},
     clocks::Clocks,
-    convert::{Commands, Completion, TypeConfig},
+    convert::{Completion, TypeConfig},
     health::meter::Meter,
     packs::{bytes_of, cut},
     trace::{OpenSpan, Proposal, SpanKind, Traced},
@@ -261,13 +261,7 @@ impl Proposer {
         let count = commands_in(&pack);
         let mut proposal = Proposal::open(traced(&mut pack), count);
         let (commands, replies) = Replies::of(pack);
-        let now = self.clocks.stamp().await;
-        let batch = Batch {
-            proposed_at: now.log_time,
-            date: now.date,
-            commands,
-        };
-        let mut entry = Commands::of(batch, &*self.codec);
+        let mut entry = self.clocks.entry(commands, &*self.codec).await;
         entry.trace = proposal.as_ref().map(|proposal| proposal.entry());
         let (meter, gate, began) = (self.meter.clone(), self.gate.clone(), Instant::now());
         let completion = Completion(Box::new(move |result: ClientWriteResult<TypeConfig>| {

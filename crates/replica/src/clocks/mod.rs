@@ -19,13 +19,14 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::{Now, Timestamp};
+use conclave_core::{Batch, Command, Now, Timestamp};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
 
 use self::clock_state::{ClockState, millis};
+use crate::{Codec, convert::Commands};
 
 pub use self::status::{CLOCK_SKEW_MAX_MS, ClockStatus};
 
@@ -74,8 +75,19 @@ impl Clocks {
         self.known().now(elapsed)
     }
 
+    /// Makes an entry of commands that this node proposes now.
+    pub(crate) async fn entry(&self, commands: Vec<Command>, codec: &dyn Codec) -> Commands {
+        let now = self.stamp().await;
+        let batch = Batch {
+            proposed_at: now.log_time,
+            date: now.date,
+            commands,
+        };
+        Commands::of(batch, codec)
+    }
+
     /// Returns the times of an entry that this node proposes now.
-    pub(crate) async fn stamp(&self) -> Now {
+    async fn stamp(&self) -> Now {
         if !*self.0.agreed.borrow() {
             let mut agreed = self.0.agreed.subscribe();
             let _ = timeout(AGREE_LIMIT, agreed.wait_for(|agreed| *agreed)).await;

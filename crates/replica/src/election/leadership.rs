@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use conclave_core::{Batch, Command};
+use conclave_core::Command;
 use openraft::{errors::ClientWriteError, vote::RaftLeaderId as _};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     Outcome, ProposeError, Replica,
-    convert::{Commands, Completion, Leader},
+    convert::{Completion, Leader},
 };
 
 impl Replica {
@@ -41,8 +41,8 @@ impl Replica {
     /// everything that any other node has committed before it.
     ///
     /// # Errors
-    /// [`ProposeError::NotLeader`] if this node does not lead, leads in another term, or has not
-    /// heard from a majority since it was elected: nothing was proposed. Else see
+    /// [`ProposeError::NotLeader`] if this node does not lead, leads in another term, has not heard
+    /// from a majority since it was elected, or is a witness: nothing was proposed. Else see
     /// [`Replica::propose`].
     pub async fn propose_in_term(
         &self,
@@ -50,17 +50,15 @@ impl Replica {
         term: u64,
         limit: Duration,
     ) -> Result<Outcome, ProposeError> {
+        if self.inner.config.witness {
+            // It could not answer. Another voter leads in a moment.
+            return Err(ProposeError::NotLeader { leader: None });
+        }
         let unknown = || ProposeError::OutcomeUnknown { waited: limit };
         let commands = vec![command];
         self.is_introduced(&commands)?;
         let attempt = async {
-            let now = self.inner.clocks.stamp().await;
-            let batch = Batch {
-                proposed_at: now.log_time,
-                date: now.date,
-                commands,
-            };
-            let entry = Commands::of(batch, &*self.inner.codec);
+            let entry = self.inner.clocks.entry(commands, &*self.inner.codec).await;
             let (reply, replied) = oneshot::channel();
             let completion = Completion(Box::new(move |result| {
                 // A caller whose time has passed knows nothing of the outcome.
