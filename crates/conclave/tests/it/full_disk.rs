@@ -182,8 +182,30 @@ async fn a_follower_with_a_full_disk_keeps_all_nodes_running() {
         world.alice.send(&bob(), text.as_str()).await.unwrap();
     }
     world.all_run();
+    // It answers, and cannot replace another voter: that no other one may go is said and checked.
+    let leader = world.cluster.leader().await;
+    until("no further failure is tolerated", async || {
+        let status = world.cluster.status(leader).await;
+        (status.tolerates_failures == 0 && status.voters_reachable == 3).then_some(())
+    })
+    .await;
+    let mut others = world.cluster.nodes().into_iter();
+    let other = others.find(|node| ![leader, follower].contains(node));
+    let operator = world.cluster.operator_client().await;
+    let remove = v1::ChangeMembersRequest {
+        change: Some(Change::RemoveNodeId(other.unwrap())),
+        ..Default::default()
+    };
+    let told = operator.change_members(remove).await;
+    let told = told.expect_err("the full node and the leader alone decide nothing");
+    assert!(told.to_string().contains("too few"), "{told}");
     world.disk(follower).make_room();
     world.cluster.all_rejoined().await;
+    until("a failure is tolerated again", async || {
+        let status = world.cluster.status(leader).await;
+        (status.tolerates_failures == 1).then_some(())
+    })
+    .await;
     world.all_run();
 }
 

@@ -218,18 +218,21 @@ impl NodeContext {
     /// stopped.
     async fn others_suffice(&self) -> Result<(), Problem> {
         let own = self.identity.node;
-        let told = told(self).await;
-        let staying = told
-            .iter()
-            .filter(|(node, told)| **node != own && !told.is_draining);
-        let staying: BTreeSet<u64> = staying.map(|(node, _)| *node).collect();
+        let statuses = self.statuses().await;
+        let mut staying = self.taking_entries(&statuses);
+        staying.remove(&own);
+        for (node, _, status) in &statuses {
+            if status.as_ref().is_some_and(|told| told.draining) {
+                staying.remove(node);
+            }
+        }
         let voters = self.replica.status().members.voters;
         let is_voter = self.replica.membership_of(own) == NodeMembership::Voter;
         let suffices = |voters: &BTreeSet<u64>| Margin::of(voters, &staying).quorum;
         if !is_voter || voters.iter().all(suffices) {
             return Ok(());
         }
-        let sentence = "without this node too few voters answer that are not drained";
+        let sentence = "without this node too few voters answer, take entries and are not drained";
         Err(Problem::refused(Reason::WouldLoseQuorum, sentence))
     }
 }

@@ -187,7 +187,7 @@ impl NodeContext {
         let preview = self.replica.preview_change(change, limit).await;
         let (before, after) = preview.map_err(of_change)?;
         let statuses = self.statuses().await;
-        let up: BTreeSet<u64> = statuses.iter().filter_map(answers).collect();
+        let up = self.taking_entries(&statuses);
         let changed = after.is_some();
         if let Some(after) = &after {
             gains_no_gap(change, after, &statuses)?;
@@ -198,7 +198,7 @@ impl NodeContext {
         let mut after = after.unwrap_or_else(|| before.clone());
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
         if changed && loses_quorum && !request.force {
-            let sentence = "too few of the remaining voters answer now";
+            let sentence = "too few of the remaining voters answer and take entries now";
             return Err(Problem::refused(Reason::WouldLoseQuorum, sentence));
         }
         if changed && !request.dry_run {
@@ -215,6 +215,15 @@ impl NodeContext {
             voter_node_ids: voters.into_iter().collect(),
             changed,
         })
+    }
+
+    /// Returns the members that can take the place of one that fails, voters or not, because a
+    /// learner may become a voter: they answer, take entries, and are not refused.
+    pub(crate) fn taking_entries(&self, statuses: &[StatusOf]) -> BTreeSet<u64> {
+        let taking = statuses.iter().filter(|(node, _, status)| {
+            takes_entries(status.as_ref()) && self.roll.refusal(*node).is_none()
+        });
+        taking.map(|(node, ..)| *node).collect()
     }
 
     /// Returns whether a node asks for the place that it was admitted for, and for nothing else.
@@ -289,11 +298,11 @@ fn gains_no_gap(change: &Change, after: &Members, statuses: &[StatusOf]) -> Resu
 }
 
 /// A member, and its status if it answers.
-type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
+pub(crate) type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
-/// Returns the number of a member that answers now, voter or not: a learner may become a voter.
-fn answers((node, _, status): &StatusOf) -> Option<u64> {
-    status.as_ref().map(|_| *node)
+/// Returns whether a member that reports this counts for acknowledgements.
+fn takes_entries(status: Option<&peer::GetNodeStatusResponse>) -> bool {
+    status.is_some_and(|told| !told.takes_no_entries)
 }
 
 /// How far one set of voters is from losing its majority.
@@ -321,6 +330,31 @@ fn margin(members: &Members, up: &BTreeSet<u64>) -> Margin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_voter_that_answers_but_takes_no_entries_is_no_spare() {
+        let told = |takes_no_entries| peer::GetNodeStatusResponse {
+            takes_no_entries,
+            ..Default::default()
+        };
+        let answers = [
+            (1, Some(told(false))),
+            (2, Some(told(false))),
+            (3, Some(told(true))),
+        ];
+        let taking = |answers: &[(u64, Option<peer::GetNodeStatusResponse>)]| {
+            let taking = answers
+                .iter()
+                .filter(|(_, told)| takes_entries(told.as_ref()));
+            taking.map(|(node, _)| *node).collect::<BTreeSet<u64>>()
+        };
+        let voters = BTreeSet::from([1, 2, 3]);
+        let with_full = Margin::of(&voters, &taking(&answers));
+        assert_eq!((with_full.quorum, with_full.spare), (true, 0));
+        // Without one of the other two, nothing would be acknowledged any more.
+        assert!(!Margin::of(&BTreeSet::from([1, 3]), &taking(&answers)).quorum);
+        assert!(!takes_entries(None), "one that is silent takes nothing");
+    }
 
     #[test]
     fn a_witness_votes_only_if_full_members_have_what_its_log_lacks() {

@@ -131,6 +131,11 @@ impl Round {
         let is_missing = answers.iter().any(|(answer, _)| answer.is_err());
         let answering = answers.iter().filter(|(answer, _)| answer.is_ok());
         *lock(&shared.roll.answering) = answering.map(|(_, other)| *other).collect();
+        let takes = |answer: &peer::AnnounceResponse| !answer.takes_no_entries;
+        let taking = answers
+            .iter()
+            .filter(|(answer, _)| answer.as_ref().is_ok_and(takes));
+        *lock(&shared.roll.taking) = taking.map(|(_, other)| *other).collect();
         let mut round = Self::default();
         for (answer, other) in answers {
             round.take(shared, answer, other);

@@ -254,6 +254,11 @@ impl NodeContext {
         member.map(|member| member.client_address)
     }
 
+    /// Returns whether this node takes entries now, so that it counts for acknowledgements.
+    pub(crate) fn takes_entries(&self) -> bool {
+        self.replica.is_admitted() && !self.roll.is_unreached() && !self.space.is_full()
+    }
+
     /// Returns the status of this node.
     pub(crate) fn own_status(&self) -> peer::GetNodeStatusResponse {
         let (status, clock) = (self.replica.status(), self.replica.clock_status());
@@ -296,6 +301,7 @@ impl NodeContext {
             certificate_expires_at_ms: self.security.tls.first_expiry_ms().unwrap_or(0),
             open_descriptors: descriptors::open().unwrap_or(0),
             open_descriptors_max: descriptors::allowed().unwrap_or(0),
+            takes_no_entries: !self.takes_entries(),
             rotations: self.security.tls.rotations(),
             prepared_authority_sha256: self
                 .security

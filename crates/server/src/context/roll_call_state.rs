@@ -44,6 +44,8 @@ pub(crate) struct RollCall {
     pub(crate) logged: LogOnce<(u64, String)>,
     /// Members that have answered the last announcement of this node.
     pub(crate) answering: Mutex<BTreeSet<u64>>,
+    /// Those of them that take entries.
+    pub(crate) taking: Mutex<BTreeSet<u64>>,
     /// Whether there is a leader that does not reach this node.
     pub(crate) unreached: watch::Sender<bool>,
 }
@@ -64,6 +66,7 @@ impl RollCall {
             refused: Mutex::default(),
             logged: LogOnce::default(),
             answering: Mutex::default(),
+            taking: Mutex::default(),
             unreached: watch::Sender::new(false),
         })
     }
@@ -93,6 +96,11 @@ impl RollCall {
     /// every second.
     pub(crate) fn answering(&self) -> BTreeSet<u64> {
         lock(&self.answering).clone()
+    }
+
+    /// Returns those of them that take entries.
+    pub(crate) fn taking(&self) -> BTreeSet<u64> {
+        lock(&self.taking).clone()
     }
 
     /// Returns the members whose present state is refused.

@@ -24,6 +24,7 @@ impl Admin {
             })
             .map(|(id, ..)| *id)
             .collect();
+        let taking = self.shared.taking_entries(&statuses);
         let members = &replica.members;
         let nodes = statuses.into_iter().map(|(node, member, status)| {
             let known = v1::NodeStatus {
@@ -40,16 +41,13 @@ impl Admin {
             };
             status.map_or(known.clone(), |status| reachable(known, status))
         });
-        let margins: Vec<Margin> = replica
-            .members
-            .voters
-            .iter()
-            .map(|voters| Margin::of(voters, &up))
-            .collect();
+        let sets = &replica.members.voters;
+        let has_quorum = sets.iter().all(|voters| Margin::of(voters, &up).quorum);
+        let spare = sets.iter().map(|voters| Margin::of(voters, &taking).spare);
         let voters = replica.members.all_voters();
         // A node that is about to get a vote cannot replace a failed voter yet.
         let spare = match replica.members_settled {
-            true => margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
+            true => spare.min().unwrap_or(0),
             false => 0,
         };
         v1::GetClusterStatusResponse {
@@ -61,7 +59,7 @@ impl Admin {
             voters_reachable: count(voters.intersection(&up).count()),
             tolerates_failures: spare,
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
-            quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
+            quorum: !sets.is_empty() && has_quorum,
             partial: false,
             cluster_version: self.shared.replica.cluster_version().0,
             ack_policy: ack_policy(self.shared.replica.ack_policy()).into(),

@@ -81,6 +81,7 @@ impl NodeContext {
             node_id: self.identity.node,
             peer_address: self.own.peer_address.clone(),
             client_address: self.own.client_address.clone(),
+            takes_no_entries: !self.takes_entries(),
         })
     }
 

@@ -31,6 +31,15 @@ impl OfStarted<'_> {
         up
     }
 
+    /// Returns those of them that take entries.
+    fn taking(&self, up: &BTreeSet<u64>) -> BTreeSet<u64> {
+        let mut taking = self.node.roll.taking();
+        if self.node.takes_entries() {
+            taking.insert(self.node.identity.node);
+        }
+        &taking & up
+    }
+
     /// Returns the margin of each set of voters.
     fn margins(&self, up: &BTreeSet<u64>) -> Vec<Margin> {
         let sets = self.status.members.voters.iter();
@@ -42,6 +51,8 @@ impl OfStarted<'_> {
         let voters = members.all_voters();
         let (refused, up) = (node.roll.refused(), self.up());
         let margins = self.margins(&up);
+        let spare = self.margins(&self.taking(&up));
+        let spare = spare.iter().map(|margin| margin.spare).min();
         let learners = members.nodes.len().saturating_sub(voters.len());
         page.gauges(
             "conclave_members",
@@ -63,8 +74,9 @@ impl OfStarted<'_> {
         )?;
         page.gauge(
             "conclave_failures_tolerated",
-            "How many more failures of voters the cluster would survive, as this node sees it.",
-            margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
+            "How many more failures of voters the cluster would survive, as this node sees it; a \
+             voter that takes no entries counts as failed.",
+            spare.unwrap_or(0),
         )?;
         let set_aside = members.nodes.values().filter(|member| member.set_aside);
         page.gauge(
