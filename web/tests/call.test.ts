@@ -14,13 +14,19 @@ const urls = ["http://a", "http://b", "http://c"];
 
 function world() {
   const clock = new FakeClock();
-  const nodes = new Nodes(
-    urls.map((url, index) => ({ id: index + 1, url })),
-    (url) => ({ url }) as unknown as Services,
-  );
+  const nodes = new Nodes(urls.map((url, index) => ({ id: index + 1, url })));
+  const connect = (url: string) => ({ url }) as unknown as Services;
+  const over = new AbortController();
   const signedOut: string[] = [];
-  const caller = new Caller({ nodes, clock, onSignedOut: (sentence) => signedOut.push(sentence), chance: () => 0 });
-  return { clock, nodes, caller, signedOut };
+  const caller = new Caller({
+    nodes,
+    connect,
+    clock,
+    signal: over.signal,
+    onSignedOut: (sentence) => signedOut.push(sentence),
+    chance: () => 0,
+  });
+  return { clock, nodes, caller, signedOut, over };
 }
 
 const urlOf = (services: Services) => (services as unknown as { url: string }).url;
@@ -136,6 +142,41 @@ test("an ended session signs out once", async () => {
   });
   await expect(call).rejects.toMatchObject({ reason: "SESSION_EXPIRED" });
   expect(signedOut).toEqual(["the sentence"]);
+});
+
+test("no attempt follows when the session has ended here", async () => {
+  const { caller, clock, over } = world();
+  let asked = 0;
+  const change = caller
+    .change(numbers(), async () => {
+      asked += 1;
+      throw refusal(Code.ResourceExhausted, "NO_SPACE");
+    })
+    .catch((error: unknown) => error);
+  await clock.pass(500);
+  expect(asked).toBe(1);
+  over.abort();
+  expect(await change).toMatchObject({ reason: "SESSION_EXPIRED" });
+  await clock.pass(20_000);
+  await expect(caller.read(async () => (asked += 1))).rejects.toMatchObject({ reason: "SESSION_EXPIRED" });
+  expect(asked).toBe(1);
+});
+
+test("an attempt under way ends with its session, and the node stays in use", async () => {
+  const { caller, nodes, over, signedOut } = world();
+  const read = caller
+    .read(
+      (_, { signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener("abort", () => reject(refusal(Code.Unauthenticated, "SESSION_EXPIRED")));
+        }),
+    )
+    .catch((error: unknown) => error);
+  await settle();
+  over.abort();
+  expect(await read).toMatchObject({ reason: "SESSION_EXPIRED" });
+  expect(nodes.current.url).toBe("http://a");
+  expect(signedOut).toEqual([]);
 });
 
 test("a wait that a node asks for is kept", async () => {

@@ -59,8 +59,8 @@ const words = (conversation: number, text: string): NewOutgoing => ({
 });
 
 function tab(keep: Keep, cluster: FakeCluster, session = 5) {
-  const nodes = new Nodes([1, 2, 3].map((id) => ({ id, url: `http://n${id}` })), () => cluster.services());
-  const caller = new Caller({ nodes, clock, onSignedOut: () => {}, chance: () => 0 });
+  const nodes = new Nodes([1, 2, 3].map((id) => ({ id, url: `http://n${id}` })));
+  const caller = new Caller({ nodes, connect: () => cluster.services(), clock, onSignedOut: () => {}, chance: () => 0 });
   const sent: string[] = [];
   const sender = new Sender({
     keep,

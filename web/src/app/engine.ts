@@ -184,7 +184,7 @@ export class Engine {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { nodes, clock, store, onSignedOut } = this.options;
+    const { nodes, caller, clock, store, onSignedOut } = this.options;
     void this.#sender.run(signal);
     void this.#presence(signal);
     const resumeAt = this.#started ? { token: this.#token, position: store.position } : undefined;
@@ -196,7 +196,7 @@ export class Engine {
         open: async function* (node, token, abort) {
           const options = { signal: abort };
           const request = { resumeToken: token, heartbeatMs: HEARTBEAT_MS, ephemeral: true };
-          for await (const response of nodes.services(node).live.subscribe(request, options)) {
+          for await (const response of caller.services(node).live.subscribe(request, options)) {
             yield toBatch(response);
           }
         },

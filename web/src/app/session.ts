@@ -33,6 +33,8 @@ export interface Session {
   readonly actions: Actions;
   readonly drafts: Drafts;
   readonly id: number;
+  /** Aborted when the session ends, and with it every call in its name. */
+  readonly over: AbortController;
 }
 
 export const phase = signal<"starting" | "signedOut" | "ready">("starting");
@@ -53,13 +55,13 @@ const RETRY_MS = 1000;
 /** Time after which the page says that no node answers, and asks again. */
 const START_MS = 4000;
 
-const connect = (url: string) => services(transportTo(url, () => session.peek()?.id ?? 0));
-let nodes = new Nodes([{ id: 0, url: "http://localhost" }], connect);
+let nodes = new Nodes([{ id: 0, url: "http://localhost" }]);
 let keep: Keep | null = null;
 let opened: Promise<Keep> | null = null;
 /** What the node says about its cluster, asked beside everything else. */
 let configured: Promise<void> = Promise.resolve();
-let caller = new Caller({ nodes, clock, onSignedOut: end });
+/** Makes the calls that belong to no session: which session the cookie is of, and signing in. */
+let caller = makeCaller();
 
 export function storage(): Storage | null {
   try {
@@ -73,8 +75,8 @@ export function storage(): Storage | null {
 export async function start(): Promise<void> {
   addEventListener("pagehide", () => session.peek()?.drafts.write());
   document.addEventListener("visibilitychange", () => session.peek()?.drafts.write());
-  nodes = new Nodes([ownNode(location.origin)], connect);
-  caller = new Caller({ nodes, clock, onSignedOut: end });
+  nodes = new Nodes([ownNode(location.origin)]);
+  caller = makeCaller();
   configured = readConfig(location.origin, storage()).then((read) => {
     config.value = read;
     learnNodes(read);
@@ -176,6 +178,17 @@ export function foreignNodes() {
   return config.value.nodes.filter(({ url }) => nodes.list.every((node) => node.url !== url));
 }
 
+/** Makes a caller whose calls name the session for as long as it lasts; 0: no session. */
+function makeCaller(id = 0, signal?: AbortSignal): Caller {
+  return new Caller({
+    nodes,
+    connect: (url) => services(transportTo(url, id)),
+    clock,
+    ...(signal ? { signal } : {}),
+    onSignedOut: signal ? end : () => {},
+  });
+}
+
 async function begin(callMs?: number): Promise<void> {
   const answer = await caller.read((each, options) => each.sessions.getSession({}, options), callMs);
   const account = toAccount(answer.account);
@@ -184,10 +197,12 @@ async function begin(callMs?: number): Promise<void> {
   await keep.learn(id, answer.requestNumberLast);
   const numbers = new Numbers(keep, id, clock);
   const store = new Store();
+  const over = new AbortController();
+  const ownCaller = makeCaller(id, over.signal);
   const engine: Engine = new Engine({
     store,
     keep,
-    caller,
+    caller: ownCaller,
     nodes,
     numbers,
     clock,
@@ -207,8 +222,8 @@ async function begin(callMs?: number): Promise<void> {
     onMembers: (conversation) =>
       (membersChanged.value = { conversation, times: membersChanged.peek().times + 1 }),
   });
-  const actions = new Actions(caller, numbers);
-  session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id };
+  const actions = new Actions(ownCaller, numbers);
+  session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id, over };
   signedOutBecause.value = "";
   phase.value = "ready";
   engine.start();
@@ -226,6 +241,7 @@ function end(sentence: string): void {
 function leave(sentence: string): boolean {
   const current = session.peek();
   if (!current) return false;
+  current.over.abort();
   current.engine.stop();
   current.drafts.write();
   session.value = null;
@@ -245,8 +261,10 @@ function other(id: unknown): void {
 
 /** Compares the session with the cookie, which a page at another port may have changed. */
 export async function verify(): Promise<void> {
+  const current = session.peek();
+  if (!current) return;
   try {
-    const answer = await caller.read((each, options) => each.sessions.getSession({}, options), 4000);
+    const answer = await current.actions.caller.read((each, options) => each.sessions.getSession({}, options), 4000);
     other(num(answer.sessionId));
   } catch {
     // No node, or signed out: then the page has said so.
