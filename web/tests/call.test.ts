@@ -95,7 +95,7 @@ test("a call ends when its time is up, and says that it may have been done", asy
   const read = caller.read(fail).catch((error: unknown) => error);
   await clock.pass(25_000);
   expect(await change).toMatchObject({ reason: "OUTCOME_UNKNOWN" });
-  expect(await read).toMatchObject({ reason: "UNREACHABLE" });
+  expect(await read).toMatchObject({ reason: "UNREACHABLE", undecided: true });
 });
 
 test("a refusal is told at once and asked once", async () => {
@@ -224,7 +224,35 @@ test("a change that meets busy nodes alone ends as certainly not done", async ()
     })
     .catch((error: unknown) => error);
   await clock.pass(25_000);
-  expect(await change).toMatchObject({ reason: "UNREACHABLE" });
+  expect(await change).toMatchObject({ reason: "BUSY", message: "the sentence", undecided: true });
+});
+
+test.each(["NO_SPACE", "RATE_LIMITED", "BUSY"])("a change that only waits because of %s ends with that reason", async (reason) => {
+  const { caller, clock } = world();
+  const second = new BinaryWriter().tag(1, 2).fork().tag(1, 0).int64(1n).join().finish();
+  const refused = async () => {
+    const error = refusal(Code.ResourceExhausted, reason);
+    error.details.push({ type: "google.rpc.RetryInfo", value: second });
+    throw error;
+  };
+  const change = caller.change(numbers(), refused).catch((error: unknown) => error);
+  const read = caller.read(refused).catch((error: unknown) => error);
+  await clock.pass(25_000);
+  expect(await change).toMatchObject({ reason, message: "the sentence", undecided: true });
+  expect(await read).toMatchObject({ reason, message: "the sentence", undecided: true });
+});
+
+test("a change that was lost once may have been done, whatever it waits for afterwards", async () => {
+  const { caller, clock } = world();
+  let asked = 0;
+  const change = caller
+    .change(numbers(), async () => {
+      asked += 1;
+      throw asked === 1 ? new ConnectError("reset", Code.Unavailable) : refusal(Code.ResourceExhausted, "NO_SPACE");
+    })
+    .catch((error: unknown) => error);
+  await clock.pass(25_000);
+  expect(await change).toMatchObject({ reason: "OUTCOME_UNKNOWN", undecided: true });
 });
 
 test("a read that a busy node refuses goes to another", async () => {

@@ -111,11 +111,11 @@ export class Sender {
         numbered = await keep.numberOutgoing(message.id, session, above);
       } catch (error) {
         if (!(error instanceof CallError)) throw error;
+        if (error.undecided) {
+          maybeDone = true;
+          continue;
+        }
         switch (error.reason) {
-          case "UNREACHABLE":
-          case "OUTCOME_UNKNOWN":
-            maybeDone = true;
-            continue;
           case "SESSION_EXPIRED":
             throw error;
           case "UNKNOWN":

@@ -95,7 +95,7 @@ async function resume(): Promise<void> {
     try {
       return await begin(START_MS);
     } catch (error) {
-      if (error instanceof CallError && error.reason !== "UNREACHABLE") {
+      if (error instanceof CallError && !error.undecided) {
         // Who may make an account is on the page that follows.
         await configured;
         phase.value = "signedOut";

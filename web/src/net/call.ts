@@ -5,9 +5,11 @@
 // whose name is in its services: when the session ends, its calls end and are not tried again, so
 // that none of them is made in the name of the next account.
 //
-// Always true: a call ends with an answer or with a CallError that says whether it may have been done.
+// Always true: a call ends with an answer or with a CallError that says whether it may have been
+// done, and for what the call has waited.
 
 import type { Clock } from "../base/time";
+import type { Failure } from "../wire/problem";
 import { CallError, toFailure } from "../wire/problem";
 import type { CallOptions, Services } from "../wire/services";
 import type { Kind } from "./decide";
@@ -41,6 +43,7 @@ const PAUSE_MS_MAX = 1000;
 /** Greatest wait before a busy node is asked again, unless it asks for a longer one. */
 const BUSY_MS_MAX = 800;
 
+type Problem = Extract<Failure, { kind: "problem" }>;
 type Attempt<T> = (services: Services, options: CallOptions, key: RequestKey) => Promise<T>;
 
 const NO_KEY: RequestKey = { number: 0n, nonce: 0n };
@@ -122,23 +125,23 @@ export class Caller {
     let maybeDone = maybeDoneBefore;
     let failed = 0;
     let busy = 0;
+    // What a node last gave as its reason.
+    let waitedFor: Problem | null = null;
     const sleep = (ms: number) => clock.sleep(Math.min(ms, Math.max(end - clock.now(), 0)), signal);
     for (;;) {
       if (signal?.aborted) throw ended();
       const node = nodes.current;
       const left = end - clock.now();
-      if (left <= 0) {
-        throw maybeDone && kind !== "read"
-          ? new CallError("OUTCOME_UNKNOWN", "No node has answered; the request may have been executed.")
-          : new CallError("UNREACHABLE", "No node of the cluster has answered.");
-      }
+      if (left <= 0) throw timeIsUp(maybeDone && kind !== "read", waitedFor);
       try {
         return { value: await this.#attempt(attempt, this.services(node), Math.min(left, ATTEMPT_MS), key) };
       } catch (error) {
         if (error instanceof CallError) throw error;
         // What failed because the session has ended says nothing about the node.
         if (signal?.aborted) throw ended();
-        const decision = decide(toFailure(error), kind, maybeDone);
+        const failure = toFailure(error);
+        if (failure.kind === "problem") waitedFor = failure;
+        const decision = decide(failure, kind, maybeDone);
         switch (decision.next) {
           case "refused":
             throw new CallError(decision.reason, decision.sentence, decision.waitMs);
@@ -191,6 +194,15 @@ export class Caller {
       await late;
     }
   }
+}
+
+function timeIsUp(maybeDone: boolean, waitedFor: Problem | null): CallError {
+  if (maybeDone) {
+    const sentence = "No node has answered; the request may have been executed.";
+    return new CallError("OUTCOME_UNKNOWN", sentence, 0, true);
+  }
+  if (waitedFor) return new CallError(waitedFor.reason, waitedFor.sentence, waitedFor.waitMs, true);
+  return new CallError("UNREACHABLE", "No node of the cluster has answered.", 0, true);
 }
 
 function ended(): CallError {

@@ -27,6 +27,11 @@ export class CallError extends Error {
     readonly reason: string,
     sentence: string,
     readonly waitMs = 0,
+    /**
+     * Whether the time was up before a node had decided: the same request may be made again. It was
+     * certainly not executed, unless the reason is `OUTCOME_UNKNOWN`.
+     */
+    readonly undecided = false,
   ) {
     super(sentence);
     this.name = "CallError";
