@@ -8,6 +8,7 @@
 import type { Clock } from "../base/time";
 import { soon } from "../base/time";
 import type { Keep, NewOutgoing, Outgoing } from "../keep/keep";
+import type { Marks } from "../keep/marks";
 import type { Numbers } from "../keep/numbers";
 import type { Caller } from "../net/call";
 import type { Nodes } from "../net/nodes";
@@ -40,6 +41,7 @@ export interface EngineOptions {
   readonly caller: Caller;
   readonly nodes: Nodes;
   readonly numbers: Numbers;
+  readonly marks: Marks;
   readonly clock: Clock;
   readonly account: Account;
   readonly channel: Channel | null;
@@ -85,7 +87,7 @@ export class Engine {
   constructor(readonly options: EngineOptions) {
     const { caller, store, numbers, keep, clock, account } = options;
     this.history = new History(caller, store);
-    this.positions = new Positions(caller, numbers);
+    this.positions = new Positions(caller, numbers, clock, options.marks);
     this.#visibleMs = clock.now();
     this.#sender = new Sender({
       keep,
@@ -117,6 +119,7 @@ export class Engine {
     const { store, account } = this.options;
     store.me.value = account;
     void this.#readOutgoing();
+    this.positions.start();
     this.#tabs.tell({ kind: "hello" });
     void this.#tabs.run(this.#abort.signal);
   }

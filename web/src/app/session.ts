@@ -8,6 +8,7 @@ import { clock } from "../base/time";
 import { openKeep } from "../keep/database";
 import { Drafts } from "../keep/drafts";
 import type { Keep } from "../keep/keep";
+import { Marks } from "../keep/marks";
 import { Numbers } from "../keep/numbers";
 import { Caller } from "../net/call";
 import { Nodes } from "../net/nodes";
@@ -73,8 +74,8 @@ export function storage(): Storage | null {
 
 /** Starts the page: finds out whether the browser has a session. */
 export async function start(): Promise<void> {
-  addEventListener("pagehide", () => session.peek()?.drafts.write());
-  document.addEventListener("visibilitychange", () => session.peek()?.drafts.write());
+  addEventListener("pagehide", writeAll);
+  document.addEventListener("visibilitychange", writeAll);
   nodes = new Nodes([ownNode(location.origin)]);
   caller = makeCaller();
   configured = readConfig(location.origin, storage()).then((read) => {
@@ -88,6 +89,13 @@ export async function start(): Promise<void> {
     secret.value = null;
   }
   await resume();
+}
+
+/** Keeps what is only in memory: the page may be gone in a moment. */
+function writeAll(): void {
+  const current = session.peek();
+  current?.drafts.write();
+  current?.engine.positions.flush();
 }
 
 async function resume(): Promise<void> {
@@ -143,6 +151,7 @@ export async function signOut(): Promise<void> {
   current.drafts.forget();
   current.engine.tellSignedOut();
   leave("");
+  current.engine.positions.forget();
   phase.value = "signedOut";
 }
 
@@ -205,6 +214,7 @@ async function begin(callMs?: number): Promise<void> {
     caller: ownCaller,
     nodes,
     numbers,
+    marks: new Marks(storage(), account.id),
     clock,
     account,
     channel: openChannel(id),
