@@ -7,7 +7,7 @@ import { applyBatch, noWishes, setRead } from "../src/state/reduce";
 import { Store } from "../src/state/store";
 import type { Batch, ChatEvent } from "../src/wire/events";
 import { toBatch } from "../src/wire/events";
-import type { Conversation } from "../src/wire/values";
+import type { Account, Conversation, Room } from "../src/wire/values";
 import { message, random, sent } from "./fakes";
 
 const ME = 1;
@@ -29,9 +29,16 @@ function conversation(change: Partial<Conversation> = {}): Conversation {
   };
 }
 
+const ALICE: Account = { id: ME, name: "alice", displayName: "", role: "user", suspended: false, createdAtMs: 0 };
+
+function room(change: Partial<Room> = {}): Room {
+  const kept = { kept: null, keptOwn: { ageMs: null, messages: null } };
+  return { id: 1, name: "lobby", topic: "", public: true, members: 1, role: 1, invited: false, ...kept, ...change };
+}
+
 function store(...conversations: Conversation[]): Store {
   const made = new Store();
-  made.me.value = { id: ME, name: "alice", displayName: "", role: "user", suspended: false, createdAtMs: 0 };
+  made.me.value = ALICE;
   made.position = 100;
   made.setConversations(conversations.length > 0 ? conversations : [conversation()]);
   return made;
@@ -174,6 +181,56 @@ test("leaving removes a room; joining asks for it", () => {
   const joined: ChatEvent = { position: 102, kind: "joined", conversation: 7, room: "new", account: ME, name: "alice" };
   expect(applyBatch(each, batchOf(joined), 101, 0).conversations).toBe(true);
   expect(head(each, 7)).toMatchObject({ roomName: "new" });
+});
+
+test.each(["joined", "left"] as const)("a stranger that has %s changes the count and asks for nothing", (kind) => {
+  const each = store();
+  each.rooms.value = new Map([[1, room({ members: 5 })]]);
+  each.accounts.value = new Map([["bob", { ...ALICE, id: 2, name: "Bob" }]]);
+  const stranger: ChatEvent = { position: 101, kind, conversation: 1, room: "lobby", account: 2, name: "Bob" };
+  const wishes = applyBatch(each, batchOf(stranger), 100, 0);
+  expect(wishes).toMatchObject({ rooms: false, accounts: false, conversations: false, everything: false });
+  expect([...wishes.members]).toEqual([1]);
+  expect(each.rooms.value.get(1)?.members).toBe(kind === "joined" ? 6 : 4);
+  expect(head(each)).toBeDefined();
+});
+
+test("an account that the page does not know is known by its name, and asked for once", () => {
+  const each = store();
+  const joins = (position: number): ChatEvent => ({ position, kind: "joined", conversation: 1, room: "lobby", account: 9, name: "Carol" });
+  expect(applyBatch(each, batchOf(joins(101)), 100, 0)).toMatchObject({ accounts: true, rooms: false });
+  expect(each.accounts.value.get("carol")).toMatchObject({ id: 9, name: "Carol" });
+  expect(applyBatch(each, batchOf(joins(102)), 101, 0)).toMatchObject({ accounts: false, rooms: false });
+});
+
+test("what happens to the reader's own membership asks for the rooms", () => {
+  const each = store();
+  const own = { conversation: 1, room: "lobby", account: ME, name: "alice" } as const;
+  expect(applyBatch(each, batchOf({ position: 101, kind: "role", conversation: 1, account: 2, role: 3 }), 100, 0).rooms).toBe(false);
+  expect(applyBatch(each, batchOf({ position: 102, kind: "role", conversation: 1, account: ME, role: 3 }), 101, 0).rooms).toBe(true);
+  expect(applyBatch(each, batchOf({ position: 103, kind: "left", ...own }), 102, 0).rooms).toBe(true);
+  expect(applyBatch(each, batchOf({ position: 104, kind: "joined", ...own }), 103, 0).rooms).toBe(true);
+});
+
+test("an edit asks for the counts only if it may change them", () => {
+  const each = store(conversation({ last: 50, read: 40, unread: 10 }));
+  let position = 100;
+  const asks = (sequence: number, mentionedIds: readonly number[]) => {
+    position += 1;
+    const event: ChatEvent = { position, kind: "edited", message: message(1, sequence, { mentionedIds }) };
+    return applyBatch(each, batchOf(event), position - 1, 0).conversations;
+  };
+  // The page holds none of them.
+  expect(asks(12, [])).toBe(false);
+  expect(asks(12, [2])).toBe(false);
+  expect(asks(12, [ME])).toBe(true);
+  expect(asks(45, [])).toBe(true);
+  // It holds this one, which mentions no account so far.
+  each.timeline(1).append(message(1, 51));
+  expect(asks(51, [2])).toBe(false);
+  expect(asks(51, [2, ME])).toBe(true);
+  expect(asks(51, [ME])).toBe(false);
+  expect(asks(51, [])).toBe(true);
 });
 
 test("typing ends with time and with the message", () => {

@@ -63,6 +63,8 @@ const AWAY_MS = 5 * 60_000;
 const ROUNDS_MS = 15_000;
 /** Wait until counts are read again that forgotten messages have made too great. */
 const COUNTS_MS = 5000;
+/** Greatest wait before a list is read again that events ask for all the time. */
+const READ_PAUSE_MS_MAX = 5000;
 
 export class Engine {
   readonly history: History;
@@ -78,11 +80,11 @@ export class Engine {
   #away = false;
   /** Messages of others that the stream has brought. */
   #arrived = 0;
-  readonly #readConversations = soon(200, () => this.#quietly(readConversations(this.options)));
+  readonly #readConversations = this.#soon(200, () => readConversations(this.options));
   readonly #readCounts = soon(COUNTS_MS, () => this.#readConversations());
-  readonly #readRooms = soon(200, () => this.#quietly(readRooms(this.options)));
-  readonly #readAccounts = soon(300, () => this.#quietly(readAccounts(this.options)));
-  readonly #readEverything = soon(50, () => this.#quietly(this.#readAll()));
+  readonly #readRooms = this.#soon(200, () => readRooms(this.options));
+  readonly #readAccounts = this.#soon(300, () => readAccounts(this.options));
+  readonly #readEverything = this.#soon(50, () => this.#readAll());
 
   constructor(readonly options: EngineOptions) {
     const { caller, store, numbers, keep, clock, account } = options;
@@ -281,7 +283,7 @@ export class Engine {
     if (wishes.rooms) this.#readRooms();
     if (wishes.nodes) onNodes();
     for (const conversation of wishes.members) onMembers(conversation);
-    if (wishes.members.size > 0) this.#readAccounts();
+    if (wishes.accounts) this.#readAccounts();
     this.#arrived += wishes.arrived.length;
     for (const message of wishes.arrived) {
       // In a room no member sees how far messages have come to others.
@@ -364,8 +366,9 @@ export class Engine {
     }
   }
 
-  #quietly(promise: Promise<unknown>): void {
+  /** Reads without a word; while events go on that ask for it, seconds are between two readings. */
+  #soon(ms: number, read: () => Promise<void>): () => void {
     // Every failure has been asked at all nodes; the next event or a click asks again.
-    promise.catch(() => {});
+    return soon(ms, () => read().catch(() => {}), READ_PAUSE_MS_MAX);
   }
 }

@@ -46,11 +46,8 @@ export const signedOutBecause = signal("");
 export const comeback = signal<Comeback | null>(null);
 /** Whether no node has answered since the page was opened. */
 export const unreachable = signal(false);
-/** Grows when the members of a room change. */
-export const membersChanged = signal<{ readonly conversation: number; readonly times: number }>({
-  conversation: 0,
-  times: 0,
-});
+/** How often the members of each room have changed since the page was opened. */
+export const membersChanged = signal<ReadonlyMap<number, number>>(new Map());
 
 const RETRY_MS = 1000;
 /** Time after which the page says that no node answers, and asks again. */
@@ -229,8 +226,10 @@ async function begin(callMs?: number): Promise<void> {
     },
     onNodes: () => void readNodes(),
     onOther: () => location.reload(),
-    onMembers: (conversation) =>
-      (membersChanged.value = { conversation, times: membersChanged.peek().times + 1 }),
+    onMembers: (conversation) => {
+      const times = membersChanged.peek().get(conversation) ?? 0;
+      membersChanged.value = new Map(membersChanged.peek()).set(conversation, times + 1);
+    },
   });
   const actions = new Actions(ownCaller, numbers);
   session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id, over };

@@ -96,6 +96,12 @@ export class Store {
     this.ids.value = this.ids.value.filter((each) => each !== id);
   }
 
+  setMemberCount(room: number, members: number): void {
+    const known = this.rooms.peek().get(room);
+    if (!known || known.members === members) return;
+    this.rooms.value = new Map(this.rooms.peek()).set(room, { ...known, members });
+  }
+
   /** Takes the list of all conversations as a node has read it. */
   setConversations(list: readonly (Conversation & { readonly newest?: Message | null })[]): void {
     batch(() => {
