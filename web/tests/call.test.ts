@@ -8,7 +8,7 @@ import { Caller } from "../src/net/call";
 import { Nodes } from "../src/net/nodes";
 import { CallError, toFailure } from "../src/wire/problem";
 import type { Services } from "../src/wire/services";
-import { FakeClock, settle } from "./fakes";
+import { FakeClock, refusal, settle } from "./fakes";
 
 const urls = ["http://a", "http://b", "http://c"];
 
@@ -30,16 +30,6 @@ function world() {
 }
 
 const urlOf = (services: Services) => (services as unknown as { url: string }).url;
-
-function refusal(code: Code, reason: string, last?: string): ConnectError {
-  const info = new BinaryWriter().tag(1, 2).string(reason).tag(2, 2).string("conclave");
-  if (last !== undefined) {
-    info.tag(3, 2).fork().tag(1, 2).string("request_last").tag(2, 2).string(last).join();
-  }
-  const error = new ConnectError("the sentence", code);
-  error.details.push({ type: "google.rpc.ErrorInfo", value: info.finish() });
-  return error;
-}
 
 function numbers(): TakesNumbers & { taken: RequestKey[]; restarts: bigint[] } {
   let next = 1n;

@@ -6,7 +6,7 @@ import type { Keep, Outgoing } from "./keep";
 import { NUMBERS_AHEAD_MAX, OUTGOING_MAX } from "./keep";
 import { memoryKeep } from "./memory";
 import type { NumbersRecord } from "./records";
-import { fresh, isNumbered, learned, oldest, restarted, taken } from "./records";
+import { fresh, isLate, isNumbered, learned, oldest, restarted, taken } from "./records";
 
 const NAME = "conclave";
 const VERSION = 1;
@@ -70,6 +70,12 @@ function databaseKeep(database: IDBDatabase): Keep {
     return key;
   }
 
+  async function number(stores: Stores, entry: Outgoing, session: number, above: bigint) {
+    const numbered = { ...entry, session, key: await take(stores, session, above) };
+    await done(stores.outgoing.put(numbered));
+    return numbered;
+  }
+
   return {
     learn: (session, last) =>
       run(async ({ numbers }) => {
@@ -93,13 +99,18 @@ function databaseKeep(database: IDBDatabase): Keep {
         const id = (await done(outgoing.add(entry))) as number;
         return { ...entry, id };
       }),
-    numberOutgoing: (id, session, above) =>
+    numberOutgoing: (id, session, above, refused) =>
       run(async (stores) => {
         const entry = await done<Outgoing | undefined>(stores.outgoing.get(id));
-        if (!entry || isNumbered(entry, session, above)) return entry ?? null;
-        const numbered = { ...entry, session, key: await take(stores, session, above) };
-        await done(stores.outgoing.put(numbered));
-        return numbered;
+        if (!entry || isNumbered(entry, session, above, refused)) return entry ?? null;
+        return number(stores, entry, session, above);
+      }),
+    refreshOutgoing: (id, session) =>
+      run(async (stores) => {
+        const entry = await done<Outgoing | undefined>(stores.outgoing.get(id));
+        const record = await done<NumbersRecord | undefined>(stores.numbers.get(session));
+        if (!entry || !isLate(entry, session, record)) return entry ?? null;
+        return number(stores, entry, session, 0n);
       }),
     changeOutgoing: (id, change) =>
       run(async ({ outgoing }) => {

@@ -3,7 +3,7 @@
 import type { Keep, NewOutgoing, Outgoing } from "./keep";
 import { NUMBERS_AHEAD_MAX, OUTGOING_MAX } from "./keep";
 import type { NumbersRecord } from "./records";
-import { fresh, isNumbered, learned, oldest, restarted, taken } from "./records";
+import { fresh, isLate, isNumbered, learned, oldest, restarted, taken } from "./records";
 
 export function memoryKeep(): Keep {
   const numbers = new Map<number, NumbersRecord>();
@@ -14,6 +14,12 @@ export function memoryKeep(): Keep {
     const { key, record } = taken(session, numbers.get(session), above);
     numbers.set(session, record);
     return key;
+  };
+
+  const number = (entry: Outgoing, session: number, above: bigint) => {
+    const numbered = { ...entry, session, key: take(session, above) };
+    outgoing.set(entry.id, numbered);
+    return numbered;
   };
 
   return {
@@ -36,12 +42,15 @@ export function memoryKeep(): Keep {
       outgoing.set(entry.id, entry);
       return entry;
     },
-    async numberOutgoing(id, session, above) {
+    async numberOutgoing(id, session, above, refused) {
       const entry = outgoing.get(id);
-      if (!entry || isNumbered(entry, session, above)) return entry ?? null;
-      const numbered = { ...entry, session, key: take(session, above) };
-      outgoing.set(id, numbered);
-      return numbered;
+      if (!entry || isNumbered(entry, session, above, refused)) return entry ?? null;
+      return number(entry, session, above);
+    },
+    async refreshOutgoing(id, session) {
+      const entry = outgoing.get(id);
+      if (!entry || !isLate(entry, session, numbers.get(session))) return entry ?? null;
+      return number(entry, session, 0n);
     },
     async changeOutgoing(id, change) {
       const entry = outgoing.get(id);

@@ -36,7 +36,7 @@ export interface TakesNumbers {
 /** Time of one attempt. A commit takes milliseconds, a fail-over a second. */
 const ATTEMPT_MS = 4000;
 /** Time of a whole call that a person waits for. */
-const CALL_MS = 20_000;
+export const CALL_MS = 20_000;
 /** First pause after all nodes failed, and the greatest. */
 const PAUSE_MS_MIN = 30;
 const PAUSE_MS_MAX = 1000;

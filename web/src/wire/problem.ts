@@ -23,7 +23,7 @@ export type Failure =
 /** Refusal or failure of a whole call, for people. */
 export class CallError extends Error {
   constructor(
-    /** Reason as the protocol lists it, `UNREACHABLE` or `UNKNOWN`. */
+    /** Reason as the protocol lists it, `UNREACHABLE`, `UNKNOWN` or `MESSAGE_WAITS`. */
     readonly reason: string,
     sentence: string,
     readonly waitMs = 0,
