@@ -63,6 +63,11 @@ function databaseKeep(database: IDBDatabase): Keep {
     });
   }
 
+  async function of(outgoing: IDBObjectStore, account: number): Promise<Outgoing[]> {
+    const all = await done<Outgoing[]>(outgoing.getAll());
+    return all.filter((entry) => entry.account === account);
+  }
+
   async function take({ numbers }: Stores, session: number, above: bigint) {
     const before = await done<NumbersRecord | undefined>(numbers.get(session));
     const { key, record } = taken(session, before, above);
@@ -94,7 +99,7 @@ function databaseKeep(database: IDBDatabase): Keep {
       run(async ({ numbers }) => void (await done(numbers.put(restarted(session, last))))),
     addOutgoing: (message) =>
       run(async ({ outgoing }) => {
-        if ((await done(outgoing.count())) >= OUTGOING_MAX) return null;
+        if ((await of(outgoing, message.account)).length >= OUTGOING_MAX) return null;
         const entry = fresh(message);
         const id = (await done(outgoing.add(entry))) as number;
         return { ...entry, id };
@@ -119,15 +124,10 @@ function databaseKeep(database: IDBDatabase): Keep {
       }),
     removeOutgoing: (id) => run(async ({ outgoing }) => void (await done(outgoing.delete(id)))),
     listOutgoing: (account) =>
-      run(async ({ outgoing }) => {
-        const all = await done<Outgoing[]>(outgoing.getAll());
-        return all.filter((entry) => entry.account === account);
-      }),
+      run(({ outgoing }) => of(outgoing, account)),
     forget: (account) =>
       run(async ({ outgoing }) => {
-        for (const entry of await done<Outgoing[]>(outgoing.getAll())) {
-          if (entry.account === account) await done(outgoing.delete(entry.id));
-        }
+        for (const { id } of await of(outgoing, account)) await done(outgoing.delete(id));
       }),
   };
 }

@@ -10,6 +10,8 @@ export function memoryKeep(): Keep {
   const outgoing = new Map<number, Outgoing>();
   let idLast = 0;
 
+  const of = (account: number) => [...outgoing.values()].filter((entry) => entry.account === account);
+
   const take = (session: number, above: bigint) => {
     const { key, record } = taken(session, numbers.get(session), above);
     numbers.set(session, record);
@@ -36,7 +38,7 @@ export function memoryKeep(): Keep {
       numbers.set(session, restarted(session, last));
     },
     async addOutgoing(message: NewOutgoing) {
-      if (outgoing.size >= OUTGOING_MAX) return null;
+      if (of(message.account).length >= OUTGOING_MAX) return null;
       idLast += 1;
       const entry = { ...fresh(message), id: idLast };
       outgoing.set(entry.id, entry);
@@ -60,12 +62,10 @@ export function memoryKeep(): Keep {
       outgoing.delete(id);
     },
     async listOutgoing(account) {
-      return [...outgoing.values()].filter((entry) => entry.account === account);
+      return of(account);
     },
     async forget(account) {
-      for (const entry of outgoing.values()) {
-        if (entry.account === account) outgoing.delete(entry.id);
-      }
+      for (const { id } of of(account)) outgoing.delete(id);
     },
   };
 }
