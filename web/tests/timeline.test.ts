@@ -38,6 +38,20 @@ test("an answer that was on its way does not undo an edit", () => {
   expect(timeline.get(5)).toMatchObject({ deleted: true, text: "" });
 });
 
+test("an answer that was on its way while everything was cleared does not undo an edit", () => {
+  const timeline = new Timeline();
+  const first = timeline.begin();
+  timeline.change({ kind: "edited", message: message(1, 9, { text: "of before" }) });
+  const second = timeline.begin();
+  timeline.clear();
+  timeline.change({ kind: "edited", message: message(1, 4, { text: "new" }) });
+  timeline.change({ kind: "deleted", sequence: 5 });
+  timeline.answer(second, [message(1, 4), message(1, 5)], { from: 4, to: 5 });
+  expect(timeline.get(4)?.text).toBe("new");
+  expect(timeline.get(5)).toMatchObject({ deleted: true, text: "" });
+  timeline.answer(first, []);
+});
+
 test("a change before a question is not applied to its answer", () => {
   const timeline = new Timeline();
   timeline.change({ kind: "edited", message: message(1, 4, { text: "old news" }) });

@@ -157,7 +157,8 @@ export class Timeline {
     this.#messages.clear();
     this.#ranges = [];
     this.#forgotten.value = 0;
-    this.#late = [];
+    // What is on its way still needs the changes since it began.
+    if (this.#fetches === 0) this.#late = [];
     this.#changed();
   }
 
