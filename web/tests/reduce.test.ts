@@ -40,7 +40,7 @@ function store(...conversations: Conversation[]): Store {
   const made = new Store();
   made.me.value = ALICE;
   made.position = 100;
-  made.setConversations(conversations.length > 0 ? conversations : [conversation()]);
+  made.setConversations(conversations.length > 0 ? conversations : [conversation()], made.begin());
   return made;
 }
 
@@ -102,12 +102,12 @@ test("a count that the page cannot know is asked for", () => {
 test("a list that was read before an event does not undo it", () => {
   const each = store(conversation({ last: 2, unread: 2 }));
   applyBatch(each, batchOf(sent(101, message(1, 3)), sent(102, message(1, 4, { senderId: ME }))), 100, 0);
-  each.setConversations([conversation({ last: 2, unread: 2 })]);
+  each.setConversations([conversation({ last: 2, unread: 2 })], each.begin());
   expect(head(each)).toMatchObject({ last: 4, unread: 3 });
-  each.setConversations([conversation({ last: 4, unread: 3, mentions: 1 })]);
+  each.setConversations([conversation({ last: 4, unread: 3, mentions: 1 })], each.begin());
   expect(head(each)).toMatchObject({ last: 4, unread: 3, mentions: 1 });
   setRead(each, 1, 4, ME, noWishes());
-  each.setConversations([conversation({ last: 4, unread: 3 })]);
+  each.setConversations([conversation({ last: 4, unread: 3 })], each.begin());
   expect(head(each)).toMatchObject({ read: 4, unread: 0 });
 });
 
@@ -134,7 +134,7 @@ test("forgotten messages that were read leave the counts alone", () => {
   const each = store(conversation({ last: 9, read: 6, unread: 3 }));
   const wishes = applyBatch(each, batchOf(forgotten(101, 6)), 100, 0);
   expect(head(each)).toMatchObject({ last: 9, read: 6, unread: 3 });
-  each.setConversations([conversation({ last: 9, read: 9 })]);
+  each.setConversations([conversation({ last: 9, read: 9 })], each.begin());
   expect(applyBatch(each, batchOf(forgotten(102, 9)), 101, 0)).toMatchObject({ counts: false, conversations: false });
   expect(wishes.everything).toBe(false);
 });
@@ -157,7 +157,7 @@ test("reading on counts only what is kept", () => {
 test("a list that was read before messages were forgotten brings no preview back", () => {
   const each = store(conversation({ last: 5 }));
   applyBatch(each, batchOf(forgotten(101, 5)), 100, 0);
-  each.setConversations([{ ...conversation({ last: 5 }), newest: message(1, 5) }]);
+  each.setConversations([{ ...conversation({ last: 5 }), newest: message(1, 5) }], each.begin());
   expect(head(each)?.newest).toBeNull();
 });
 
@@ -231,6 +231,48 @@ test("an edit asks for the counts only if it may change them", () => {
   expect(asks(51, [2, ME])).toBe(true);
   expect(asks(51, [ME])).toBe(false);
   expect(asks(51, [])).toBe(true);
+});
+
+const membership = (position: number, kind: "joined" | "left", id: number): ChatEvent => ({ position, kind, conversation: id, room: `room ${id}`, account: ME, name: "alice" });
+
+test("a list that was on its way removes nothing that was opened meanwhile", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  const reading = each.begin();
+  applyBatch(each, batchOf(membership(101, "joined", 7), { position: 102, kind: "opened", conversation: 8, peer: "bob" }), 100, 0);
+  applyBatch(each, batchOf(sent(103, message(9, 1))), 102, 0);
+  each.setConversations([conversation({ id: 1 })], reading);
+  expect([...each.ids.value].sort()).toEqual([1, 7, 8, 9]);
+  expect(head(each, 8)?.peerName).toBe("bob");
+  // The next list has the last word.
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 8 })], each.begin());
+  expect([...each.ids.value].sort()).toEqual([1, 8]);
+});
+
+test("a list that was on its way brings no room back that the reader has left meanwhile", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  const reading = each.begin();
+  applyBatch(each, batchOf(membership(101, "left", 2)), 100, 0);
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 2 })], reading);
+  expect(each.ids.value).toEqual([1]);
+  // Left and joined again is joined, and the other way round.
+  const other = each.begin();
+  applyBatch(each, batchOf(membership(102, "joined", 2), membership(103, "left", 1), membership(104, "joined", 1), membership(105, "left", 2)), 101, 0);
+  each.setConversations([conversation({ id: 2 })], other);
+  expect(each.ids.value).toEqual([1]);
+});
+
+test("of two readings that overlap, the later one counts", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  const slow = each.begin();
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 3 })], each.begin());
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 2 })], slow);
+  expect([...each.ids.value].sort()).toEqual([1, 3]);
+});
+
+test("a list that was cut removes nothing", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 3 })], each.begin(), true);
+  expect([...each.ids.value].sort()).toEqual([1, 2, 3]);
 });
 
 test("typing ends with time and with the message", () => {

@@ -33,17 +33,22 @@ export async function readEverything(reader: Reader): Promise<void> {
 }
 
 export async function readConversations({ caller, store }: Reader): Promise<void> {
-  const { items } = await pages<Conversation & { readonly newest: Message | null }>(async (pageToken) => {
-    const page = await caller.read((services, options) =>
-      services.chat.listConversations({ pageSize: 500, pageToken, withLastMessage: true }, options),
-    );
-    const items = page.conversations.map((each) => ({
-      ...toConversation(each),
-      newest: each.lastMessage ? toPreview(num(each.id), each.lastMessage) : null,
-    }));
-    return { items, next: page.nextPageToken };
-  });
-  store.setConversations(items);
+  const reading = store.begin();
+  try {
+    const { items, cut } = await pages<Conversation & { readonly newest: Message | null }>(async (pageToken) => {
+      const page = await caller.read((services, options) =>
+        services.chat.listConversations({ pageSize: 500, pageToken, withLastMessage: true }, options),
+      );
+      const items = page.conversations.map((each) => ({
+        ...toConversation(each),
+        newest: each.lastMessage ? toPreview(num(each.id), each.lastMessage) : null,
+      }));
+      return { items, next: page.nextPageToken };
+    });
+    store.setConversations(items, reading, cut);
+  } finally {
+    store.end(reading);
+  }
 }
 
 export async function readRooms({ caller, store }: Reader): Promise<void> {
