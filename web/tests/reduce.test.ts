@@ -213,18 +213,21 @@ test("what happens to the reader's own membership asks for the rooms", () => {
 });
 
 test("an edit asks for the counts only if it may change them", () => {
-  const each = store(conversation({ last: 50, read: 40, unread: 10 }));
+  const each = store(conversation({ last: 50, read: 40, unread: 10 }), conversation({ id: 2, last: 50, read: 40, unread: 10, mentions: 1 }));
   let position = 100;
-  const asks = (sequence: number, mentionedIds: readonly number[]) => {
+  const asks = (sequence: number, mentionedIds: readonly number[], id = 1) => {
     position += 1;
-    const event: ChatEvent = { position, kind: "edited", message: message(1, sequence, { mentionedIds }) };
+    const event: ChatEvent = { position, kind: "edited", message: message(id, sequence, { mentionedIds }) };
     return applyBatch(each, batchOf(event), position - 1, 0).conversations;
   };
   // The page holds none of them.
   expect(asks(12, [])).toBe(false);
   expect(asks(12, [2])).toBe(false);
   expect(asks(12, [ME])).toBe(true);
-  expect(asks(45, [])).toBe(true);
+  expect(asks(45, [])).toBe(false);
+  expect(asks(45, [ME])).toBe(true);
+  // Where a mention is counted, it may be the one that is taken away.
+  expect(asks(45, [], 2)).toBe(true);
   // It holds this one, which mentions no account so far.
   each.timeline(1).append(message(1, 51));
   expect(asks(51, [2])).toBe(false);

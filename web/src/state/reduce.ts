@@ -185,10 +185,11 @@ function edited(store: Store, message: Message, wishes: Wishes, me: number): voi
   timeline.change({ kind: "edited", message });
   const head = store.head(conversation)?.peek();
   if (head?.newest?.sequence === sequence) store.set(conversation, { newest: message });
-  // An edit may add or take a mention, which only a node counts: also behind the read position.
+  // An edit may add or take a mention of the reader, which only a node counts: also in a message that
+  // was read before. Where none is counted, none is taken.
   const mentions = mentionedIds.includes(me);
-  if (before?.mentionedIds.includes(me) === mentions) return;
-  if (before || mentions || sequence > (head?.read ?? 0)) wishes.conversations = true;
+  if (before && before.mentionedIds.includes(me) === mentions) return;
+  if (before || mentions || !head || head.mentions > 0) wishes.conversations = true;
 }
 
 function gone(
