@@ -3,7 +3,7 @@
 // Pure but for the store: what needs a node is returned as a wish, and whoever follows the stream
 // fulfils it. Events are set, never counted, except for unread messages, which are counted by their
 // numbers, so a message counts once however often it comes, and for the members of a room. What
-// another account does asks a node only if the page cannot know what follows: everyone may do it
+// another account does asks a node only if the page cannot know what follows: any account may do it
 // many times a second, in front of every page of a room.
 //
 // Always true: an event at or before the store's position changes nothing.
