@@ -8,32 +8,28 @@ import { Caller } from "../src/net/call";
 import { Nodes } from "../src/net/nodes";
 import { CallError, toFailure } from "../src/wire/problem";
 import type { Services } from "../src/wire/services";
-import { FakeClock, settle } from "./fakes";
+import { FakeClock, refusal, settle } from "./fakes";
 
 const urls = ["http://a", "http://b", "http://c"];
 
 function world() {
   const clock = new FakeClock();
-  const nodes = new Nodes(
-    urls.map((url, index) => ({ id: index + 1, url })),
-    (url) => ({ url }) as unknown as Services,
-  );
+  const nodes = new Nodes(urls.map((url, index) => ({ id: index + 1, url })));
+  const connect = (url: string) => ({ url }) as unknown as Services;
+  const over = new AbortController();
   const signedOut: string[] = [];
-  const caller = new Caller({ nodes, clock, onSignedOut: (sentence) => signedOut.push(sentence), chance: () => 0 });
-  return { clock, nodes, caller, signedOut };
+  const caller = new Caller({
+    nodes,
+    connect,
+    clock,
+    signal: over.signal,
+    onSignedOut: (sentence) => signedOut.push(sentence),
+    chance: () => 0,
+  });
+  return { clock, nodes, caller, signedOut, over };
 }
 
 const urlOf = (services: Services) => (services as unknown as { url: string }).url;
-
-function refusal(code: Code, reason: string, last?: string): ConnectError {
-  const info = new BinaryWriter().tag(1, 2).string(reason).tag(2, 2).string("conclave");
-  if (last !== undefined) {
-    info.tag(3, 2).fork().tag(1, 2).string("request_last").tag(2, 2).string(last).join();
-  }
-  const error = new ConnectError("the sentence", code);
-  error.details.push({ type: "google.rpc.ErrorInfo", value: info.finish() });
-  return error;
-}
 
 function numbers(): TakesNumbers & { taken: RequestKey[]; restarts: bigint[] } {
   let next = 1n;
@@ -89,7 +85,7 @@ test("a call ends when its time is up, and says that it may have been done", asy
   const read = caller.read(fail).catch((error: unknown) => error);
   await clock.pass(25_000);
   expect(await change).toMatchObject({ reason: "OUTCOME_UNKNOWN" });
-  expect(await read).toMatchObject({ reason: "UNREACHABLE" });
+  expect(await read).toMatchObject({ reason: "UNREACHABLE", undecided: true });
 });
 
 test("a refusal is told at once and asked once", async () => {
@@ -138,6 +134,41 @@ test("an ended session signs out once", async () => {
   expect(signedOut).toEqual(["the sentence"]);
 });
 
+test("no attempt follows when the session has ended here", async () => {
+  const { caller, clock, over } = world();
+  let asked = 0;
+  const change = caller
+    .change(numbers(), async () => {
+      asked += 1;
+      throw refusal(Code.ResourceExhausted, "NO_SPACE");
+    })
+    .catch((error: unknown) => error);
+  await clock.pass(500);
+  expect(asked).toBe(1);
+  over.abort();
+  expect(await change).toMatchObject({ reason: "SESSION_EXPIRED" });
+  await clock.pass(20_000);
+  await expect(caller.read(async () => (asked += 1))).rejects.toMatchObject({ reason: "SESSION_EXPIRED" });
+  expect(asked).toBe(1);
+});
+
+test("an attempt under way ends with its session, and the node stays in use", async () => {
+  const { caller, nodes, over, signedOut } = world();
+  const read = caller
+    .read(
+      (_, { signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener("abort", () => reject(refusal(Code.Unauthenticated, "SESSION_EXPIRED")));
+        }),
+    )
+    .catch((error: unknown) => error);
+  await settle();
+  over.abort();
+  expect(await read).toMatchObject({ reason: "SESSION_EXPIRED" });
+  expect(nodes.current.url).toBe("http://a");
+  expect(signedOut).toEqual([]);
+});
+
 test("a wait that a node asks for is kept", async () => {
   const { caller, clock } = world();
   const limited = refusal(Code.ResourceExhausted, "RATE_LIMITED");
@@ -183,7 +214,35 @@ test("a change that meets busy nodes alone ends as certainly not done", async ()
     })
     .catch((error: unknown) => error);
   await clock.pass(25_000);
-  expect(await change).toMatchObject({ reason: "UNREACHABLE" });
+  expect(await change).toMatchObject({ reason: "BUSY", message: "the sentence", undecided: true });
+});
+
+test.each(["NO_SPACE", "RATE_LIMITED", "BUSY"])("a change that only waits because of %s ends with that reason", async (reason) => {
+  const { caller, clock } = world();
+  const second = new BinaryWriter().tag(1, 2).fork().tag(1, 0).int64(1n).join().finish();
+  const refused = async () => {
+    const error = refusal(Code.ResourceExhausted, reason);
+    error.details.push({ type: "google.rpc.RetryInfo", value: second });
+    throw error;
+  };
+  const change = caller.change(numbers(), refused).catch((error: unknown) => error);
+  const read = caller.read(refused).catch((error: unknown) => error);
+  await clock.pass(25_000);
+  expect(await change).toMatchObject({ reason, message: "the sentence", undecided: true });
+  expect(await read).toMatchObject({ reason, message: "the sentence", undecided: true });
+});
+
+test("a change that was lost once may have been done, whatever it waits for afterwards", async () => {
+  const { caller, clock } = world();
+  let asked = 0;
+  const change = caller
+    .change(numbers(), async () => {
+      asked += 1;
+      throw asked === 1 ? new ConnectError("reset", Code.Unavailable) : refusal(Code.ResourceExhausted, "NO_SPACE");
+    })
+    .catch((error: unknown) => error);
+  await clock.pass(25_000);
+  expect(await change).toMatchObject({ reason: "OUTCOME_UNKNOWN", undecided: true });
 });
 
 test("a read that a busy node refuses goes to another", async () => {

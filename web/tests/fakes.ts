@@ -1,5 +1,8 @@
 // Stand-ins for time and nodes, so that tests decide what happens when.
 
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import type { Code } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../src/base/time";
 import type { ChatEvent } from "../src/wire/events";
 import type { Message } from "../src/wire/values";
@@ -47,6 +50,17 @@ export async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
   await new Promise((resolve) => setTimeout(resolve, 0));
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+}
+
+/** A refusal as a node explains it; `last` is the greatest number of the session. */
+export function refusal(code: Code, reason: string, last?: string): ConnectError {
+  const info = new BinaryWriter().tag(1, 2).string(reason).tag(2, 2).string("conclave");
+  if (last !== undefined) {
+    info.tag(3, 2).fork().tag(1, 2).string("request_last").tag(2, 2).string(last).join();
+  }
+  const error = new ConnectError("the sentence", code);
+  error.details.push({ type: "google.rpc.ErrorInfo", value: info.finish() });
+  return error;
 }
 
 /** Random numbers that a seed repeats. */

@@ -74,13 +74,34 @@ describe.each(["database", "memory"])("%s", (kind) => {
     expect(await keep.takeNumber(5, 0n)).not.toBeNull();
   });
 
-  test("the outbox is bounded, and an account forgets only its own", async () => {
+  test("a message that was refused a number gets another one, and one that is late a newer one", async () => {
+    await keep.learn(5, 500n);
+    const id = (await keep.addOutgoing(text("one")))?.id ?? 0;
+    const first = (await keep.numberOutgoing(id, 5, 0n))?.key ?? undefined;
+    expect((await keep.numberOutgoing(id, 5, 0n))?.key).toEqual(first);
+    await keep.restart(5, 3n);
+    expect((await keep.numberOutgoing(id, 5, 3n, first))?.key?.number).toBe(4n);
+    // Another tab has given it that one meanwhile.
+    expect((await keep.numberOutgoing(id, 5, 3n, first))?.key?.number).toBe(4n);
+    expect((await keep.refreshOutgoing(id, 5))?.key?.number).toBe(4n);
+    // 300 further numbers are taken, as long as it is certain that it was not executed.
+    for (let taken = 0; taken < 300; taken += 1) {
+      if (taken % 150 === 149) await keep.refreshOutgoing(id, 5);
+      expect(await keep.takeNumber(5, 0n)).not.toBeNull();
+    }
+    expect((await keep.listOutgoing(1))[0]?.key?.number).toBe(305n);
+    await keep.removeOutgoing(id);
+    expect(await keep.refreshOutgoing(id, 5)).toBeNull();
+  });
+
+  test("the outbox of an account is bounded, and an account forgets only its own", async () => {
     await keep.addOutgoing(text("of another account", { account: 2 }));
-    for (let n = 1; n < OUTGOING_MAX; n += 1) expect(await keep.addOutgoing(text(`message ${n}`))).not.toBeNull();
+    for (let n = 1; n <= OUTGOING_MAX; n += 1) expect(await keep.addOutgoing(text(`message ${n}`))).not.toBeNull();
     expect(await keep.addOutgoing(text("one too many"))).toBeNull();
+    expect(await keep.addOutgoing(text("of another account", { account: 2 }))).not.toBeNull();
     await keep.forget(1);
     expect(await keep.listOutgoing(1)).toEqual([]);
-    expect(await keep.listOutgoing(2)).toHaveLength(1);
+    expect(await keep.listOutgoing(2)).toHaveLength(2);
   });
 });
 

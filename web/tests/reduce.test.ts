@@ -7,7 +7,7 @@ import { applyBatch, noWishes, setRead } from "../src/state/reduce";
 import { Store } from "../src/state/store";
 import type { Batch, ChatEvent } from "../src/wire/events";
 import { toBatch } from "../src/wire/events";
-import type { Conversation } from "../src/wire/values";
+import type { Account, Conversation, Room } from "../src/wire/values";
 import { message, random, sent } from "./fakes";
 
 const ME = 1;
@@ -29,11 +29,18 @@ function conversation(change: Partial<Conversation> = {}): Conversation {
   };
 }
 
+const ALICE: Account = { id: ME, name: "alice", displayName: "", role: "user", suspended: false, createdAtMs: 0 };
+
+function room(change: Partial<Room> = {}): Room {
+  const kept = { kept: null, keptOwn: { ageMs: null, messages: null } };
+  return { id: 1, name: "lobby", topic: "", public: true, members: 1, role: 1, invited: false, ...kept, ...change };
+}
+
 function store(...conversations: Conversation[]): Store {
   const made = new Store();
-  made.me.value = { id: ME, name: "alice", displayName: "", role: "user", suspended: false, createdAtMs: 0 };
+  made.me.value = ALICE;
   made.position = 100;
-  made.setConversations(conversations.length > 0 ? conversations : [conversation()]);
+  made.setConversations(conversations.length > 0 ? conversations : [conversation()], made.begin());
   return made;
 }
 
@@ -95,12 +102,12 @@ test("a count that the page cannot know is asked for", () => {
 test("a list that was read before an event does not undo it", () => {
   const each = store(conversation({ last: 2, unread: 2 }));
   applyBatch(each, batchOf(sent(101, message(1, 3)), sent(102, message(1, 4, { senderId: ME }))), 100, 0);
-  each.setConversations([conversation({ last: 2, unread: 2 })]);
+  each.setConversations([conversation({ last: 2, unread: 2 })], each.begin());
   expect(head(each)).toMatchObject({ last: 4, unread: 3 });
-  each.setConversations([conversation({ last: 4, unread: 3, mentions: 1 })]);
+  each.setConversations([conversation({ last: 4, unread: 3, mentions: 1 })], each.begin());
   expect(head(each)).toMatchObject({ last: 4, unread: 3, mentions: 1 });
   setRead(each, 1, 4, ME, noWishes());
-  each.setConversations([conversation({ last: 4, unread: 3 })]);
+  each.setConversations([conversation({ last: 4, unread: 3 })], each.begin());
   expect(head(each)).toMatchObject({ read: 4, unread: 0 });
 });
 
@@ -127,7 +134,7 @@ test("forgotten messages that were read leave the counts alone", () => {
   const each = store(conversation({ last: 9, read: 6, unread: 3 }));
   const wishes = applyBatch(each, batchOf(forgotten(101, 6)), 100, 0);
   expect(head(each)).toMatchObject({ last: 9, read: 6, unread: 3 });
-  each.setConversations([conversation({ last: 9, read: 9 })]);
+  each.setConversations([conversation({ last: 9, read: 9 })], each.begin());
   expect(applyBatch(each, batchOf(forgotten(102, 9)), 101, 0)).toMatchObject({ counts: false, conversations: false });
   expect(wishes.everything).toBe(false);
 });
@@ -150,7 +157,7 @@ test("reading on counts only what is kept", () => {
 test("a list that was read before messages were forgotten brings no preview back", () => {
   const each = store(conversation({ last: 5 }));
   applyBatch(each, batchOf(forgotten(101, 5)), 100, 0);
-  each.setConversations([{ ...conversation({ last: 5 }), newest: message(1, 5) }]);
+  each.setConversations([{ ...conversation({ last: 5 }), newest: message(1, 5) }], each.begin());
   expect(head(each)?.newest).toBeNull();
 });
 
@@ -174,6 +181,101 @@ test("leaving removes a room; joining asks for it", () => {
   const joined: ChatEvent = { position: 102, kind: "joined", conversation: 7, room: "new", account: ME, name: "alice" };
   expect(applyBatch(each, batchOf(joined), 101, 0).conversations).toBe(true);
   expect(head(each, 7)).toMatchObject({ roomName: "new" });
+});
+
+test.each(["joined", "left"] as const)("a stranger that has %s changes the count and asks for nothing", (kind) => {
+  const each = store();
+  each.rooms.value = new Map([[1, room({ members: 5 })]]);
+  each.accounts.value = new Map([["bob", { ...ALICE, id: 2, name: "Bob" }]]);
+  const stranger: ChatEvent = { position: 101, kind, conversation: 1, room: "lobby", account: 2, name: "Bob" };
+  const wishes = applyBatch(each, batchOf(stranger), 100, 0);
+  expect(wishes).toMatchObject({ rooms: false, accounts: false, conversations: false, everything: false });
+  expect([...wishes.members]).toEqual([1]);
+  expect(each.rooms.value.get(1)?.members).toBe(kind === "joined" ? 6 : 4);
+  expect(head(each)).toBeDefined();
+});
+
+test("an account that the page does not know is known by its name, and asked for once", () => {
+  const each = store();
+  const joins = (position: number): ChatEvent => ({ position, kind: "joined", conversation: 1, room: "lobby", account: 9, name: "Carol" });
+  expect(applyBatch(each, batchOf(joins(101)), 100, 0)).toMatchObject({ accounts: true, rooms: false });
+  expect(each.accounts.value.get("carol")).toMatchObject({ id: 9, name: "Carol" });
+  expect(applyBatch(each, batchOf(joins(102)), 101, 0)).toMatchObject({ accounts: false, rooms: false });
+});
+
+test("what happens to the reader's own membership asks for the rooms", () => {
+  const each = store();
+  const own = { conversation: 1, room: "lobby", account: ME, name: "alice" } as const;
+  expect(applyBatch(each, batchOf({ position: 101, kind: "role", conversation: 1, account: 2, role: 3 }), 100, 0).rooms).toBe(false);
+  expect(applyBatch(each, batchOf({ position: 102, kind: "role", conversation: 1, account: ME, role: 3 }), 101, 0).rooms).toBe(true);
+  expect(applyBatch(each, batchOf({ position: 103, kind: "left", ...own }), 102, 0).rooms).toBe(true);
+  expect(applyBatch(each, batchOf({ position: 104, kind: "joined", ...own }), 103, 0).rooms).toBe(true);
+});
+
+test("an edit asks for the counts only if it may change them", () => {
+  const each = store(conversation({ last: 50, read: 40, unread: 10 }), conversation({ id: 2, last: 50, read: 40, unread: 10, mentions: 1 }));
+  let position = 100;
+  const asks = (sequence: number, mentionedIds: readonly number[], id = 1) => {
+    position += 1;
+    const event: ChatEvent = { position, kind: "edited", message: message(id, sequence, { mentionedIds }) };
+    return applyBatch(each, batchOf(event), position - 1, 0).conversations;
+  };
+  // The page holds none of them.
+  expect(asks(12, [])).toBe(false);
+  expect(asks(12, [2])).toBe(false);
+  expect(asks(12, [ME])).toBe(true);
+  expect(asks(45, [])).toBe(false);
+  expect(asks(45, [ME])).toBe(true);
+  // Where a mention is counted, it may be the one that is taken away.
+  expect(asks(45, [], 2)).toBe(true);
+  // It holds this one, which mentions no account so far.
+  each.timeline(1).append(message(1, 51));
+  expect(asks(51, [2])).toBe(false);
+  expect(asks(51, [2, ME])).toBe(true);
+  expect(asks(51, [ME])).toBe(false);
+  expect(asks(51, [])).toBe(true);
+});
+
+const membership = (position: number, kind: "joined" | "left", id: number): ChatEvent => ({ position, kind, conversation: id, room: `room ${id}`, account: ME, name: "alice" });
+
+test("a list that was on its way removes nothing that was opened meanwhile", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  const reading = each.begin();
+  applyBatch(each, batchOf(membership(101, "joined", 7), { position: 102, kind: "opened", conversation: 8, peer: "bob" }), 100, 0);
+  applyBatch(each, batchOf(sent(103, message(9, 1))), 102, 0);
+  each.setConversations([conversation({ id: 1 })], reading);
+  expect([...each.ids.value].sort()).toEqual([1, 7, 8, 9]);
+  expect(head(each, 8)?.peerName).toBe("bob");
+  // The next list has the last word.
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 8 })], each.begin());
+  expect([...each.ids.value].sort()).toEqual([1, 8]);
+});
+
+test("a list that was on its way brings no room back that the reader has left meanwhile", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  const reading = each.begin();
+  applyBatch(each, batchOf(membership(101, "left", 2)), 100, 0);
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 2 })], reading);
+  expect(each.ids.value).toEqual([1]);
+  // Left and joined again is joined, and the other way round.
+  const other = each.begin();
+  applyBatch(each, batchOf(membership(102, "joined", 2), membership(103, "left", 1), membership(104, "joined", 1), membership(105, "left", 2)), 101, 0);
+  each.setConversations([conversation({ id: 2 })], other);
+  expect(each.ids.value).toEqual([1]);
+});
+
+test("of two readings that overlap, the later one counts", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  const slow = each.begin();
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 3 })], each.begin());
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 2 })], slow);
+  expect([...each.ids.value].sort()).toEqual([1, 3]);
+});
+
+test("a list that was cut removes nothing", () => {
+  const each = store(conversation({ id: 1 }), conversation({ id: 2 }));
+  each.setConversations([conversation({ id: 1 }), conversation({ id: 3 })], each.begin(), true);
+  expect([...each.ids.value].sort()).toEqual([1, 2, 3]);
 });
 
 test("typing ends with time and with the message", () => {

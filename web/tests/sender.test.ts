@@ -3,14 +3,16 @@
 import { IDBFactory } from "fake-indexeddb";
 import { expect, test } from "vitest";
 import { Sender } from "../src/app/sender";
-import { clock } from "../src/base/time";
+import type { Clock } from "../src/base/time";
+import { clock as realClock } from "../src/base/time";
 import { openKeep } from "../src/keep/database";
 import type { Keep, NewOutgoing } from "../src/keep/keep";
+import { Numbers } from "../src/keep/numbers";
 import { Caller } from "../src/net/call";
 import { Nodes } from "../src/net/nodes";
 import type { Services } from "../src/wire/services";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { random } from "./fakes";
+import { FakeClock, random, refusal } from "./fakes";
 
 interface SendRequest {
   request: { number: bigint; nonce: bigint };
@@ -23,13 +25,17 @@ class FakeCluster {
   readonly stored: { conversation: string; text: string }[] = [];
   readonly answers = new Map<string, { conversationId: bigint; sequence: bigint }>();
   attempts = 0;
+  /** What the cluster has against a number before it executes it. */
+  refuses: (number: bigint) => ConnectError | null = () => null;
 
   constructor(private readonly chance: () => number, public trouble = 0.5) {}
 
   services(): Services {
     const sendMessage = async ({ request, to, text }: SendRequest) => {
       this.attempts += 1;
-      await new Promise((resolve) => setTimeout(resolve, this.chance() * 3));
+      if (this.trouble > 0) await new Promise((resolve) => setTimeout(resolve, this.chance() * 3));
+      const refused = this.refuses(request.number);
+      if (refused) throw refused;
       if (this.chance() < this.trouble / 2) throw new ConnectError("dead before", Code.Unavailable);
       const key = `${request.nonce}/${request.number}`;
       let answer = this.answers.get(key);
@@ -58,9 +64,9 @@ const words = (conversation: number, text: string): NewOutgoing => ({
   after: 0,
 });
 
-function tab(keep: Keep, cluster: FakeCluster, session = 5) {
-  const nodes = new Nodes([1, 2, 3].map((id) => ({ id, url: `http://n${id}` })), () => cluster.services());
-  const caller = new Caller({ nodes, clock, onSignedOut: () => {}, chance: () => 0 });
+function tab(keep: Keep, cluster: FakeCluster, session = 5, clock: Clock = realClock) {
+  const nodes = new Nodes([1, 2, 3].map((id) => ({ id, url: `http://n${id}` })));
+  const caller = new Caller({ nodes, connect: () => cluster.services(), clock, onSignedOut: () => {}, chance: () => 0 });
   const sent: string[] = [];
   const sender = new Sender({
     keep,
@@ -135,5 +141,70 @@ test("a message that comes while others are sent is sent, too", async () => {
   sender.wake();
   await until(() => sent.length === 2);
   expect(sent).toEqual(["one", "two"]);
+  abort.abort();
+});
+
+const noSpace = () => refusal(Code.ResourceExhausted, "NO_SPACE");
+
+/** A tab with a message for a cluster, and `count` further numbers that are taken one after the other. */
+async function withNumbers(cluster: FakeCluster, count: number) {
+  const keep = await openKeep(undefined);
+  await keep.learn(5, 0n);
+  await keep.addOutgoing(words(7, "waits"));
+  const clock = new FakeClock();
+  const { abort } = tab(keep, cluster, 5, clock);
+  await clock.pass(100);
+  const numbers = new Numbers(keep, 5, clock);
+  const result = { taken: 0, failure: null as unknown };
+  const take = async () => {
+    for (; result.taken < count; result.taken += 1) await numbers.take();
+  };
+  void take().catch((error: unknown) => (result.failure = error));
+  return { clock, keep, abort, result };
+}
+
+test("a message that waits for room holds nothing back, and is sent once when there is room", async () => {
+  const cluster = new FakeCluster(() => 0.9, 0);
+  cluster.refuses = noSpace;
+  const { clock, keep, abort, result } = await withNumbers(cluster, 700);
+  await clock.pass(90_000);
+  expect(result).toEqual({ taken: 700, failure: null });
+  expect((await keep.listOutgoing(1))[0]).toMatchObject({ state: "waiting" });
+  cluster.refuses = () => null;
+  await clock.pass(3000);
+  expect(cluster.stored).toEqual([{ conversation: "7", text: "waits" }]);
+  expect(await keep.listOutgoing(1)).toEqual([]);
+  abort.abort();
+});
+
+test("a message that may have been sent keeps its number, and what waits for it is told so", async () => {
+  const cluster = new FakeCluster(() => 0.9, 0);
+  const asked = new Set<bigint>();
+  cluster.refuses = (number) => {
+    const first = asked.size === 0;
+    asked.add(number);
+    return first ? new ConnectError("reset", Code.Unavailable) : noSpace();
+  };
+  const { clock, keep, abort, result } = await withNumbers(cluster, 300);
+  await clock.pass(60_000);
+  expect(result).toMatchObject({ taken: 199, failure: { reason: "MESSAGE_WAITS", undecided: true } });
+  expect([...asked]).toEqual([1n]);
+  expect((await keep.listOutgoing(1))[0]).toMatchObject({ state: "waiting", key: { number: 1n } });
+  abort.abort();
+});
+
+test("a number beyond what the session takes is replaced by a smaller one", async () => {
+  const keep = await openKeep(new IDBFactory());
+  await keep.learn(5, 900n);
+  const cluster = new FakeCluster(() => 0.9, 0);
+  const asked: bigint[] = [];
+  cluster.refuses = (number) => {
+    asked.push(number);
+    return number > 259n ? refusal(Code.InvalidArgument, "REQUEST_OUT_OF_RANGE", "3") : null;
+  };
+  await keep.addOutgoing(words(7, "far ahead"));
+  const { sent, abort } = tab(keep, cluster);
+  await until(() => sent.length === 1);
+  expect(asked).toEqual([901n, 4n]);
   abort.abort();
 });

@@ -6,7 +6,6 @@ import { Nodes } from "../src/net/nodes";
 import type { Link } from "../src/net/stream";
 import { follow } from "../src/net/stream";
 import type { Batch, ChatEvent } from "../src/wire/events";
-import type { Services } from "../src/wire/services";
 import { FakeClock, message, random, sent } from "./fakes";
 
 const encode = (position: number) => new TextEncoder().encode(String(position));
@@ -67,10 +66,7 @@ const calm: Behaviour = { refuses: () => false, dies: () => false, repeats: () =
 
 function follower(log: Log, behaviourOf: (node: number) => Behaviour) {
   const clock = new FakeClock();
-  const nodes = new Nodes(
-    [1, 2, 3].map((id) => ({ id, url: `http://node${id}` })),
-    () => ({}) as Services,
-  );
+  const nodes = new Nodes([1, 2, 3].map((id) => ({ id, url: `http://node${id}` })));
   const got: number[] = [];
   const links: Link[] = [];
   const signedOut: string[] = [];
@@ -133,7 +129,7 @@ test("a node that does not begin is left", async () => {
   run.abort.abort();
   await run.done;
   const clock = new FakeClock();
-  const nodes = new Nodes([1, 2].map((id) => ({ id, url: `http://n${id}` })), () => ({}) as Services);
+  const nodes = new Nodes([1, 2].map((id) => ({ id, url: `http://n${id}` })));
   const asked: number[] = [];
   const abort = new AbortController();
   const done = follow(
@@ -159,7 +155,7 @@ test("a node that does not begin is left", async () => {
 
 test("an ended session ends the stream", async () => {
   const clock = new FakeClock();
-  const nodes = new Nodes([{ id: 1, url: "http://n" }], () => ({}) as Services);
+  const nodes = new Nodes([{ id: 1, url: "http://n" }]);
   const signedOut: string[] = [];
   const expired = new ConnectError("the session has ended", Code.Unauthenticated);
   const { BinaryWriter } = await import("@bufbuild/protobuf/wire");

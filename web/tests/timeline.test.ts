@@ -38,6 +38,21 @@ test("an answer that was on its way does not undo an edit", () => {
   expect(timeline.get(5)).toMatchObject({ deleted: true, text: "" });
 });
 
+test("an answer that was on its way while everything was cleared is asked for again", () => {
+  const timeline = new Timeline();
+  const before = timeline.begin();
+  timeline.change({ kind: "edited", message: message(1, 9, { text: "of before" }) });
+  timeline.clear();
+  const after = timeline.begin();
+  timeline.change({ kind: "edited", message: message(1, 4, { text: "new" }) });
+  timeline.change({ kind: "deleted", sequence: 5 });
+  expect(timeline.answer(before, [message(1, 4)], { from: 4, to: 4 })).toBe(false);
+  expect(timeline.ranges).toEqual([]);
+  expect(timeline.answer(after, [message(1, 4), message(1, 5)], { from: 4, to: 5 })).toBe(true);
+  expect(timeline.get(4)?.text).toBe("new");
+  expect(timeline.get(5)).toMatchObject({ deleted: true, text: "" });
+});
+
 test("a change before a question is not applied to its answer", () => {
   const timeline = new Timeline();
   timeline.change({ kind: "edited", message: message(1, 4, { text: "old news" }) });

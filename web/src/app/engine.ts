@@ -8,6 +8,7 @@
 import type { Clock } from "../base/time";
 import { soon } from "../base/time";
 import type { Keep, NewOutgoing, Outgoing } from "../keep/keep";
+import type { Marks } from "../keep/marks";
 import type { Numbers } from "../keep/numbers";
 import type { Caller } from "../net/call";
 import type { Nodes } from "../net/nodes";
@@ -40,6 +41,7 @@ export interface EngineOptions {
   readonly caller: Caller;
   readonly nodes: Nodes;
   readonly numbers: Numbers;
+  readonly marks: Marks;
   readonly clock: Clock;
   readonly account: Account;
   readonly channel: Channel | null;
@@ -61,6 +63,8 @@ const AWAY_MS = 5 * 60_000;
 const ROUNDS_MS = 15_000;
 /** Wait until counts are read again that forgotten messages have made too great. */
 const COUNTS_MS = 5000;
+/** Greatest wait before a list is read again that events ask for all the time. */
+const READ_PAUSE_MS_MAX = 5000;
 
 export class Engine {
   readonly history: History;
@@ -76,16 +80,16 @@ export class Engine {
   #away = false;
   /** Messages of others that the stream has brought. */
   #arrived = 0;
-  readonly #readConversations = soon(200, () => this.#quietly(readConversations(this.options)));
+  readonly #readConversations = this.#soon(200, () => readConversations(this.options));
   readonly #readCounts = soon(COUNTS_MS, () => this.#readConversations());
-  readonly #readRooms = soon(200, () => this.#quietly(readRooms(this.options)));
-  readonly #readAccounts = soon(300, () => this.#quietly(readAccounts(this.options)));
-  readonly #readEverything = soon(50, () => this.#quietly(this.#readAll()));
+  readonly #readRooms = this.#soon(200, () => readRooms(this.options));
+  readonly #readAccounts = this.#soon(300, () => readAccounts(this.options));
+  readonly #readEverything = this.#soon(50, () => this.#readAll());
 
   constructor(readonly options: EngineOptions) {
     const { caller, store, numbers, keep, clock, account } = options;
     this.history = new History(caller, store);
-    this.positions = new Positions(caller, numbers);
+    this.positions = new Positions(caller, numbers, clock, options.marks);
     this.#visibleMs = clock.now();
     this.#sender = new Sender({
       keep,
@@ -117,6 +121,7 @@ export class Engine {
     const { store, account } = this.options;
     store.me.value = account;
     void this.#readOutgoing();
+    this.positions.start();
     this.#tabs.tell({ kind: "hello" });
     void this.#tabs.run(this.#abort.signal);
   }
@@ -184,7 +189,7 @@ export class Engine {
   }
 
   async #lead(signal: AbortSignal): Promise<void> {
-    const { nodes, clock, store, onSignedOut } = this.options;
+    const { nodes, caller, clock, store, onSignedOut } = this.options;
     void this.#sender.run(signal);
     void this.#presence(signal);
     const resumeAt = this.#started ? { token: this.#token, position: store.position } : undefined;
@@ -196,7 +201,7 @@ export class Engine {
         open: async function* (node, token, abort) {
           const options = { signal: abort };
           const request = { resumeToken: token, heartbeatMs: HEARTBEAT_MS, ephemeral: true };
-          for await (const response of nodes.services(node).live.subscribe(request, options)) {
+          for await (const response of caller.services(node).live.subscribe(request, options)) {
             yield toBatch(response);
           }
         },
@@ -278,7 +283,7 @@ export class Engine {
     if (wishes.rooms) this.#readRooms();
     if (wishes.nodes) onNodes();
     for (const conversation of wishes.members) onMembers(conversation);
-    if (wishes.members.size > 0) this.#readAccounts();
+    if (wishes.accounts) this.#readAccounts();
     this.#arrived += wishes.arrived.length;
     for (const message of wishes.arrived) {
       // In a room no member sees how far messages have come to others.
@@ -361,8 +366,9 @@ export class Engine {
     }
   }
 
-  #quietly(promise: Promise<unknown>): void {
+  /** Reads without a word; while events go on that ask for it, seconds are between two readings. */
+  #soon(ms: number, read: () => Promise<void>): () => void {
     // Every failure has been asked at all nodes; the next event or a click asks again.
-    promise.catch(() => {});
+    return soon(ms, () => read().catch(() => {}), READ_PAUSE_MS_MAX);
   }
 }

@@ -1,6 +1,7 @@
 // Reads pages of history into the timelines: the newest, older, newer, or around one message.
 //
-// Always true: of one conversation at most one page in each direction is under way.
+// Always true: of one conversation at most one page in each direction is under way; a page that was
+// asked for before events were missed is asked for again.
 
 import type { Caller } from "../net/call";
 import type { Store } from "../state/store";
@@ -9,6 +10,10 @@ import { num, toMessage } from "../wire/values";
 
 /** Messages of a page: two screens. */
 const PAGE = 60;
+/** Times that a page is asked for because events were missed meanwhile; seconds are between those. */
+const TIMES_MAX = 5;
+
+type RangeOf = (page: ListMessagesResponse) => { from: number; to: number };
 
 type From = ListMessagesRequestFrom;
 type ListMessagesRequestFrom =
@@ -74,12 +79,15 @@ export class History {
     return reading;
   }
 
-  async #page(
-    conversation: number,
-    from: From,
-    pageSize: number,
-    range: (page: ListMessagesResponse) => { from: number; to: number },
-  ): Promise<void> {
+  async #page(conversation: number, from: From, pageSize: number, range: RangeOf): Promise<void> {
+    for (let time = 0; time < TIMES_MAX; time += 1) {
+      if (await this.#ask(conversation, from, pageSize, range)) return;
+    }
+    throw new Error("events are missed again and again");
+  }
+
+  /** Asks for a page; returns whether the timeline has taken it. */
+  async #ask(conversation: number, from: From, pageSize: number, range: RangeOf): Promise<boolean> {
     const timeline = this.store.timeline(conversation);
     const mark = timeline.begin();
     try {
@@ -94,7 +102,7 @@ export class History {
         ),
       );
       timeline.forget(num(page.forgottenThrough));
-      timeline.answer(mark, page.messages.map(toMessage), range(page));
+      return timeline.answer(mark, page.messages.map(toMessage), range(page));
     } catch (error) {
       timeline.answer(mark, []);
       throw error;

@@ -1,6 +1,7 @@
 // Reads lists that the store begins with: conversations, rooms, accounts, blocks, presence.
 //
-// Always true: every list is read in pages up to a maximum.
+// Always true: every list is read in pages up to a maximum. What is not in a list that was cut there
+// may exist all the same.
 
 import type { Caller } from "../net/call";
 import type { Store } from "../state/store";
@@ -32,56 +33,67 @@ export async function readEverything(reader: Reader): Promise<void> {
 }
 
 export async function readConversations({ caller, store }: Reader): Promise<void> {
-  const list = await pages<Conversation & { readonly newest: Message | null }>(async (pageToken) => {
-    const page = await caller.read((services, options) =>
-      services.chat.listConversations({ pageSize: 500, pageToken, withLastMessage: true }, options),
-    );
-    const items = page.conversations.map((each) => ({
-      ...toConversation(each),
-      newest: each.lastMessage ? toPreview(num(each.id), each.lastMessage) : null,
-    }));
-    return { items, next: page.nextPageToken };
-  });
-  store.setConversations(list);
+  const reading = store.begin();
+  try {
+    const { items, cut } = await pages<Conversation & { readonly newest: Message | null }>(async (pageToken) => {
+      const page = await caller.read((services, options) =>
+        services.chat.listConversations({ pageSize: 500, pageToken, withLastMessage: true }, options),
+      );
+      const items = page.conversations.map((each) => ({
+        ...toConversation(each),
+        newest: each.lastMessage ? toPreview(num(each.id), each.lastMessage) : null,
+      }));
+      return { items, next: page.nextPageToken };
+    });
+    store.setConversations(items, reading, cut);
+  } finally {
+    store.end(reading);
+  }
 }
 
 export async function readRooms({ caller, store }: Reader): Promise<void> {
-  const rooms = await pages<Room>(async (pageToken) => {
+  const { items } = await pages<Room>(async (pageToken) => {
     const page = await caller.read((services, options) =>
       services.rooms.listRooms({ pageSize: PAGE, pageToken, onlyOwn: true }, options),
     );
     return { items: page.rooms.map(toRoom), next: page.nextPageToken };
   });
-  store.rooms.value = new Map(rooms.map((room) => [room.id, room]));
+  store.rooms.value = new Map(items.map((room) => [room.id, room]));
 }
 
 /** Lists rooms whose names match a pattern. */
-export function listRooms({ caller }: Reader, pattern: string): Promise<readonly Room[]> {
-  return pages<Room>(async (pageToken) => {
+export async function listRooms({ caller }: Reader, pattern: string): Promise<readonly Room[]> {
+  const { items } = await pages<Room>(async (pageToken) => {
     const page = await caller.read((services, options) =>
       services.rooms.listRooms({ pageSize: 200, pageToken, pattern }, options),
     );
     return { items: page.rooms.map(toRoom), next: page.nextPageToken };
   });
+  return items;
 }
 
-export function listMembers({ caller }: Reader, name: string): Promise<readonly Member[]> {
-  return pages<Member>(async (pageToken) => {
+/** Lists the members of a room, and sets their number. */
+export async function readMembers({ caller, store }: Reader, id: number, name: string): Promise<readonly Member[]> {
+  const { items, cut } = await pages<Member>(async (pageToken) => {
     const page = await caller.read((services, options) =>
       services.rooms.listMembers({ name, pageSize: PAGE, pageToken }, options),
     );
     return { items: page.members.map(toMember), next: page.nextPageToken };
   });
+  if (!cut) store.setMemberCount(id, items.length);
+  return items;
 }
 
 export async function readAccounts({ caller, store }: Reader): Promise<void> {
-  const accounts = await pages<Account>(async (pageToken) => {
+  const { items, cut } = await pages<Account>(async (pageToken) => {
     const page = await caller.read((services, options) =>
       services.accounts.listAccounts({ pageSize: PAGE, pageToken }, options),
     );
     return { items: page.accounts.map(toAccount), next: page.nextPageToken };
   });
-  store.accounts.value = new Map(accounts.map((account) => [account.name.toLowerCase(), account]));
+  const accounts = new Map(cut ? store.accounts.peek() : []);
+  for (const account of items) accounts.set(account.name.toLowerCase(), account);
+  store.accounts.value = accounts;
 }
 
 export async function readBlocks({ caller, store }: Reader): Promise<void> {
@@ -111,14 +123,17 @@ export async function readPresence({ caller, store }: Reader): Promise<void> {
   }
 }
 
-async function pages<T>(read: (token: string) => Promise<{ items: T[]; next: string }>): Promise<T[]> {
+/** Reads pages up to their maximum; `cut` says that there are more. */
+async function pages<T>(
+  read: (token: string) => Promise<{ items: T[]; next: string }>,
+): Promise<{ items: T[]; cut: boolean }> {
   const all: T[] = [];
   let token = "";
   for (let page = 0; page < PAGES_MAX; page += 1) {
     const { items, next } = await read(token);
     all.push(...items);
-    if (next === "") break;
+    if (next === "") return { items: all, cut: false };
     token = next;
   }
-  return all;
+  return { items: all, cut: true };
 }

@@ -16,8 +16,8 @@ import { num } from "../wire/values";
 
 /** Conversations in which a message is under way at once. */
 const CONVERSATIONS_AT_ONCE = 8;
-/** Time of one call; the next one follows with the same number. */
-const CALL_MS = 20_000;
+/** Time of one call; the next one follows. Shorter than changes wait for a number that a message holds back. */
+const CALL_MS = 10_000;
 const PAUSE_MS = 250;
 
 export interface Sent {
@@ -108,14 +108,17 @@ export class Sender {
         if (result.restart) await keep.restart(session, result.last);
         above = result.last;
         maybeDone = false;
-        numbered = await keep.numberOutgoing(message.id, session, above);
+        numbered = await keep.numberOutgoing(message.id, session, above, numbered.key);
       } catch (error) {
         if (!(error instanceof CallError)) throw error;
+        if (error.undecided) {
+          maybeDone ||= error.reason === "OUTCOME_UNKNOWN";
+          // What waits for room waits for hours, and must not hold back all other changes. Of a tab
+          // that has lost the lead another one may be sending the message under its number.
+          if (!maybeDone && !signal.aborted) numbered = await keep.refreshOutgoing(message.id, session);
+          continue;
+        }
         switch (error.reason) {
-          case "UNREACHABLE":
-          case "OUTCOME_UNKNOWN":
-            maybeDone = true;
-            continue;
           case "SESSION_EXPIRED":
             throw error;
           case "UNKNOWN":

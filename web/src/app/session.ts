@@ -8,6 +8,7 @@ import { clock } from "../base/time";
 import { openKeep } from "../keep/database";
 import { Drafts } from "../keep/drafts";
 import type { Keep } from "../keep/keep";
+import { Marks } from "../keep/marks";
 import { Numbers } from "../keep/numbers";
 import { Caller } from "../net/call";
 import { Nodes } from "../net/nodes";
@@ -33,6 +34,8 @@ export interface Session {
   readonly actions: Actions;
   readonly drafts: Drafts;
   readonly id: number;
+  /** Aborted when the session ends, and with it every call in its name. */
+  readonly over: AbortController;
 }
 
 export const phase = signal<"starting" | "signedOut" | "ready">("starting");
@@ -43,23 +46,20 @@ export const signedOutBecause = signal("");
 export const comeback = signal<Comeback | null>(null);
 /** Whether no node has answered since the page was opened. */
 export const unreachable = signal(false);
-/** Grows when the members of a room change. */
-export const membersChanged = signal<{ readonly conversation: number; readonly times: number }>({
-  conversation: 0,
-  times: 0,
-});
+/** How often the members of each room have changed since the page was opened. */
+export const membersChanged = signal<ReadonlyMap<number, number>>(new Map());
 
 const RETRY_MS = 1000;
 /** Time after which the page says that no node answers, and asks again. */
 const START_MS = 4000;
 
-const connect = (url: string) => services(transportTo(url, () => session.peek()?.id ?? 0));
-let nodes = new Nodes([{ id: 0, url: "http://localhost" }], connect);
+let nodes = new Nodes([{ id: 0, url: "http://localhost" }]);
 let keep: Keep | null = null;
 let opened: Promise<Keep> | null = null;
 /** What the node says about its cluster, asked beside everything else. */
 let configured: Promise<void> = Promise.resolve();
-let caller = new Caller({ nodes, clock, onSignedOut: end });
+/** Makes the calls that belong to no session: which session the cookie is of, and signing in. */
+let caller = makeCaller();
 
 export function storage(): Storage | null {
   try {
@@ -71,10 +71,10 @@ export function storage(): Storage | null {
 
 /** Starts the page: finds out whether the browser has a session. */
 export async function start(): Promise<void> {
-  addEventListener("pagehide", () => session.peek()?.drafts.write());
-  document.addEventListener("visibilitychange", () => session.peek()?.drafts.write());
-  nodes = new Nodes([ownNode(location.origin)], connect);
-  caller = new Caller({ nodes, clock, onSignedOut: end });
+  addEventListener("pagehide", writeAll);
+  document.addEventListener("visibilitychange", writeAll);
+  nodes = new Nodes([ownNode(location.origin)]);
+  caller = makeCaller();
   configured = readConfig(location.origin, storage()).then((read) => {
     config.value = read;
     learnNodes(read);
@@ -88,12 +88,19 @@ export async function start(): Promise<void> {
   await resume();
 }
 
+/** Keeps what is only in memory: the page may be gone in a moment. */
+function writeAll(): void {
+  const current = session.peek();
+  current?.drafts.write();
+  current?.engine.positions.flush();
+}
+
 async function resume(): Promise<void> {
   for (;;) {
     try {
       return await begin(START_MS);
     } catch (error) {
-      if (error instanceof CallError && error.reason !== "UNREACHABLE") {
+      if (error instanceof CallError && !error.undecided) {
         // Who may make an account is on the page that follows.
         await configured;
         phase.value = "signedOut";
@@ -141,6 +148,7 @@ export async function signOut(): Promise<void> {
   current.drafts.forget();
   current.engine.tellSignedOut();
   leave("");
+  current.engine.positions.forget();
   phase.value = "signedOut";
 }
 
@@ -176,6 +184,17 @@ export function foreignNodes() {
   return config.value.nodes.filter(({ url }) => nodes.list.every((node) => node.url !== url));
 }
 
+/** Makes a caller whose calls name the session for as long as it lasts; 0: no session. */
+function makeCaller(id = 0, signal?: AbortSignal): Caller {
+  return new Caller({
+    nodes,
+    connect: (url) => services(transportTo(url, id)),
+    clock,
+    ...(signal ? { signal } : {}),
+    onSignedOut: signal ? end : () => {},
+  });
+}
+
 async function begin(callMs?: number): Promise<void> {
   const answer = await caller.read((each, options) => each.sessions.getSession({}, options), callMs);
   const account = toAccount(answer.account);
@@ -184,12 +203,15 @@ async function begin(callMs?: number): Promise<void> {
   await keep.learn(id, answer.requestNumberLast);
   const numbers = new Numbers(keep, id, clock);
   const store = new Store();
+  const over = new AbortController();
+  const ownCaller = makeCaller(id, over.signal);
   const engine: Engine = new Engine({
     store,
     keep,
-    caller,
+    caller: ownCaller,
     nodes,
     numbers,
+    marks: new Marks(storage(), account.id),
     clock,
     account,
     channel: openChannel(id),
@@ -204,11 +226,13 @@ async function begin(callMs?: number): Promise<void> {
     },
     onNodes: () => void readNodes(),
     onOther: () => location.reload(),
-    onMembers: (conversation) =>
-      (membersChanged.value = { conversation, times: membersChanged.peek().times + 1 }),
+    onMembers: (conversation) => {
+      const times = membersChanged.peek().get(conversation) ?? 0;
+      membersChanged.value = new Map(membersChanged.peek()).set(conversation, times + 1);
+    },
   });
-  const actions = new Actions(caller, numbers);
-  session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id };
+  const actions = new Actions(ownCaller, numbers);
+  session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id, over };
   signedOutBecause.value = "";
   phase.value = "ready";
   engine.start();
@@ -226,6 +250,7 @@ function end(sentence: string): void {
 function leave(sentence: string): boolean {
   const current = session.peek();
   if (!current) return false;
+  current.over.abort();
   current.engine.stop();
   current.drafts.write();
   session.value = null;
@@ -245,8 +270,10 @@ function other(id: unknown): void {
 
 /** Compares the session with the cookie, which a page at another port may have changed. */
 export async function verify(): Promise<void> {
+  const current = session.peek();
+  if (!current) return;
   try {
-    const answer = await caller.read((each, options) => each.sessions.getSession({}, options), 4000);
+    const answer = await current.actions.caller.read((each, options) => each.sessions.getSession({}, options), 4000);
     other(num(answer.sessionId));
   } catch {
     // No node, or signed out: then the page has said so.

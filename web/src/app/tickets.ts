@@ -40,7 +40,7 @@ export async function shareSession(config: Config, nodes: Nodes): Promise<void> 
 async function use({ node_id: id = 0, url, ticket }: Ticket, nodes: Nodes): Promise<void> {
   try {
     if (!(await redeem(url, ticket))) return;
-    const at = services(transportTo(url, () => 0));
+    const at = services(transportTo(url, 0));
     await at.sessions.getSession({}, { timeoutMs: WAIT_MS });
     if (nodes.list.every((node) => node.url !== url)) nodes.learn([...nodes.list, { id, url }]);
   } catch {

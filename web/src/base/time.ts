@@ -25,13 +25,35 @@ export const clock: Clock = {
     }),
 };
 
-/** Returns a function that runs `action` once, `ms` after the first of its calls. */
-export function soon(ms: number, action: () => void): () => void {
-  let timer: ReturnType<typeof setTimeout> | undefined;
+/**
+ * Returns a function that runs `action` once, `ms` after the first of its calls. A call while it
+ * runs has it run once more afterwards, so no two runs overlap. While calls go on, the waits before
+ * the runs double up to `msMax`; after that time without a run they begin at `ms` again.
+ */
+export function soon(ms: number, action: () => void | Promise<unknown>, msMax = ms): () => void {
+  let state: "idle" | "waiting" | "running" = "idle";
+  let again = false;
+  let waitMs = ms;
+  let endedMs = -Infinity;
+  const plan = () => {
+    state = "waiting";
+    if (clock.now() - endedMs > msMax) waitMs = ms;
+    setTimeout(() => void run(), waitMs);
+    waitMs = Math.min(waitMs * 2, msMax);
+  };
+  const run = async () => {
+    state = "running";
+    try {
+      await action();
+    } finally {
+      state = "idle";
+      endedMs = clock.now();
+      if (again) plan();
+      again = false;
+    }
+  };
   return () => {
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      action();
-    }, ms);
+    if (state === "running") again = true;
+    else if (state === "idle") plan();
   };
 }

@@ -6,7 +6,7 @@ import type { Keep, Outgoing } from "./keep";
 import { NUMBERS_AHEAD_MAX, OUTGOING_MAX } from "./keep";
 import { memoryKeep } from "./memory";
 import type { NumbersRecord } from "./records";
-import { fresh, isNumbered, learned, oldest, restarted, taken } from "./records";
+import { fresh, isLate, isNumbered, learned, oldest, restarted, taken } from "./records";
 
 const NAME = "conclave";
 const VERSION = 1;
@@ -63,11 +63,22 @@ function databaseKeep(database: IDBDatabase): Keep {
     });
   }
 
+  async function of(outgoing: IDBObjectStore, account: number): Promise<Outgoing[]> {
+    const all = await done<Outgoing[]>(outgoing.getAll());
+    return all.filter((entry) => entry.account === account);
+  }
+
   async function take({ numbers }: Stores, session: number, above: bigint) {
     const before = await done<NumbersRecord | undefined>(numbers.get(session));
     const { key, record } = taken(session, before, above);
     await done(numbers.put(record));
     return key;
+  }
+
+  async function number(stores: Stores, entry: Outgoing, session: number, above: bigint) {
+    const numbered = { ...entry, session, key: await take(stores, session, above) };
+    await done(stores.outgoing.put(numbered));
+    return numbered;
   }
 
   return {
@@ -88,18 +99,23 @@ function databaseKeep(database: IDBDatabase): Keep {
       run(async ({ numbers }) => void (await done(numbers.put(restarted(session, last))))),
     addOutgoing: (message) =>
       run(async ({ outgoing }) => {
-        if ((await done(outgoing.count())) >= OUTGOING_MAX) return null;
+        if ((await of(outgoing, message.account)).length >= OUTGOING_MAX) return null;
         const entry = fresh(message);
         const id = (await done(outgoing.add(entry))) as number;
         return { ...entry, id };
       }),
-    numberOutgoing: (id, session, above) =>
+    numberOutgoing: (id, session, above, refused) =>
       run(async (stores) => {
         const entry = await done<Outgoing | undefined>(stores.outgoing.get(id));
-        if (!entry || isNumbered(entry, session, above)) return entry ?? null;
-        const numbered = { ...entry, session, key: await take(stores, session, above) };
-        await done(stores.outgoing.put(numbered));
-        return numbered;
+        if (!entry || isNumbered(entry, session, above, refused)) return entry ?? null;
+        return number(stores, entry, session, above);
+      }),
+    refreshOutgoing: (id, session) =>
+      run(async (stores) => {
+        const entry = await done<Outgoing | undefined>(stores.outgoing.get(id));
+        const record = await done<NumbersRecord | undefined>(stores.numbers.get(session));
+        if (!entry || !isLate(entry, session, record)) return entry ?? null;
+        return number(stores, entry, session, 0n);
       }),
     changeOutgoing: (id, change) =>
       run(async ({ outgoing }) => {
@@ -108,15 +124,10 @@ function databaseKeep(database: IDBDatabase): Keep {
       }),
     removeOutgoing: (id) => run(async ({ outgoing }) => void (await done(outgoing.delete(id)))),
     listOutgoing: (account) =>
-      run(async ({ outgoing }) => {
-        const all = await done<Outgoing[]>(outgoing.getAll());
-        return all.filter((entry) => entry.account === account);
-      }),
+      run(({ outgoing }) => of(outgoing, account)),
     forget: (account) =>
       run(async ({ outgoing }) => {
-        for (const entry of await done<Outgoing[]>(outgoing.getAll())) {
-          if (entry.account === account) await done(outgoing.delete(entry.id));
-        }
+        for (const { id } of await of(outgoing, account)) await done(outgoing.delete(id));
       }),
   };
 }

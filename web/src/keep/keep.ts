@@ -58,10 +58,15 @@ export interface Keep {
   /** Takes a message; `null` if the outbox is full. */
   addOutgoing(message: NewOutgoing): Promise<Outgoing | null>;
   /**
-   * Gives a message the next number, above `above`, unless it has such a number in this session;
-   * `null` if the message is gone.
+   * Gives a message the next number, above `above`, unless it has such a number in this session and
+   * that is not `refused`; `null` if the message is gone.
    */
-  numberOutgoing(id: number, session: number, above: bigint): Promise<Outgoing | null>;
+  numberOutgoing(id: number, session: number, above: bigint, refused?: RequestKey): Promise<Outgoing | null>;
+  /**
+   * Gives a message that was certainly not executed the next number, if it is so far behind that
+   * further numbers will wait for it; `null` if the message is gone.
+   */
+  refreshOutgoing(id: number, session: number): Promise<Outgoing | null>;
   changeOutgoing(id: number, change: Partial<Outgoing>): Promise<void>;
   removeOutgoing(id: number): Promise<void>;
   /** Lists the messages of an account in the order in which they were taken. */

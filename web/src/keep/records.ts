@@ -1,7 +1,9 @@
 // The rules of what is kept, as functions of the records, the same for a database and for memory.
 
 import { randomNonce } from "../base/random";
+import type { RequestKey } from "../net/call";
 import type { NewOutgoing, Outgoing } from "./keep";
+import { NUMBERS_AHEAD_MAX } from "./keep";
 
 export interface NumbersRecord {
   readonly session: number;
@@ -36,9 +38,21 @@ export function oldest(messages: readonly Outgoing[], session: number): bigint |
   return oldest;
 }
 
-/** Returns whether a message has a number of this session that another tab has given it. */
-export function isNumbered({ key, session: owner }: Outgoing, session: number, above: bigint): boolean {
-  return key !== null && owner === session && key.number > above;
+/** Returns whether a message has a number of this session that is not refused, such as another tab has given it. */
+export function isNumbered(
+  { key, session: owner }: Outgoing,
+  session: number,
+  above: bigint,
+  refused: RequestKey | undefined,
+): boolean {
+  if (key === null || owner !== session || key.number <= above) return false;
+  return key.number !== refused?.number || key.nonce !== refused.nonce;
+}
+
+/** Returns whether a message's number is half as far behind the next one as it may be, or further. */
+export function isLate({ key, session: owner }: Outgoing, session: number, record: NumbersRecord | undefined): boolean {
+  if (!key || owner !== session || !record) return false;
+  return record.next >= key.number + NUMBERS_AHEAD_MAX / 2n;
 }
 
 export function fresh(message: NewOutgoing): Omit<Outgoing, "id"> {

@@ -5,8 +5,6 @@
 //
 // Always true: there is at least one node, and at most NODES_MAX.
 
-import type { Services } from "../wire/services";
-
 /** Maximum number of nodes that are remembered. Further ones are left out. */
 const NODES_MAX = 32;
 
@@ -20,12 +18,8 @@ export interface NodeAddress {
 export class Nodes {
   #list: NodeAddress[];
   #used = 0;
-  readonly #services = new Map<string, Services>();
 
-  constructor(
-    list: readonly NodeAddress[],
-    private readonly connect: (url: string) => Services,
-  ) {
+  constructor(list: readonly NodeAddress[]) {
     if (list.length === 0) throw new RangeError("a page needs a node");
     this.#list = list.slice(0, NODES_MAX);
   }
@@ -36,15 +30,6 @@ export class Nodes {
 
   get current(): NodeAddress {
     return this.#list[this.#used] as NodeAddress;
-  }
-
-  services(node: NodeAddress): Services {
-    let services = this.#services.get(node.url);
-    if (!services) {
-      services = this.connect(node.url);
-      this.#services.set(node.url, services);
-    }
-    return services;
   }
 
   /** Puts the next node in use if `node` still is. Returns the node in use. */

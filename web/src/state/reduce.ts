@@ -2,7 +2,9 @@
 //
 // Pure but for the store: what needs a node is returned as a wish, and whoever follows the stream
 // fulfils it. Events are set, never counted, except for unread messages, which are counted by their
-// numbers, so a message counts once however often it comes.
+// numbers, so a message counts once however often it comes, and for the members of a room. What
+// another account does asks a node only if the page cannot know what follows: any account may do it
+// many times a second, in front of every page of a room.
 //
 // Always true: an event at or before the store's position changes nothing.
 
@@ -18,6 +20,8 @@ export interface Wishes {
   counts: boolean;
   /** Read the rooms of the account again. */
   rooms: boolean;
+  /** Read the accounts again: there is one that the page does not know. */
+  accounts: boolean;
   /** Read everything again: events were missed. */
   everything: boolean;
   /** The addresses of the nodes have changed. */
@@ -36,6 +40,7 @@ export function noWishes(): Wishes {
     conversations: false,
     counts: false,
     rooms: false,
+    accounts: false,
     everything: false,
     nodes: false,
     arrived: [],
@@ -68,7 +73,7 @@ function apply(store: Store, event: ChatEvent, wishes: Wishes, nowMs: number): v
     case "sent":
       return sent(store, event.message, wishes, me);
     case "edited":
-      return edited(store, event.message, wishes);
+      return edited(store, event.message, wishes, me);
     case "deleted":
     case "hidden":
       return gone(store, event, wishes, me);
@@ -87,20 +92,23 @@ function apply(store: Store, event: ChatEvent, wishes: Wishes, nowMs: number): v
       return;
     case "joined":
       wishes.members.add(event.conversation);
-      wishes.rooms = true;
-      if (event.account !== me) return;
+      countMembers(store, event.conversation, 1);
+      if (event.account !== me) return meet(store, event, wishes);
       // Its topic and its counts are not in the event.
+      wishes.rooms = true;
       wishes.conversations = true;
       store.set(event.conversation, { roomName: event.room });
       return;
     case "left":
       wishes.members.add(event.conversation);
+      countMembers(store, event.conversation, -1);
+      if (event.account !== me) return;
       wishes.rooms = true;
-      if (event.account === me) store.remove(event.conversation);
+      store.remove(event.conversation);
       return;
     case "role":
       wishes.members.add(event.conversation);
-      wishes.rooms = true;
+      if (event.account === me) wishes.rooms = true;
       return;
     case "topic":
       if (store.head(event.conversation)) store.set(event.conversation, { topic: event.topic });
@@ -154,15 +162,34 @@ function sent(store: Store, message: Message, wishes: Wishes, me: number): void 
   if (senderId !== me && !message.deleted) wishes.arrived.push(message);
 }
 
-function edited(store: Store, message: Message, wishes: Wishes): void {
+/** Counts a member more or less. A count that is wrong meanwhile is set when members or rooms are read. */
+function countMembers(store: Store, conversation: number, by: number): void {
+  const room = store.rooms.peek().get(conversation);
+  if (room) store.setMemberCount(conversation, Math.max(room.members + by, 0));
+}
+
+/** Takes an account that has joined a room into the list of accounts, if it is new there. */
+function meet(store: Store, { account, name }: { account: number; name: string }, wishes: Wishes): void {
+  const known = store.accounts.peek();
+  if (name === "" || known.has(name.toLowerCase())) return;
+  const met = { id: account, name, displayName: "", role: "user", suspended: false, createdAtMs: 0 } as const;
+  store.accounts.value = new Map(known).set(name.toLowerCase(), met);
+  // How it calls itself is not in the event.
+  wishes.accounts = true;
+}
+
+function edited(store: Store, message: Message, wishes: Wishes, me: number): void {
   const { conversation, sequence, mentionedIds } = message;
   const timeline = store.timeline(conversation);
   const before = timeline.get(sequence);
   timeline.change({ kind: "edited", message });
   const head = store.head(conversation)?.peek();
   if (head?.newest?.sequence === sequence) store.set(conversation, { newest: message });
-  // An edit may add or take a mention, which only a node counts.
-  if (!before || before.mentionedIds.join() !== mentionedIds.join()) wishes.conversations = true;
+  // An edit may add or take a mention of the reader, which only a node counts: also in a message that
+  // was read before. Where none is counted, none is taken.
+  const mentions = mentionedIds.includes(me);
+  if (before && before.mentionedIds.includes(me) === mentions) return;
+  if (before || mentions || !head || head.mentions > 0) wishes.conversations = true;
 }
 
 function gone(

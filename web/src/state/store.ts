@@ -19,6 +19,12 @@ export interface Head extends Conversation {
   readonly activeAtMs: number;
 }
 
+/** A reading of the list of conversations, and what has happened to the list since it began. */
+export interface Reading {
+  readonly added: Set<number>;
+  readonly removed: Set<number>;
+}
+
 export interface Typist {
   readonly name: string;
   readonly untilMs: number;
@@ -42,6 +48,8 @@ export class Store {
 
   readonly #heads = new Map<number, Signal<Head>>();
   readonly #timelines = new Map<number, Timeline>();
+  /** Readings under way. */
+  readonly #readings = new Set<Reading>();
 
   /** Unread messages that ask for the reader: mentions, and everything in direct conversations. */
   readonly attention = computed(() => {
@@ -88,20 +96,57 @@ export class Store {
     }
     this.#heads.set(id, signal({ ...emptyHead(id), ...change }));
     this.ids.value = [...this.ids.value, id];
+    for (const { added, removed } of this.#readings) {
+      added.add(id);
+      removed.delete(id);
+    }
   }
 
   remove(id: number): void {
+    for (const { added, removed } of this.#readings) {
+      removed.add(id);
+      added.delete(id);
+    }
     this.#heads.delete(id);
     this.#timelines.get(id)?.clear();
     this.ids.value = this.ids.value.filter((each) => each !== id);
   }
 
-  /** Takes the list of all conversations as a node has read it. */
-  setConversations(list: readonly (Conversation & { readonly newest?: Message | null })[]): void {
+  setMemberCount(room: number, members: number): void {
+    const known = this.rooms.peek().get(room);
+    if (!known || known.members === members) return;
+    this.rooms.value = new Map(this.rooms.peek()).set(room, { ...known, members });
+  }
+
+  /** Begins to read the list of conversations, until `setConversations` or `end`. */
+  begin(): Reading {
+    const reading = { added: new Set<number>(), removed: new Set<number>() };
+    this.#readings.add(reading);
+    return reading;
+  }
+
+  /** Takes that a reading is over. */
+  end(reading: Reading): void {
+    this.#readings.delete(reading);
+  }
+
+  /**
+   * Takes the list of conversations as a node has read it. What was opened or left since the reading
+   * began stays so. A list that was `cut` says nothing about those that are not in it.
+   */
+  setConversations(
+    list: readonly (Conversation & { readonly newest?: Message | null })[],
+    reading: Reading,
+    cut = false,
+  ): void {
+    this.end(reading);
     batch(() => {
       const listed = new Set(list.map(({ id }) => id));
-      for (const id of this.ids.peek()) if (!listed.has(id)) this.remove(id);
+      for (const id of cut ? [] : this.ids.peek()) {
+        if (!listed.has(id) && !reading.added.has(id)) this.remove(id);
+      }
       for (const conversation of list) {
+        if (reading.removed.has(conversation.id)) continue;
         const known = this.#heads.get(conversation.id)?.peek();
         const found = conversation.newest ?? known?.newest ?? null;
         // A list that was read before messages were forgotten does not bring one back.

@@ -26,6 +26,14 @@ export type Change =
       readonly mine: boolean | null;
     };
 
+/** Where a fetch began. */
+export interface Mark {
+  /** Changes that had come before it. */
+  readonly late: number;
+  /** How often everything had been forgotten before it. */
+  readonly clears: number;
+}
+
 /** Messages that are kept around the part in view. */
 export const KEPT_MAX = 1500;
 /** Messages that are kept of a conversation that is not open: some screens. */
@@ -42,6 +50,7 @@ export class Timeline {
   /** Changes since the oldest fetch under way began. */
   #late: Change[] = [];
   #fetches = 0;
+  #clears = 0;
   /** What is on the screen; `null` while the conversation is not open. */
   #inView: Range | null = null;
 
@@ -92,23 +101,28 @@ export class Timeline {
   }
 
   /** Begins to ask for messages; the answer is handed to `answer` with the mark. */
-  begin(): number {
+  begin(): Mark {
     this.#fetches += 1;
-    return this.#late.length;
+    return { late: this.#late.length, clears: this.#clears };
   }
 
-  /** Takes the answer to a question that began with `mark`; without a range it failed. */
-  answer(mark: number, messages: readonly Message[], range?: Range): void {
+  /**
+   * Takes the answer to a question that began with `mark`; without a range it failed. Returns `false`
+   * if the question is to be asked again: events were missed since it was.
+   */
+  answer(mark: Mark, messages: readonly Message[], range?: Range): boolean {
     this.#fetches -= 1;
-    if (range) {
+    const missed = mark.clears < this.#clears;
+    if (range && !missed) {
       for (const message of messages) {
         if (message.sequence > this.#forgotten.peek()) this.#messages.set(message.sequence, message);
       }
-      for (const change of this.#late.slice(mark)) this.#set(change);
+      for (const change of this.#late.slice(mark.late)) this.#set(change);
       this.#cover(range);
     }
     if (this.#fetches === 0) this.#late = [];
     this.#changed();
+    return !missed;
   }
 
   /** Takes a message of the stream; returns whether it is new. */
@@ -152,11 +166,15 @@ export class Timeline {
     this.#cut({ from: newest, to: newest }, KEPT_AWAY_MAX, 0);
   }
 
-  /** Forgets everything, because events were missed; what is read anew says again what is kept. */
+  /**
+   * Forgets everything, because events were missed; what is read anew says again what is kept. An
+   * answer that is on its way may be from before those events, and is not taken.
+   */
   clear(): void {
     this.#messages.clear();
     this.#ranges = [];
     this.#forgotten.value = 0;
+    this.#clears += 1;
     this.#late = [];
     this.#changed();
   }

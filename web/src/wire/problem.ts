@@ -23,10 +23,15 @@ export type Failure =
 /** Refusal or failure of a whole call, for people. */
 export class CallError extends Error {
   constructor(
-    /** Reason as the protocol lists it, `UNREACHABLE` or `UNKNOWN`. */
+    /** Reason as the protocol lists it, `UNREACHABLE`, `UNKNOWN` or `MESSAGE_WAITS`. */
     readonly reason: string,
     sentence: string,
     readonly waitMs = 0,
+    /**
+     * Whether the time was up before a node had decided: the same request may be made again. It was
+     * certainly not executed, unless the reason is `OUTCOME_UNKNOWN`.
+     */
+    readonly undecided = false,
   ) {
     super(sentence);
     this.name = "CallError";

@@ -38,16 +38,17 @@ export function services(transport: Transport): Services {
 }
 
 /**
- * Returns the transport to the node at a base URL such as `https://chat.example:7400`. A call names
- * the session that it is meant for, so that the cookie of another one is refused; 0: whichever.
+ * Returns the transport to the node at a base URL such as `https://chat.example:7400`. Every call
+ * names the session for which the transport was made, so that the cookie of another one is refused;
+ * 0: the session of the cookie, or none.
  */
-export function transportTo(baseUrl: string, session: () => number): Transport {
+export function transportTo(baseUrl: string, session: number): Transport {
   return createGrpcWebTransport({
     baseUrl,
     fetch: (input, init) => {
       const headers = new Headers(init?.headers);
       headers.set("x-conclave-page", "1");
-      if (session() > 0) headers.set("x-conclave-session", String(session()));
+      if (session > 0) headers.set("x-conclave-session", String(session));
       return fetch(input, { ...init, headers, credentials: "include", cache: "no-store" });
     },
   });

@@ -1,12 +1,13 @@
 // The panel of a room: topic, what it keeps, members with their roles, invitations, webhooks, leaving.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { go } from "../../app/route";
 import { preferences, toggleMuted } from "../../app/preferences";
 import type { Session } from "../../app/session";
 import { membersChanged } from "../../app/session";
-import { listMembers } from "../../app/load";
+import { readMembers } from "../../app/load";
 import { strings } from "../../base/strings";
+import { soon } from "../../base/time";
 import { visible } from "../../text/visible";
 import type { Member } from "../../wire/values";
 import { RoomRole } from "../../wire/values";
@@ -20,6 +21,8 @@ import { attempt, notice } from "../parts/notices";
 import { Kept } from "./Kept";
 import { Webhooks } from "./Webhooks";
 
+/** Greatest wait before the members are read again while they change all the time. */
+const READ_PAUSE_MS_MAX = 10_000;
 const ROLES = { 0: "", 1: "", 2: strings.moderator, 3: strings.owner } as const;
 
 export function Members({ session, id, name }: { session: Session; id: number; name: string }) {
@@ -28,10 +31,12 @@ export function Members({ session, id, name }: { session: Session; id: number; n
   const [asking, setAsking] = useState<"leave" | "webhooks" | null>(null);
   const [invitee, setInvitee] = useState("");
   const [topic, setTopic] = useState<string | null>(null);
-  const changed = membersChanged.value.conversation === id ? membersChanged.value.times : 0;
-  useEffect(() => {
-    listMembers(engine.options, name).then(setMembers, () => {});
-  }, [id, changed]);
+  const changed = membersChanged.value.get(id) ?? 0;
+  const read = useMemo(
+    () => soon(50, () => readMembers(engine.options, id, name).then(setMembers, () => {}), READ_PAUSE_MS_MAX),
+    [id],
+  );
+  useEffect(read, [read, changed]);
   const room = store.rooms.value.get(id);
   const role = room?.role ?? RoomRole.Member;
   const me = store.me.value?.name;
