@@ -254,6 +254,67 @@ test("a refused message says why, and can be discarded", () =>
     await until("gone", async () => (await row.count()) === 0);
   }));
 
+test("a first message that is refused stays where it was written, until it is discarded", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    await say(page, "/msg chiaar are you\nthere?");
+    await page.waitForURL(/\/c\/@chiaar$/);
+    const row = page.locator("article", { hasText: "are you" });
+    await row.getByText("Not sent: there is no such account").waitFor();
+    // The list of conversations leads to it, after a reload, too.
+    await page.goto(`${cluster.nodes[0].url}/c/1`);
+    await page.getByRole("link", { name: /^chiaar/ }).click();
+    await row.getByText("Not sent: there is no such account").waitFor();
+    await row.getByRole("button", { name: "Send again" }).click();
+    await row.getByText("Not sent: there is no such account").waitFor();
+    await row.getByRole("button", { name: "Discard" }).click();
+    await row.waitFor({ state: "detached" });
+    await page.getByRole("link", { name: /^chiaar/ }).waitFor({ state: "detached" });
+    // Without a name it is no message; what was typed stays in the field.
+    await say(page, "/msg ch!ara hello");
+    await page.getByText("Write a name and a text: /msg name text").waitFor();
+    assert.equal(await field(page).inputValue(), "/msg ch!ara hello");
+    // A refused one is still there when the other person opens the conversation.
+    await field(page).fill("");
+    await say(page, "/msg chiara refuse me");
+    await page.waitForURL(/\/c\/@chiara$|\/c\/\d+$/);
+    await page.locator("article", { hasText: "refuse me" }).getByText("the account has blocked you").waitFor();
+    const [alice, , chiara] = cluster.state.people;
+    cluster.state.post(cluster.state.direct(alice, chiara), chiara, "Sorry, now you can");
+    await page.waitForURL(/\/c\/\d+$/);
+    await page.locator("article.stored", { hasText: "Sorry, now you can" }).waitFor();
+    const refused = page.locator("article", { hasText: "refuse me" });
+    await refused.getByRole("button", { name: "Discard" }).click();
+    await refused.waitFor({ state: "detached" });
+  }));
+
+test("what was typed to one new person is not typed to the next, and stays with the first", () =>
+  withPage(async (page) => {
+    const to = async (name) => {
+      await page.keyboard.press("Control+k");
+      await page.getByRole("combobox").fill(name);
+      await page.getByRole("option", { name: new RegExp(name, "i") }).first().waitFor();
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: new RegExp(name, "i") }).waitFor();
+    };
+    await to("chiara");
+    await field(page).fill("for Chiara alone");
+    await to("dev.ops");
+    assert.equal(await field(page).inputValue(), "");
+    await field(page).fill("for Dev");
+    await page.reload();
+    await page.getByRole("heading", { name: "dev.ops" }).waitFor();
+    assert.equal(await field(page).inputValue(), "for Dev");
+    await to("chiara");
+    assert.equal(await field(page).inputValue(), "for Chiara alone");
+    // Chiara writes first: the draft goes along into the conversation.
+    const [alice, , chiara] = cluster.state.people;
+    cluster.state.post(cluster.state.direct(alice, chiara), chiara, "Hello Alice");
+    await page.waitForURL(/\/c\/\d+$/);
+    await page.locator("article", { hasText: "Hello Alice" }).waitFor();
+    assert.equal(await field(page).inputValue(), "for Chiara alone");
+  }));
+
 test("what is forgotten vanishes, and is not asked for again", () =>
   withPage(async (page) => {
     const { state } = cluster;

@@ -117,6 +117,7 @@ export const strings = {
         ? `${names[0]} and ${names[1]} are typing…`
         : "Several people are typing…",
   waiting: "Waiting to be sent",
+  notSentYet: "Not sent yet",
   sent: "Sent: stored on a majority of the nodes",
   delivered: "Delivered",
   read: "Read",
@@ -244,6 +245,7 @@ export const strings = {
   botName: "Name of the bot",
   botOnce: "The token of the bot is shown once. It does not expire.",
   // Errors
+  noName: "Write a name and a text: /msg name text",
   failed: "That did not work.",
   notAllowed: "You are not allowed to see this page.",
   unknownCommand: (name: string, near: string) =>

@@ -9,6 +9,7 @@ import { config, signOut } from "../../app/session";
 import { strings } from "../../base/strings";
 import { visible } from "../../text/visible";
 import { plain } from "../../text/plain";
+import { firstRecipients } from "../../state/rows";
 import type { Store } from "../../state/store";
 import { Avatar } from "../parts/Avatar";
 import { Icon, Mark } from "../parts/Icon";
@@ -23,6 +24,10 @@ export function Sidebar({ session }: { session: Session }) {
   const order = useComputed(() => {
     const { rooms, people } = listed(store);
     return { rooms: rooms.map(({ id }) => id), people: people.map(({ id }) => id) };
+  }).value;
+  const first = useComputed(() => {
+    void store.ids.value;
+    return firstRecipients(store.outgoing.value, (name) => store.find(name, false) !== undefined);
   }).value;
   const invitations = [...store.rooms.value.values()].filter(({ invited, role }) => invited && role === 0);
   const me = store.me.value;
@@ -97,11 +102,14 @@ export function Sidebar({ session }: { session: Session }) {
             </button>
           </h2>
           <ul>
+            {first.map((name) => (
+              <First key={name} name={name} current={at.view === "person" && at.name === name} />
+            ))}
             {order.people.map((id) => (
               <Entry key={id} store={store} id={id} current={current === id} draft={drafts.has(id)} />
             ))}
           </ul>
-          {store.loaded.value && order.people.length === 0 && (
+          {store.loaded.value && order.people.length === 0 && first.length === 0 && (
             <button type="button" class="entry entry-hint" onClick={() => (switcher.value = true)}>
               {strings.noPersonYet}
             </button>
@@ -139,6 +147,33 @@ export function Sidebar({ session }: { session: Session }) {
 function leaveTo(view: "settings" | "admin" | "cluster"): void {
   drawer.value = false;
   go({ view });
+}
+
+/** A person to whom a first message waits, or was refused: no conversation shows it. */
+function First({ name, current }: { name: string; current: boolean }) {
+  return (
+    <li>
+      <a
+        class={current ? "entry entry-current" : "entry"}
+        href={`/c/@${name}`}
+        aria-current={current ? "page" : undefined}
+        onClick={(event) => {
+          if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+          event.preventDefault();
+          drawer.value = false;
+          go({ view: "person", name });
+        }}
+      >
+        <span aria-hidden="true">
+          <Avatar name={name} size="small" />
+        </span>
+        <span class="entry-name">
+          <bdi>{name}</bdi>
+          <small>{strings.notSentYet}</small>
+        </span>
+      </a>
+    </li>
+  );
 }
 
 const Entry = memo(function Entry({
