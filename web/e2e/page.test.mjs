@@ -315,6 +315,27 @@ test("what was typed to one new person is not typed to the next, and stays with 
     assert.equal(await field(page).inputValue(), "for Chiara alone");
   }));
 
+test("a part of the page that cannot be read says so, and a reload reads it", () =>
+  withMockPage(
+    shared,
+    async (page, _, context) => {
+      const parts = /\/assets\/(Rooms|Search|Settings)-/;
+      await context.route(parts, (route) => route.abort());
+      const failed = page.getByRole("alert").filter({ hasText: "This part of the page could not be read." });
+      await page.keyboard.press("Control+Shift+f");
+      await failed.getByRole("button", { name: "Reload" }).waitFor();
+      await page.getByRole("button", { name: "Browse rooms" }).first().click();
+      await failed.waitFor();
+      await context.unroute(parts);
+      await failed.getByRole("button", { name: "Reload" }).click();
+      await page.getByRole("heading", { name: "Create a room" }).waitFor();
+      await page.keyboard.press("Control+Shift+f");
+      await page.getByRole("searchbox").waitFor();
+    },
+    // A worker would have the parts.
+    { options: { serviceWorkers: "block" } },
+  ));
+
 test("what is forgotten vanishes, and is not asked for again", () =>
   withPage(async (page) => {
     const { state } = cluster;

@@ -9,6 +9,7 @@ import { Timeline } from "../src/state/timeline";
 import { read } from "../src/ui/talk/commands";
 import { complete } from "../src/ui/talk/complete";
 import { fit } from "../src/ui/frame/order";
+import { partOf } from "../src/ui/parts/onDemand";
 import { sentence } from "../src/ui/talk/Kept";
 import type { View } from "../src/ui/talk/window";
 import { ROWS_MAX, shownRange, slideDown, slideUp, viewAround, viewAtEnd } from "../src/ui/talk/window";
@@ -253,4 +254,14 @@ test.each([
   [{ kind: "check" }, "conclave cluster check"],
 ] as const)("the command for %j is %s", (operation, command) => {
   expect(commandOf(operation)).toBe(command);
+});
+
+test("a part of the page that could not be read is read again", async () => {
+  const answers = [() => Promise.reject(new Error("the node is dead")), () => Promise.resolve("the part")];
+  const part = partOf(() => (answers.shift() ?? (() => Promise.reject(new Error("read once too often"))))());
+  await expect(part.read()).rejects.toThrow("the node is dead");
+  expect(part.known).toBeNull();
+  await part.read();
+  await part.read();
+  expect(part.known).toBe("the part");
 });

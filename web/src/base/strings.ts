@@ -60,6 +60,7 @@ export const strings = {
   openThere: "Open this page at",
   newPage: "A newer version of this page is there.",
   reload: "Reload",
+  partFailed: "This part of the page could not be read.",
   dismiss: "Dismiss",
   close: "Close",
   cancel: "Cancel",
