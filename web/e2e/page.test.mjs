@@ -315,6 +315,31 @@ test("what was typed to one new person is not typed to the next, and stays with 
     assert.equal(await field(page).inputValue(), "for Chiara alone");
   }));
 
+test("signing out asks before messages are lost", () =>
+  withPage(async (page) => {
+    const signOut = async () => {
+      await page.getByRole("button", { name: /^Your account/ }).click();
+      await page.getByRole("menuitem", { name: "Sign out" }).click();
+    };
+    await room(page, "lobby").click();
+    await say(page, "refuse me");
+    const row = page.locator("article", { hasText: "refuse me" });
+    await row.getByText("the account has blocked you").waitFor();
+    await signOut();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("1 message was not sent yet. It is lost if you sign out.").waitFor();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await row.waitFor();
+    await signOut();
+    await dialog.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("button", { name: "Sign in" }).waitFor();
+    // Without such a message nothing is asked.
+    await signIn(page, cluster.nodes[0].url, "alice");
+    await signOut();
+    await page.getByRole("button", { name: "Sign in" }).waitFor();
+    assert.equal(await dialog.count(), 0);
+  }));
+
 test("a part of the page that cannot be read says so, and a reload reads it", () =>
   withMockPage(
     shared,

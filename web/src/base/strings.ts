@@ -37,6 +37,10 @@ export const strings = {
   cluster: "Cluster",
   search: "Search",
   signOut: "Sign out",
+  signOutAsk: (count: number) =>
+    count === 1
+      ? "1 message was not sent yet. It is lost if you sign out."
+      : `${count} messages were not sent yet. They are lost if you sign out.`,
   account: "Your account",
   unread: (count: number) => `${count} unread`,
   mentions: (count: number) => (count === 1 ? "1 mention" : `${count} mentions`),

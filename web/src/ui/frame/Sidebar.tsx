@@ -2,6 +2,7 @@
 
 import { useComputed } from "@preact/signals";
 import { memo } from "preact/compat";
+import { useState } from "preact/hooks";
 import { go, route } from "../../app/route";
 import { preferences } from "../../app/preferences";
 import type { Session } from "../../app/session";
@@ -12,6 +13,7 @@ import { plain } from "../../text/plain";
 import { firstRecipients } from "../../state/rows";
 import type { Store } from "../../state/store";
 import { Avatar } from "../parts/Avatar";
+import { Dialog } from "../parts/Dialog";
 import { Icon, Mark } from "../parts/Icon";
 import { Menu } from "../parts/Menu";
 import { attempt } from "../parts/notices";
@@ -21,6 +23,7 @@ import { listed } from "./order";
 
 export function Sidebar({ session }: { session: Session }) {
   const { store, drafts, actions } = session;
+  const [asking, setAsking] = useState(false);
   const order = useComputed(() => {
     const { rooms, people } = listed(store);
     return { rooms: rooms.map(({ id }) => id), people: people.map(({ id }) => id) };
@@ -130,7 +133,7 @@ export function Sidebar({ session }: { session: Session }) {
                 ] as const)
               : []),
             { label: strings.shortcuts, icon: "info", act: () => (help.value = true) },
-            { label: strings.signOut, icon: "out", act: () => void attempt(signOut) },
+            { label: strings.signOut, icon: "out", act: () => (store.outgoing.peek().length > 0 ? setAsking(true) : void attempt(signOut)) },
           ]}
         >
           <Avatar name={me?.name ?? ""} size="small" />
@@ -140,7 +143,32 @@ export function Sidebar({ session }: { session: Session }) {
         </Menu>
         <LinkState session={session} />
       </footer>
+      {asking && <SignOut count={store.outgoing.value.length} onClose={() => setAsking(false)} />}
     </nav>
+  );
+}
+
+/** Asks before messages are lost that wait to be sent, or were refused. */
+function SignOut({ count, onClose }: { count: number; onClose: () => void }) {
+  return (
+    <Dialog title={strings.signOut} onClose={onClose}>
+      <p>{count > 0 && strings.signOutAsk(count)}</p>
+      <div class="buttons">
+        <button type="button" class="button" autofocus onClick={onClose}>
+          {strings.cancel}
+        </button>
+        <button
+          type="button"
+          class="button button-danger"
+          onClick={() => {
+            onClose();
+            void attempt(signOut);
+          }}
+        >
+          {strings.signOut}
+        </button>
+      </div>
+    </Dialog>
   );
 }
 
