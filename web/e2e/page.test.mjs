@@ -340,6 +340,24 @@ test("signing out asks before messages are lost", () =>
     assert.equal(await dialog.count(), 0);
   }));
 
+test("another cluster at the same address gets nothing of what waited for the first", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    await say(page, "refuse me");
+    const row = page.locator("article", { hasText: "refuse me" });
+    await row.getByText("the account has blocked you").waitFor();
+    await field(page).fill("half a sentence");
+    await page.reload();
+    await row.waitFor();
+    assert.equal(await field(page).inputValue(), "half a sentence");
+    // There, the account with this number was made at another time.
+    cluster.state.people[0].createdAtMs += 1;
+    await page.reload();
+    await page.locator("article", { hasText: "No hurry" }).waitFor();
+    assert.equal(await row.count(), 0);
+    assert.equal(await field(page).inputValue(), "");
+  }));
+
 test("a part of the page that cannot be read says so, and a reload reads it", () =>
   withMockPage(
     shared,

@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { openKeep } from "../src/keep/database";
 import { Drafts, draftKey } from "../src/keep/drafts";
 import type { Keep, NewOutgoing } from "../src/keep/keep";
+import { claim } from "../src/keep/owner";
 import { NUMBERS_AHEAD_MAX, OUTGOING_MAX } from "../src/keep/keep";
 
 const text = (words: string, change: Partial<NewOutgoing> = {}): NewOutgoing => ({
@@ -154,7 +155,7 @@ test("a draft to one person is none to another, and goes along when the conversa
   };
   const drafts = new Drafts(storage, 1);
   const [bob, chiara] = [draftKey(0, "Bob"), draftKey(0, "chiara")];
-  // What an earlier page kept for any new person is nobody's: to whom it was typed, nothing says.
+  // An earlier page kept the drafts to all new people under 0.
   expect([drafts.get(bob).text, drafts.get(0).text, drafts.get(7).text]).toEqual(["", "", "kept"]);
   drafts.set(bob, { text: "for Bob alone", replyTo: 0 });
   expect(drafts.get(chiara).text).toBe("");
@@ -170,4 +171,19 @@ test("a draft to one person is none to another, and goes along when the conversa
   expect(last.get(17).text).toBe("for Bob alone\nmore");
   last.move(bob, 17);
   expect(last.get(17).text).toBe("for Bob alone\nmore");
+});
+
+test("what is kept belongs to one account, and not to the next one with its number", () => {
+  const kept = new Map<string, string>();
+  const storage = {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+  };
+  const [before, after] = [{ id: 1, createdAtMs: 1000 }, { id: 1, createdAtMs: 2000 }];
+  expect([before, before, { id: 2, createdAtMs: 2000 }, after, after].map((each) => claim(storage, each))).toEqual([
+    true, true, true, false, true,
+  ]);
+  expect(claim(null, after)).toBe(true);
+  const full = { getItem: () => null, setItem: () => { throw new Error("full"); } };
+  expect(claim(full, after)).toBe(true);
 });

@@ -9,6 +9,7 @@ import { openKeep } from "../keep/database";
 import { Drafts } from "../keep/drafts";
 import type { Keep } from "../keep/keep";
 import { Numbers } from "../keep/numbers";
+import { claim } from "../keep/owner";
 import { Caller } from "../net/call";
 import { Nodes } from "../net/nodes";
 import { Store } from "../state/store";
@@ -22,6 +23,7 @@ import { ownNode, parseConfig, readConfig } from "./config";
 import type { Comeback } from "./engine";
 import { Engine } from "./engine";
 import { notifyOf } from "./notify";
+import { prefer } from "./preferences";
 import { secret } from "./route";
 import type { Channel } from "./tabs";
 import { redeemOwn, shareSession } from "./tickets";
@@ -181,6 +183,12 @@ async function begin(callMs?: number): Promise<void> {
   const account = toAccount(answer.account);
   const id = num(answer.sessionId);
   keep ??= await (opened ??= openKeep(globalThis.indexedDB));
+  const drafts = new Drafts(storage(), account.id);
+  if (!claim(storage(), account)) {
+    await keep.forget(account.id);
+    drafts.forget();
+    prefer({ muted: [] });
+  }
   await keep.learn(id, answer.requestNumberLast);
   const numbers = new Numbers(keep, id, clock);
   const store = new Store();
@@ -208,7 +216,7 @@ async function begin(callMs?: number): Promise<void> {
       (membersChanged.value = { conversation, times: membersChanged.peek().times + 1 }),
   });
   const actions = new Actions(caller, numbers);
-  session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id };
+  session.value = { store, engine, actions, drafts, id };
   signedOutBecause.value = "";
   phase.value = "ready";
   engine.start();

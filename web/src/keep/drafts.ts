@@ -17,7 +17,7 @@ export interface Draft {
   readonly replyTo: number;
 }
 
-/** Number of a conversation, or `@` and the name of a person with whom there is none yet. */
+/** Number of a conversation, or `@` and the name of a person without a conversation yet. */
 export type DraftKey = number | `@${string}`;
 
 /** Returns the key of a conversation; 0: the one that begins with the first message to `recipient`. */
@@ -67,7 +67,7 @@ export class Drafts {
     this.#later();
   }
 
-  /** Takes a draft along to the conversation that was opened; what is typed there already stays first. */
+  /** Moves a draft to the conversation that was opened, below what is typed there already. */
   move(from: DraftKey, to: DraftKey): void {
     const moved = this.get(from);
     if (isEmpty(moved)) return;
@@ -113,7 +113,7 @@ function isEmpty({ text, replyTo }: Draft): boolean {
   return text === "" && replyTo === 0;
 }
 
-/** Earlier pages kept what was typed to any new person under 0: to whom, nothing says. */
+/** Returns whether a kept key is valid. Earlier pages kept drafts to all new people under 0. */
 function isKey(value: unknown): value is DraftKey {
   return typeof value === "number" ? value > 0 : typeof value === "string" && value.startsWith("@");
 }

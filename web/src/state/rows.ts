@@ -75,7 +75,7 @@ export function outgoingOf(outgoing: readonly Outgoing[], id: number, peerName: 
   );
 }
 
-/** Returns the people to whom a first message waits or was refused, each once. */
+/** Returns the recipients of first messages that wait or were refused, each once. */
 export function firstRecipients(outgoing: readonly Outgoing[], isOpen: (name: string) => boolean): string[] {
   const names = new Map<string, string>();
   for (const { conversation, recipient } of outgoing) {

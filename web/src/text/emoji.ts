@@ -58,7 +58,7 @@ export function findEmoji(table: EmojiTable, query: string, count: number) {
   return found.sort((one, other) => one.rank - other.rank).slice(0, count);
 }
 
-/** Emoji that are shown large, at most. */
+/** Maximum number of emoji that are shown large. */
 const LARGE_MAX = 12;
 /** One emoji, with what belongs to it, or a flag. No two parts begin alike, so nothing is tried twice. */
 const EMOJI =

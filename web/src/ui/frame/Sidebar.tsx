@@ -177,7 +177,7 @@ function leaveTo(view: "settings" | "admin" | "cluster"): void {
   go({ view });
 }
 
-/** A person to whom a first message waits, or was refused: no conversation shows it. */
+/** The recipient of a first message that waits or was refused: no conversation shows it. */
 function First({ name, current }: { name: string; current: boolean }) {
   return (
     <li>

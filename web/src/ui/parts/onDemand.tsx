@@ -50,7 +50,7 @@ export function onDemand<Props extends object>(
   };
 }
 
-/** Keeps what was read, and nothing of a failure. */
+/** Returns a reader that keeps what was read, and reads again after a failure. */
 export function partOf<Part>(read: () => Promise<Part>) {
   const part = {
     known: null as Part | null,
