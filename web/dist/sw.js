@@ -1,11 +1,14 @@
 // Serves the shell of the page when its node does not, and keeps it as new as the node has it.
 //
 // Calls and streams never pass through here. A document comes from the node if that answers in
-// time; files with a hash in their name come from the cache.
+// time; files with a hash in their name come from the cache. The cache of the page before this one
+// stays: a page that was not reloaded yet reads parts of itself that no node has any more.
 
-const version = "b5ad0e7f33eac174";
-const files = ["/","/assets/Admin-7DF7ucaA.js","/assets/Cluster-Ccd6L3Os.css","/assets/Cluster-DVZ_0tao.js","/assets/Door-Bjnzw0bT.js","/assets/Panel-B__cUwmO.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-CaB_BOdu.js","/assets/Search-CX05Tll-.js","/assets/Settings-ZMsgtbBw.js","/assets/administration-b64oJeoF.js","/assets/bytes-DCWGPfB5.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-BJDVmuCR.js","/assets/index-De57wW0A.css","/assets/key-DFaxKcf6.js","/assets/load-DTwZrFti.js","/assets/notices-BXWCtVVQ.js","/assets/notify-z5Ydz23j.js","/assets/values-DTeX3c6o.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
+const version = "72fd5e4191f416ce";
+const files = ["/","/assets/Admin-fT_Nqo1z.js","/assets/Cluster-CCPPAzps.js","/assets/Cluster-Ccd6L3Os.css","/assets/Door-l235uMmL.js","/assets/Panel-DpVBfl2X.js","/assets/Panel-ppBLjPRS.css","/assets/Rooms-DMXPLgDq.js","/assets/Search-DHA__C-l.js","/assets/Settings-Bo8HedP8.js","/assets/administration-YE4j9GBz.js","/assets/bytes-D0q5ploq.js","/assets/emoji-table-Bw-ZFDRB.js","/assets/index-BaSt5TEG.js","/assets/index-De57wW0A.css","/assets/key-EdgUpjcj.js","/assets/load-CJKaibIg.js","/assets/notices-BYsDM19k.js","/assets/notify-BEhXOZHi.js","/assets/values-DTD-5oty.js","/assets/words-CB4xmAjF.js","/favicon-unread.svg","/favicon.svg","/manifest.webmanifest"];
 const cacheName = `conclave-${version}`;
+/** Folder of the files whose names have the hash of their content. */
+const hashed = "/assets/";
 const waitMs = 1500;
 
 self.addEventListener("install", (event) => {
@@ -21,7 +24,9 @@ self.addEventListener("activate", (event) => {
   event.waitUntil(
     caches
       .keys()
-      .then((names) => Promise.all(names.filter((name) => name !== cacheName).map((name) => caches.delete(name))))
+      // They come in the order in which they were made.
+      .then((names) => names.filter((name) => name !== cacheName).slice(0, -1))
+      .then((names) => Promise.all(names.map((name) => caches.delete(name))))
       .then(() => self.clients.claim()),
   );
 });
@@ -31,7 +36,7 @@ self.addEventListener("fetch", (event) => {
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== self.location.origin) return;
   if (request.mode === "navigate") event.respondWith(documentOf(request));
-  else if (files.includes(url.pathname)) event.respondWith(fileOf(request));
+  else if (files.includes(url.pathname) || url.pathname.startsWith(hashed)) event.respondWith(fileOf(request));
 });
 
 async function documentOf(request) {
@@ -45,7 +50,8 @@ async function documentOf(request) {
 }
 
 async function fileOf(request) {
-  return (await caches.match(request, { cacheName, ignoreSearch: true })) ?? fetch(request);
+  const own = await caches.match(request, { cacheName, ignoreSearch: true });
+  return own ?? (await caches.match(request, { ignoreSearch: true })) ?? fetch(request);
 }
 
 self.addEventListener("notificationclick", (event) => {

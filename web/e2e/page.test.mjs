@@ -254,6 +254,131 @@ test("a refused message says why, and can be discarded", () =>
     await until("gone", async () => (await row.count()) === 0);
   }));
 
+test("a first message that is refused stays where it was written, until it is discarded", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    await say(page, "/msg chiaar are you\nthere?");
+    await page.waitForURL(/\/c\/@chiaar$/);
+    const row = page.locator("article", { hasText: "are you" });
+    await row.getByText("Not sent: there is no such account").waitFor();
+    // The list of conversations leads to it, after a reload, too.
+    await page.goto(`${cluster.nodes[0].url}/c/1`);
+    await page.getByRole("link", { name: /^chiaar/ }).click();
+    await row.getByText("Not sent: there is no such account").waitFor();
+    await row.getByRole("button", { name: "Send again" }).click();
+    await row.getByText("Not sent: there is no such account").waitFor();
+    await row.getByRole("button", { name: "Discard" }).click();
+    await row.waitFor({ state: "detached" });
+    await page.getByRole("link", { name: /^chiaar/ }).waitFor({ state: "detached" });
+    // Without a name it is no message; what was typed stays in the field.
+    await say(page, "/msg ch!ara hello");
+    await page.getByText("Write a name and a text: /msg name text").waitFor();
+    assert.equal(await field(page).inputValue(), "/msg ch!ara hello");
+    // A refused one is still there when the other person opens the conversation.
+    await field(page).fill("");
+    await say(page, "/msg chiara refuse me");
+    await page.waitForURL(/\/c\/@chiara$|\/c\/\d+$/);
+    await page.locator("article", { hasText: "refuse me" }).getByText("the account has blocked you").waitFor();
+    const [alice, , chiara] = cluster.state.people;
+    cluster.state.post(cluster.state.direct(alice, chiara), chiara, "Sorry, now you can");
+    await page.waitForURL(/\/c\/\d+$/);
+    await page.locator("article.stored", { hasText: "Sorry, now you can" }).waitFor();
+    const refused = page.locator("article", { hasText: "refuse me" });
+    await refused.getByRole("button", { name: "Discard" }).click();
+    await refused.waitFor({ state: "detached" });
+  }));
+
+test("what was typed to one new person is not typed to the next, and stays with the first", () =>
+  withPage(async (page) => {
+    const to = async (name) => {
+      await page.keyboard.press("Control+k");
+      await page.getByRole("combobox").fill(name);
+      await page.getByRole("option", { name: new RegExp(name, "i") }).first().waitFor();
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: new RegExp(name, "i") }).waitFor();
+    };
+    await to("chiara");
+    await field(page).fill("for Chiara alone");
+    await to("dev.ops");
+    assert.equal(await field(page).inputValue(), "");
+    await field(page).fill("for Dev");
+    await page.reload();
+    await page.getByRole("heading", { name: "dev.ops" }).waitFor();
+    assert.equal(await field(page).inputValue(), "for Dev");
+    await to("chiara");
+    assert.equal(await field(page).inputValue(), "for Chiara alone");
+    // Chiara writes first: the draft goes along into the conversation.
+    const [alice, , chiara] = cluster.state.people;
+    cluster.state.post(cluster.state.direct(alice, chiara), chiara, "Hello Alice");
+    await page.waitForURL(/\/c\/\d+$/);
+    await page.locator("article", { hasText: "Hello Alice" }).waitFor();
+    assert.equal(await field(page).inputValue(), "for Chiara alone");
+  }));
+
+test("signing out asks before messages are lost", () =>
+  withPage(async (page) => {
+    const signOut = async () => {
+      await page.getByRole("button", { name: /^Your account/ }).click();
+      await page.getByRole("menuitem", { name: "Sign out" }).click();
+    };
+    await room(page, "lobby").click();
+    await say(page, "refuse me");
+    const row = page.locator("article", { hasText: "refuse me" });
+    await row.getByText("the account has blocked you").waitFor();
+    await signOut();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("1 message was not sent yet. It is lost if you sign out.").waitFor();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await row.waitFor();
+    await signOut();
+    await dialog.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("button", { name: "Sign in" }).waitFor();
+    // Without such a message nothing is asked.
+    await signIn(page, cluster.nodes[0].url, "alice");
+    await signOut();
+    await page.getByRole("button", { name: "Sign in" }).waitFor();
+    assert.equal(await dialog.count(), 0);
+  }));
+
+test("another cluster at the same address gets nothing of what waited for the first", () =>
+  withPage(async (page) => {
+    await room(page, "lobby").click();
+    await say(page, "refuse me");
+    const row = page.locator("article", { hasText: "refuse me" });
+    await row.getByText("the account has blocked you").waitFor();
+    await field(page).fill("half a sentence");
+    await page.reload();
+    await row.waitFor();
+    assert.equal(await field(page).inputValue(), "half a sentence");
+    // There, the account with this number was made at another time.
+    cluster.state.people[0].createdAtMs += 1;
+    await page.reload();
+    await page.locator("article", { hasText: "No hurry" }).waitFor();
+    assert.equal(await row.count(), 0);
+    assert.equal(await field(page).inputValue(), "");
+  }));
+
+test("a part of the page that cannot be read says so, and a reload reads it", () =>
+  withMockPage(
+    shared,
+    async (page, _, context) => {
+      const parts = /\/assets\/(Rooms|Search|Settings)-/;
+      await context.route(parts, (route) => route.abort());
+      const failed = page.getByRole("alert").filter({ hasText: "This part of the page could not be read." });
+      await page.keyboard.press("Control+Shift+f");
+      await failed.getByRole("button", { name: "Reload" }).waitFor();
+      await page.getByRole("button", { name: "Browse rooms" }).first().click();
+      await failed.waitFor();
+      await context.unroute(parts);
+      await failed.getByRole("button", { name: "Reload" }).click();
+      await page.getByRole("heading", { name: "Create a room" }).waitFor();
+      await page.keyboard.press("Control+Shift+f");
+      await page.getByRole("searchbox").waitFor();
+    },
+    // A worker would have the parts.
+    { options: { serviceWorkers: "block" } },
+  ));
+
 test("what is forgotten vanishes, and is not asked for again", () =>
   withPage(async (page) => {
     const { state } = cluster;

@@ -1,7 +1,7 @@
 // The service worker: the shell without a node, and a newer page once a node has one.
 
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -94,7 +94,45 @@ test("a page notices that its node has a newer one, and offers it", async () => 
       await page.locator("meta[name=newer]").waitFor({ state: "attached" });
       await page.locator("article").first().waitFor();
       assert.equal(await field.inputValue(), "half a sen");
-      await until("the old files are gone", async () => (await page.evaluate(() => caches.keys())).join() === "conclave-newer");
+      const kept = () => page.evaluate(async () => (await caches.keys()).map((name) => name.replace(/^conclave-/, "")));
+      assert.equal((await kept()).length, 2);
+      // The next one keeps the one before it, and nothing older.
+      put("sw.js", (text) => text.replace('version = "newer"', 'version = "newest"'));
+      await page.evaluate(async () => (await navigator.serviceWorker.getRegistration()).update());
+      await until("the oldest files are gone", async () => (await kept()).join() === "newer,newest");
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("a page that was not reloaded yet still opens its parts, though no node has them any more", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "conclave-page-"));
+  cpSync(dist, folder, { recursive: true });
+  try {
+    await withPage(1, folder, async (page, { nodes }, context) => {
+      await page.goto(`${nodes[0].url}/c/1`);
+      await page.locator("article").first().waitFor();
+      nodes[0].kill();
+      // The browser's own cache may lose files at any time.
+      await (await context.newCDPSession(page)).send("Network.clearBrowserCache");
+      // The newer page has its parts under other names.
+      const parts = readdirSync(join(folder, "assets")).filter((name) => /^(Search|Settings)-.*\.js$/.test(name));
+      assert.equal(parts.length, 2);
+      for (const part of parts) for (const end of ["", ".br", ".gz"]) rmSync(join(folder, "assets", part + end), { force: true });
+      const path = join(folder, "sw.js");
+      let worker = readFileSync(path, "utf8").replace(/version = "[^"]+"/, 'version = "newer"');
+      for (const part of parts) worker = worker.replace(`"/assets/${part}",`, "");
+      for (const end of [".br", ".gz"]) rmSync(path + end, { force: true });
+      writeFileSync(path, worker);
+      await nodes[0].start();
+      await page.getByText("A newer version of this page is there.").waitFor({ timeout: 15_000 });
+      await until("the newer worker is there", async () => (await page.evaluate(() => caches.keys())).includes("conclave-newer"));
+      await page.keyboard.press("Control+Shift+f");
+      await page.getByRole("searchbox").waitFor();
+      await page.getByRole("button", { name: /^Your account/ }).click();
+      await page.getByRole("menuitem", { name: "Settings" }).click();
+      await page.getByRole("heading", { name: "Appearance" }).waitFor();
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -3,8 +3,9 @@
 import { IDBFactory } from "fake-indexeddb";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openKeep } from "../src/keep/database";
-import { Drafts } from "../src/keep/drafts";
+import { Drafts, draftKey } from "../src/keep/drafts";
 import type { Keep, NewOutgoing } from "../src/keep/keep";
+import { claim } from "../src/keep/owner";
 import { NUMBERS_AHEAD_MAX, OUTGOING_MAX } from "../src/keep/keep";
 
 const text = (words: string, change: Partial<NewOutgoing> = {}): NewOutgoing => ({
@@ -164,4 +165,46 @@ test("two tabs keep each other's drafts", () => {
   expect(other.get(8).text).toBe("");
   other.forget();
   expect(kept.size).toBe(0);
+});
+
+test("a draft to one person is none to another, and goes along when the conversation is opened", () => {
+  const kept = new Map([["conclave.drafts.1", '[[0,{"text":"to anyone","replyTo":0}],[7,{"text":"kept","replyTo":0}]]']]);
+  const storage = {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+    removeItem: (key: string) => void kept.delete(key),
+  };
+  const drafts = new Drafts(storage, 1);
+  const [bob, chiara] = [draftKey(0, "Bob"), draftKey(0, "chiara")];
+  // An earlier page kept the drafts to all new people under 0.
+  expect([drafts.get(bob).text, drafts.get(0).text, drafts.get(7).text]).toEqual(["", "", "kept"]);
+  drafts.set(bob, { text: "for Bob alone", replyTo: 0 });
+  expect(drafts.get(chiara).text).toBe("");
+  drafts.write();
+  const after = new Drafts(storage, 1);
+  expect(after.get(draftKey(0, "bob")).text).toBe("for Bob alone");
+  after.move(bob, 17);
+  after.write();
+  const last = new Drafts(storage, 1);
+  expect([last.get(bob).text, last.get(17).text, last.has(bob)]).toEqual(["", "for Bob alone", false]);
+  last.set(bob, { text: "more", replyTo: 0 });
+  last.move(bob, 17);
+  expect(last.get(17).text).toBe("for Bob alone\nmore");
+  last.move(bob, 17);
+  expect(last.get(17).text).toBe("for Bob alone\nmore");
+});
+
+test("what is kept belongs to one account, and not to the next one with its number", () => {
+  const kept = new Map<string, string>();
+  const storage = {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+  };
+  const [before, after] = [{ id: 1, createdAtMs: 1000 }, { id: 1, createdAtMs: 2000 }];
+  expect([before, before, { id: 2, createdAtMs: 2000 }, after, after].map((each) => claim(storage, each))).toEqual([
+    true, true, true, false, true,
+  ]);
+  expect(claim(null, after)).toBe(true);
+  const full = { getItem: () => null, setItem: () => { throw new Error("full"); } };
+  expect(claim(full, after)).toBe(true);
 });

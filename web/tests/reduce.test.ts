@@ -3,6 +3,8 @@
 import { expect, test } from "vitest";
 import { create } from "@bufbuild/protobuf";
 import { EventSchema, MessagesForgottenSchema, SubscribeResponseSchema } from "../src/gen/conclave/v1/live_pb";
+import { asksFor } from "../src/app/notify";
+import { prefer } from "../src/app/preferences";
 import { applyBatch, noWishes, setRead } from "../src/state/reduce";
 import { Store } from "../src/state/store";
 import type { Batch, ChatEvent } from "../src/wire/events";
@@ -324,4 +326,20 @@ test.each(Array.from({ length: 50 }, (_, seed) => [seed]))("batches that repeat 
     expect(head(each, id)).toMatchObject({ last: all.length, unread: all.filter(({ senderId }) => senderId !== ME).length });
     expect(each.timeline(id).ranges).toEqual([{ from: 1, to: all.length }]);
   }
+});
+
+test("nothing notifies of what another device has read", () => {
+  prefer({ notify: true, muted: [3] });
+  const each = store(conversation(), conversation({ id: 2, roomName: "", peerName: "bob" }), conversation({ id: 3, roomName: "", peerName: "chiara" }));
+  const read: ChatEvent = { position: 105, kind: "advanced", conversation: 2, account: ME, delivered: 1, read: 1 };
+  const events = [
+    sent(101, message(2, 1)),
+    sent(102, message(2, 2)),
+    sent(103, message(1, 1, { mentionedIds: [ME] })),
+    sent(104, message(1, 2)),
+    sent(106, message(3, 1)),
+  ];
+  const { arrived } = applyBatch(each, batchOf(...events.slice(0, 4), read, ...events.slice(4)), 100, 0);
+  expect(arrived.filter((one) => asksFor(each, one)).map((one) => [one.conversation, one.sequence])).toEqual([[2, 2], [1, 1]]);
+  prefer({ notify: false, muted: [] });
 });

@@ -208,3 +208,18 @@ test("a number beyond what the session takes is replaced by a smaller one", asyn
   expect(asked).toEqual([901n, 4n]);
   abort.abort();
 });
+
+test.each([1, 2, 3])("first messages to a person and later ones keep their order (seed %i)", async (seed) => {
+  const keep = await openKeep(new IDBFactory());
+  await keep.learn(5, 0n);
+  // The conversation is opened while they wait: those that follow know its number.
+  const expected = Array.from({ length: 10 }, (_, n) => `message ${n}`);
+  for (const [n, text] of expected.entries()) {
+    await keep.addOutgoing({ ...words(n < 5 ? 0 : 7, text), recipient: n % 2 ? "Bob" : "bob" });
+  }
+  const cluster = new FakeCluster(random(seed), 0.3);
+  const { abort } = tab(keep, cluster);
+  await until(async () => (await keep.listOutgoing(1)).length === 0);
+  abort.abort();
+  expect(cluster.stored.map(({ text }) => text)).toEqual(expected);
+});

@@ -193,4 +193,8 @@ test("emoji are found by name, the best first", () => {
   expect(onlyEmoji("👩‍💻")).toBe(true);
   expect(onlyEmoji("1")).toBe(false);
   expect(onlyEmoji("🎉 yes")).toBe(false);
+  expect(onlyEmoji("👍🏽 ❤️ 🇩🇪")).toBe(true);
+  expect(onlyEmoji("🎉".repeat(12))).toBe(true);
+  expect(onlyEmoji("🎉".repeat(13))).toBe(false);
+  expect(onlyEmoji("  ")).toBe(false);
 });

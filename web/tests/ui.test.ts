@@ -4,11 +4,12 @@ import { describe, expect, test } from "vitest";
 import { parseConfig } from "../src/app/config";
 import { parseRoute, pathOf } from "../src/app/route";
 import type { Outgoing } from "../src/keep/keep";
-import { onTheWay, rows } from "../src/state/rows";
+import { firstRecipients, onTheWay, outgoingOf, rows } from "../src/state/rows";
 import { Timeline } from "../src/state/timeline";
 import { read } from "../src/ui/talk/commands";
 import { complete } from "../src/ui/talk/complete";
 import { fit } from "../src/ui/frame/order";
+import { partOf } from "../src/ui/parts/onDemand";
 import { sentence } from "../src/ui/talk/Kept";
 import type { View } from "../src/ui/talk/window";
 import { ROWS_MAX, shownRange, slideDown, slideUp, viewAround, viewAtEnd } from "../src/ui/talk/window";
@@ -30,6 +31,20 @@ test("messages of one sender stand together, days and the unread line apart", ()
   ];
   const shape = rows(list, 4).map((row) => (row.kind === "message" ? `${row.message.sequence}${row.head ? " head" : ""}` : row.kind));
   expect(shape).toEqual(["day", "1 head", "2", "3 head", "unread", "4 head", "day", "5 head"]);
+});
+
+test("a first message is shown with its person, before and after the conversation is opened", () => {
+  const entry = (id: number, conversation: number, recipient: string): Outgoing => ({
+    id, account: 1, conversation, recipient, text: "", replyTo: 0, action: false, createdAtMs: 0, after: 0,
+    state: "refused", reason: "", sentence: "", session: 0, key: null,
+  });
+  const all = [entry(1, 0, "Bob"), entry(2, 17, "bob"), entry(3, 17, ""), entry(4, 0, "bbo"), entry(5, 9, "")];
+  const ids = (list: readonly Outgoing[]) => list.map(({ id }) => id);
+  expect(ids(outgoingOf(all, 17, "bob"))).toEqual([1, 2, 3]);
+  expect(ids(outgoingOf(all, 0, "bob"))).toEqual([1, 2]);
+  expect(ids(outgoingOf(all, 9, ""))).toEqual([5]);
+  // What no conversation shows is listed by its person.
+  expect(firstRecipients([...all, entry(6, 0, "BBO")], (name) => name === "Bob")).toEqual(["BBO"]);
 });
 
 test("a message that came by the stream is not shown as waiting, too", () => {
@@ -239,4 +254,14 @@ test.each([
   [{ kind: "check" }, "conclave cluster check"],
 ] as const)("the command for %j is %s", (operation, command) => {
   expect(commandOf(operation)).toBe(command);
+});
+
+test("a part of the page that could not be read is read again", async () => {
+  const answers = [() => Promise.reject(new Error("the node is dead")), () => Promise.resolve("the part")];
+  const part = partOf(() => (answers.shift() ?? (() => Promise.reject(new Error("read once too often"))))());
+  await expect(part.read()).rejects.toThrow("the node is dead");
+  expect(part.known).toBeNull();
+  await part.read();
+  await part.read();
+  expect(part.known).toBe("the part");
 });

@@ -17,7 +17,7 @@ const TYPES: Record<string, string> = {
   png: "image/png",
   webmanifest: "application/manifest+json",
 };
-const PAGES = /^\/(c\/[^.]*|cluster|settings|admin|rooms|search|join)?$/;
+const PAGES = /^\/(c\/[^/]*(?:\/\d+)?|cluster|settings|admin|rooms|search|join)?$/;
 const POLICY =
   "default-src 'self'; connect-src 'self' http://127.0.0.1:* http://*.chat.localhost:*; img-src 'self' data:; object-src 'none'; base-uri 'none'; " +
   "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types conclave";

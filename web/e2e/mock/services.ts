@@ -65,6 +65,7 @@ export function routes(router: ConnectRouter, state: ClusterState, nodeId: numbe
     id: BigInt(person.id),
     name: person.name,
     displayName: person.displayName,
+    createdAtMs: BigInt(person.createdAtMs),
     role: person.admin ? 2 : 1,
   });
   const wire = (place: Place, message: Stored, reader: number) => ({

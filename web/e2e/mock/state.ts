@@ -40,6 +40,7 @@ export interface Person {
   displayName: string;
   password: string;
   admin: boolean;
+  createdAtMs: number;
 }
 
 /** An event and the accounts that receive it; the payload is that of the protocol. */
@@ -68,7 +69,7 @@ export class ClusterState {
   readonly changes: string[] = [];
 
   addPerson(name: string, password = "password", admin = false): Person {
-    const person = { id: this.people.length + 1, name, displayName: "", password, admin };
+    const person = { id: this.people.length + 1, name, displayName: "", password, admin, createdAtMs: Date.now() };
     this.people.push(person);
     return person;
   }

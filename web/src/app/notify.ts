@@ -1,6 +1,7 @@
 // Tells a person who does not look: by a notification, if the person has asked for them.
 //
-// Always true: of all tabs one notifies, and none while the conversation is in view.
+// Always true: of all tabs one notifies, and none while the conversation is in view, or of what was
+// read on another device.
 
 import { strings } from "../base/strings";
 import { preferences } from "./preferences";
@@ -10,16 +11,27 @@ import { plain } from "../text/plain";
 import { go, route } from "./route";
 
 const TEXT_MAX = 140;
+/** Wait until a message is notified of. */
+const SETTLE_MS = 300;
 
 /** Notifies of a message that names the reader, or was written to the reader alone. */
 export function notifyOf(store: Store, message: Message): void {
+  if (!asksFor(store, message) || isInView(message.conversation)) return;
+  // After a sleep, that another device has read it comes right behind the message.
+  setTimeout(() => {
+    if (!asksFor(store, message)) return;
+    const room = store.head(message.conversation)?.peek().roomName ?? "";
+    void once(message, () => show(store, message, room));
+  }, SETTLE_MS);
+}
+
+/** Returns whether the reader wants to hear of a message, and has not read it. */
+export function asksFor(store: Store, { conversation, sequence, mentionedIds }: Message): boolean {
   const { notify, muted } = preferences.peek();
   const me = store.me.peek();
-  const head = store.head(message.conversation)?.peek();
-  if (!notify || !me || !head || muted.includes(message.conversation)) return;
-  if (head.roomName !== "" && !message.mentionedIds.includes(me.id)) return;
-  if (isInView(message.conversation)) return;
-  void once(message, () => show(store, message, head.roomName));
+  const head = store.head(conversation)?.peek();
+  if (!notify || !me || !head || muted.includes(conversation) || sequence <= head.read) return false;
+  return head.roomName === "" || mentionedIds.includes(me.id);
 }
 
 function isInView(conversation: number): boolean {

@@ -16,7 +16,7 @@ export const route = signal<Route>({ view: "home" });
 export const secret = signal<{ readonly kind: string; readonly value: string } | null>(null);
 
 const VIEWS = ["rooms", "search", "settings", "admin", "cluster", "join"] as const;
-const PERSON = /^\/c\/@([A-Za-z0-9._-]{1,32})$/;
+const NAME = /^[A-Za-z0-9._-]{1,32}$/;
 const CONVERSATION = /^\/c\/(\d{1,15})(?:\/(\d{1,15}))?$/;
 
 export function parseRoute(path: string): Route {
@@ -28,10 +28,15 @@ export function parseRoute(path: string): Route {
       sequence: Number(conversation[2] ?? 0),
     };
   }
-  const person = PERSON.exec(path);
-  if (person?.[1]) return { view: "person", name: person[1] };
+  const name = path.startsWith("/c/@") ? path.slice("/c/@".length) : "";
+  if (isName(name)) return { view: "person", name };
   const view = VIEWS.find((each) => path === `/${each}`);
   return view ? { view } : { view: "home" };
+}
+
+/** Returns whether an account may have such a name. */
+export function isName(name: string): boolean {
+  return NAME.test(name);
 }
 
 export function pathOf(to: Route): string {

@@ -135,8 +135,12 @@ export class Sender {
   }
 }
 
-function queueOf(message: Outgoing): string {
-  return message.conversation ? String(message.conversation) : `@${message.recipient.toLowerCase()}`;
+/**
+ * Returns the queue of a message. A direct conversation has that of its person: the number is not known
+ * when the first messages are written, and later ones do not pass them.
+ */
+function queueOf({ conversation, recipient }: Outgoing): string {
+  return recipient ? `@${recipient.toLowerCase()}` : String(conversation);
 }
 
 function toRequest(message: Outgoing, request: RequestKey) {

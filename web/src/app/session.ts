@@ -10,6 +10,7 @@ import { Drafts } from "../keep/drafts";
 import type { Keep } from "../keep/keep";
 import { Marks } from "../keep/marks";
 import { Numbers } from "../keep/numbers";
+import { claim } from "../keep/owner";
 import { Caller } from "../net/call";
 import { Nodes } from "../net/nodes";
 import { Store } from "../state/store";
@@ -23,6 +24,7 @@ import { ownNode, parseConfig, readConfig } from "./config";
 import type { Comeback } from "./engine";
 import { Engine } from "./engine";
 import { notifyOf } from "./notify";
+import { prefer } from "./preferences";
 import { secret } from "./route";
 import type { Channel } from "./tabs";
 import { redeemOwn, shareSession } from "./tickets";
@@ -200,6 +202,13 @@ async function begin(callMs?: number): Promise<void> {
   const account = toAccount(answer.account);
   const id = num(answer.sessionId);
   keep ??= await (opened ??= openKeep(globalThis.indexedDB));
+  const [drafts, marks] = [new Drafts(storage(), account.id), new Marks(storage(), account.id)];
+  if (!claim(storage(), account)) {
+    await keep.forget(account.id);
+    drafts.forget();
+    marks.forget();
+    prefer({ muted: [] });
+  }
   await keep.learn(id, answer.requestNumberLast);
   const numbers = new Numbers(keep, id, clock);
   const store = new Store();
@@ -211,7 +220,7 @@ async function begin(callMs?: number): Promise<void> {
     caller: ownCaller,
     nodes,
     numbers,
-    marks: new Marks(storage(), account.id),
+    marks,
     clock,
     account,
     channel: openChannel(id),
@@ -232,7 +241,7 @@ async function begin(callMs?: number): Promise<void> {
     },
   });
   const actions = new Actions(ownCaller, numbers);
-  session.value = { store, engine, actions, drafts: new Drafts(storage(), account.id), id, over };
+  session.value = { store, engine, actions, drafts, id, over };
   signedOutBecause.value = "";
   phase.value = "ready";
   engine.start();

@@ -37,6 +37,10 @@ export const strings = {
   cluster: "Cluster",
   search: "Search",
   signOut: "Sign out",
+  signOutAsk: (count: number) =>
+    count === 1
+      ? "1 message was not sent yet. It is lost if you sign out."
+      : `${count} messages were not sent yet. They are lost if you sign out.`,
   account: "Your account",
   unread: (count: number) => `${count} unread`,
   mentions: (count: number) => (count === 1 ? "1 mention" : `${count} mentions`),
@@ -60,6 +64,7 @@ export const strings = {
   openThere: "Open this page at",
   newPage: "A newer version of this page is there.",
   reload: "Reload",
+  partFailed: "This part of the page could not be read.",
   dismiss: "Dismiss",
   close: "Close",
   cancel: "Cancel",
@@ -117,6 +122,7 @@ export const strings = {
         ? `${names[0]} and ${names[1]} are typing…`
         : "Several people are typing…",
   waiting: "Waiting to be sent",
+  notSentYet: "Not sent yet",
   sent: "Sent: stored on a majority of the nodes",
   delivered: "Delivered",
   read: "Read",
@@ -244,6 +250,7 @@ export const strings = {
   botName: "Name of the bot",
   botOnce: "The token of the bot is shown once. It does not expire.",
   // Errors
+  noName: "Write a name and a text: /msg name text",
   failed: "That did not work.",
   notAllowed: "You are not allowed to see this page.",
   unknownCommand: (name: string, near: string) =>

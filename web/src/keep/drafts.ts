@@ -1,4 +1,5 @@
-// What was typed and not sent, by conversation, kept through reloads.
+// What was typed and not sent, by conversation or by the person who gets the first message, kept
+// through reloads.
 //
 // Always true: a draft is lost neither with its node nor with its tab: it is written some
 // milliseconds after a key, and at once when the page is left. Where the browser keeps nothing, it
@@ -16,12 +17,20 @@ export interface Draft {
   readonly replyTo: number;
 }
 
+/** Number of a conversation, or `@` and the name of a person without a conversation yet. */
+export type DraftKey = number | `@${string}`;
+
+/** Returns the key of a conversation; 0: the one that begins with the first message to `recipient`. */
+export function draftKey(conversation: number, recipient: string): DraftKey {
+  return conversation || `@${recipient.toLowerCase()}`;
+}
+
 const EMPTY: Draft = { text: "", replyTo: 0 };
 
 export class Drafts {
-  #kept: Map<number, Draft>;
+  #kept: Map<DraftKey, Draft>;
   /** What this tab has changed and not written yet; the other tabs write, too. */
-  readonly #own = new Map<number, Draft>();
+  readonly #own = new Map<DraftKey, Draft>();
   readonly #later = soon(WRITE_MS, () => this.write());
 
   constructor(
@@ -35,7 +44,7 @@ export class Drafts {
     return `conclave.drafts.${this.account}`;
   }
 
-  get(conversation: number): Draft {
+  get(conversation: DraftKey): Draft {
     const own = this.#own.get(conversation);
     if (own) return own;
     // Another tab may have changed it.
@@ -43,12 +52,12 @@ export class Drafts {
     return this.#kept.get(conversation) ?? EMPTY;
   }
 
-  has(conversation: number): boolean {
+  has(conversation: DraftKey): boolean {
     const own = this.#own.get(conversation);
     return own ? !isEmpty(own) : this.#kept.has(conversation);
   }
 
-  set(conversation: number, draft: Draft): void {
+  set(conversation: DraftKey, draft: Draft): void {
     this.#own.delete(conversation);
     this.#own.set(conversation, draft);
     for (const [oldest] of this.#own) {
@@ -56,6 +65,15 @@ export class Drafts {
       this.#own.delete(oldest);
     }
     this.#later();
+  }
+
+  /** Moves a draft to the conversation that was opened, below what is typed there already. */
+  move(from: DraftKey, to: DraftKey): void {
+    const moved = this.get(from);
+    if (isEmpty(moved)) return;
+    const { text, replyTo } = this.get(to);
+    this.set(to, { text: [text, moved.text].filter(Boolean).join("\n"), replyTo });
+    this.set(from, EMPTY);
   }
 
   /** Writes what was not written yet: the page may be gone in a moment. */
@@ -95,12 +113,17 @@ function isEmpty({ text, replyTo }: Draft): boolean {
   return text === "" && replyTo === 0;
 }
 
-function read(storage: Pick<Storage, "getItem"> | null, key: string): [number, Draft][] {
+/** Returns whether a kept key is valid. Earlier pages kept drafts to all new people under 0. */
+function isKey(value: unknown): value is DraftKey {
+  return typeof value === "number" ? value > 0 : typeof value === "string" && value.startsWith("@");
+}
+
+function read(storage: Pick<Storage, "getItem"> | null, key: string): [DraftKey, Draft][] {
   try {
     const value: unknown = JSON.parse(storage?.getItem(key) ?? "[]");
     if (!Array.isArray(value)) return [];
-    return value.flatMap((entry: unknown): [number, Draft][] => {
-      if (!Array.isArray(entry) || typeof entry[0] !== "number") return [];
+    return value.flatMap((entry: unknown): [DraftKey, Draft][] => {
+      if (!Array.isArray(entry) || !isKey(entry[0])) return [];
       const draft = entry[1] as Partial<Draft> | null;
       if (typeof draft?.text !== "string" || typeof draft.replyTo !== "number") return [];
       return [[entry[0], { text: draft.text, replyTo: draft.replyTo }]];

@@ -28,8 +28,9 @@ export interface Outgoing {
   /** Grows with each message of this browser. */
   readonly id: number;
   readonly account: number;
-  /** Number of the conversation; 0: the direct conversation with `recipient`. */
+  /** Number of the conversation; 0: the direct conversation with `recipient`, whose number is not known. */
   readonly conversation: number;
+  /** The other person of a direct conversation; empty in a room. */
   readonly recipient: string;
   readonly text: string;
   readonly replyTo: number;

@@ -63,3 +63,23 @@ export function onTheWay(outgoing: readonly Outgoing[], stored: readonly Message
     return !match;
   });
 }
+
+/**
+ * Returns the messages on their way to a conversation, and to its person from before it was opened.
+ * `id` is 0 while it is not.
+ */
+export function outgoingOf(outgoing: readonly Outgoing[], id: number, peerName: string): Outgoing[] {
+  const peer = peerName.toLowerCase();
+  return outgoing.filter(({ conversation, recipient }) =>
+    peer === "" ? conversation === id : recipient.toLowerCase() === peer || (id > 0 && conversation === id),
+  );
+}
+
+/** Returns the recipients of first messages that wait or were refused, each once. */
+export function firstRecipients(outgoing: readonly Outgoing[], isOpen: (name: string) => boolean): string[] {
+  const names = new Map<string, string>();
+  for (const { conversation, recipient } of outgoing) {
+    if (conversation === 0 && !isOpen(recipient)) names.set(recipient.toLowerCase(), recipient);
+  }
+  return [...names.values()];
+}

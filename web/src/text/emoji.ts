@@ -58,9 +58,18 @@ export function findEmoji(table: EmojiTable, query: string, count: number) {
   return found.sort((one, other) => one.rank - other.rank).slice(0, count);
 }
 
-/** Emoji with the names of their first group, for the search in a picker. */
+/** Maximum number of emoji that are shown large. */
+const LARGE_MAX = 12;
+/** One emoji, with what belongs to it, or a flag. No two parts begin alike, so nothing is tried twice. */
+const EMOJI =
+  /\p{Extended_Pictographic}(?:[\u{1F3FB}-\u{1F3FF}\uFE0F]|\u200D\p{Extended_Pictographic})*|\p{Regional_Indicator}{2}/gu;
+
+/** Returns whether a text is emoji and spaces and nothing else: 1 to `LARGE_MAX` of them. */
 export function onlyEmoji(text: string): boolean {
-  return /^(?:\p{Extended_Pictographic}(?:[\u{1F3FB}-\u{1F3FF}\uFE0F\u200D]|\p{Extended_Pictographic})*|\p{Regional_Indicator}{2}|\s){1,12}$/u.test(
-    text,
-  );
+  let count = 0;
+  const rest = text.replace(EMOJI, () => {
+    count += 1;
+    return "";
+  });
+  return count >= 1 && count <= LARGE_MAX && rest.trim() === "";
 }

@@ -4,7 +4,7 @@
 
 const SCHEMES = new Set(["http:", "https:", "mailto:"]);
 /** Longer addresses stay text. */
-const LENGTH_MAX = 2048;
+export const LENGTH_MAX = 2048;
 
 /** Returns the address as the browser will use it; `null` if it does not become a link. */
 export function safeHref(address: string): string | null {

@@ -7,7 +7,7 @@
 
 import MarkdownIt from "markdown-it";
 import type { Token } from "markdown-it";
-import { safeHref } from "./links";
+import { LENGTH_MAX, safeHref } from "./links";
 import type { Node } from "./nodes";
 import { visible } from "./visible";
 
@@ -15,6 +15,9 @@ import { visible } from "./visible";
 const NESTING_MAX = 12;
 /** Texts whose nodes are remembered: what one screen and its surroundings show. */
 const REMEMBERED_MAX = 1000;
+
+/** The characters of an address up to the first that ends it. */
+const ADDRESS = /^(?:[^\p{Z}\p{Cc}\p{P}<>\uFF5C]|["'.,;!?\\/:%@#&=_~*[\](){}-])*/u;
 
 const parser = new MarkdownIt("zero", {
   html: false,
@@ -31,6 +34,15 @@ parser.normalizeLinkText = (address) => address;
 // `main.rs` is a file, not a host in Serbia: links need their scheme, addresses of mail do not.
 parser.linkify.set({ fuzzyLink: false, fuzzyIP: false, fuzzyEmail: true });
 parser.linkify.add("ftp:", null).add("//", null);
+// An address that is too long would be read again at each scheme inside of it.
+parser.inline.ruler.before("linkify", "long_address", (state, silent) => {
+  if (!state.src.startsWith("://", state.pos)) return false;
+  const rest = state.src.slice(state.pos, state.pos + LENGTH_MAX);
+  if ((ADDRESS.exec(rest)?.[0] ?? "").length < LENGTH_MAX) return false;
+  if (!silent) state.pending += ":";
+  state.pos += 1;
+  return true;
+});
 
 const remembered = new Map<string, readonly Node[]>();
 

@@ -1,6 +1,6 @@
 // The whole page: signed out, or the list of conversations beside what is open.
 
-import { flushSync, lazy, Suspense } from "preact/compat";
+import { flushSync } from "preact/compat";
 import { useEffect } from "preact/hooks";
 import { useSignalEffect } from "@preact/signals";
 import { go, route } from "../app/route";
@@ -20,14 +20,18 @@ import { Home } from "./pages/Home";
 import { Sign } from "./pages/Sign";
 import { Mark } from "./parts/Icon";
 import { say } from "./parts/notices";
+import { onDemand } from "./parts/onDemand";
 import { FirstTalk, Talk } from "./talk/Talk";
 
-const Rooms = lazy(() => import("./pages/Rooms").then(({ Rooms: page }) => page));
-const Search = lazy(() => import("./pages/Search").then(({ Search: page }) => page));
-const Settings = lazy(() => import("./pages/Settings").then(({ Settings: page }) => page));
-const Admin = lazy(() => import("./pages/Admin"));
-const Door = lazy(() => import("./demo/Door"));
-const Cluster = lazy(() => import("./pages/Cluster"));
+const Rooms = onDemand(() => import("./pages/Rooms").then(({ Rooms: page }) => page));
+const Search = onDemand(() => import("./pages/Search").then(({ Search: page }) => page));
+const Settings = onDemand(() => import("./pages/Settings").then(({ Settings: page }) => page));
+const Admin = onDemand(() => import("./pages/Admin").then(({ default: page }) => page));
+const Cluster = onDemand(() => import("./pages/Cluster").then(({ default: page }) => page));
+const Door = onDemand(
+  () => import("./demo/Door").then(({ default: page }) => page),
+  (content) => <main class="starting">{content}</main>,
+);
 
 export function App() {
   const current = session.value;
@@ -38,9 +42,7 @@ export function App() {
       ) : current ? (
         <Chat key={current.id} session={current} />
       ) : demoKey.value && config.value.demo ? (
-        <Suspense fallback={<main class="starting">{strings.loading}</main>}>
-          <Door />
-        </Suspense>
+        <Door />
       ) : (
         <Sign />
       )}
@@ -84,9 +86,7 @@ function Chat({ session: current }: { session: Session }) {
       <main class="main" id="main" tabIndex={-1}>
         <Banner session={current} />
         <div class="stage">
-          <Suspense fallback={<p class="page-lead">{strings.loading}</p>}>
-            <Stage session={current} />
-          </Suspense>
+          <Stage session={current} />
         </div>
       </main>
       {switcher.value && <Switcher session={current} />}

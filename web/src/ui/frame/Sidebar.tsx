@@ -2,6 +2,7 @@
 
 import { useComputed } from "@preact/signals";
 import { memo } from "preact/compat";
+import { useState } from "preact/hooks";
 import { go, route } from "../../app/route";
 import { preferences } from "../../app/preferences";
 import type { Session } from "../../app/session";
@@ -9,8 +10,10 @@ import { config, signOut } from "../../app/session";
 import { strings } from "../../base/strings";
 import { visible } from "../../text/visible";
 import { plain } from "../../text/plain";
+import { firstRecipients } from "../../state/rows";
 import type { Store } from "../../state/store";
 import { Avatar } from "../parts/Avatar";
+import { Dialog } from "../parts/Dialog";
 import { Icon, Mark } from "../parts/Icon";
 import { Menu } from "../parts/Menu";
 import { attempt } from "../parts/notices";
@@ -20,9 +23,14 @@ import { listed } from "./order";
 
 export function Sidebar({ session }: { session: Session }) {
   const { store, drafts, actions } = session;
+  const [asking, setAsking] = useState(false);
   const order = useComputed(() => {
     const { rooms, people } = listed(store);
     return { rooms: rooms.map(({ id }) => id), people: people.map(({ id }) => id) };
+  }).value;
+  const first = useComputed(() => {
+    void store.ids.value;
+    return firstRecipients(store.outgoing.value, (name) => store.find(name, false) !== undefined);
   }).value;
   const invitations = [...store.rooms.value.values()].filter(({ invited, role }) => invited && role === 0);
   const me = store.me.value;
@@ -97,11 +105,14 @@ export function Sidebar({ session }: { session: Session }) {
             </button>
           </h2>
           <ul>
+            {first.map((name) => (
+              <First key={name} name={name} current={at.view === "person" && at.name === name} />
+            ))}
             {order.people.map((id) => (
               <Entry key={id} store={store} id={id} current={current === id} draft={drafts.has(id)} />
             ))}
           </ul>
-          {store.loaded.value && order.people.length === 0 && (
+          {store.loaded.value && order.people.length === 0 && first.length === 0 && (
             <button type="button" class="entry entry-hint" onClick={() => (switcher.value = true)}>
               {strings.noPersonYet}
             </button>
@@ -122,7 +133,7 @@ export function Sidebar({ session }: { session: Session }) {
                 ] as const)
               : []),
             { label: strings.shortcuts, icon: "info", act: () => (help.value = true) },
-            { label: strings.signOut, icon: "out", act: () => void attempt(signOut) },
+            { label: strings.signOut, icon: "out", act: () => (store.outgoing.peek().length > 0 ? setAsking(true) : void attempt(signOut)) },
           ]}
         >
           <Avatar name={me?.name ?? ""} size="small" />
@@ -132,13 +143,65 @@ export function Sidebar({ session }: { session: Session }) {
         </Menu>
         <LinkState session={session} />
       </footer>
+      {asking && <SignOut count={store.outgoing.value.length} onClose={() => setAsking(false)} />}
     </nav>
+  );
+}
+
+/** Asks before messages are lost that wait to be sent, or were refused. */
+function SignOut({ count, onClose }: { count: number; onClose: () => void }) {
+  return (
+    <Dialog title={strings.signOut} onClose={onClose}>
+      <p>{count > 0 && strings.signOutAsk(count)}</p>
+      <div class="buttons">
+        <button type="button" class="button" autofocus onClick={onClose}>
+          {strings.cancel}
+        </button>
+        <button
+          type="button"
+          class="button button-danger"
+          onClick={() => {
+            onClose();
+            void attempt(signOut);
+          }}
+        >
+          {strings.signOut}
+        </button>
+      </div>
+    </Dialog>
   );
 }
 
 function leaveTo(view: "settings" | "admin" | "cluster"): void {
   drawer.value = false;
   go({ view });
+}
+
+/** The recipient of a first message that waits or was refused: no conversation shows it. */
+function First({ name, current }: { name: string; current: boolean }) {
+  return (
+    <li>
+      <a
+        class={current ? "entry entry-current" : "entry"}
+        href={`/c/@${name}`}
+        aria-current={current ? "page" : undefined}
+        onClick={(event) => {
+          if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+          event.preventDefault();
+          drawer.value = false;
+          go({ view: "person", name });
+        }}
+      >
+        <span aria-hidden="true">
+          <Avatar name={name} size="small" />
+        </span>
+        <span class="entry-name">
+          <bdi>{name}</bdi>
+          <small>{strings.notSentYet}</small>
+        </span>
+      </a>
+    </li>
+  );
 }
 
 const Entry = memo(function Entry({

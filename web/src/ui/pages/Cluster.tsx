@@ -1,6 +1,5 @@
 // The cluster, alive: every node as the node behind this page sees it, once a second.
 
-import { lazy, Suspense } from "preact/compat";
 import { useEffect, useState } from "preact/hooks";
 import { Administration } from "../../app/administration";
 import { Operator } from "../../app/operator";
@@ -20,11 +19,12 @@ import { NOTHING, watch } from "../cluster/watch";
 import { demoKey } from "../demo/key";
 import { timeOf } from "../parts/dates";
 import { Icon } from "../parts/Icon";
+import { onDemand } from "../parts/onDemand";
 import "../styles/cluster.css";
 import { Page } from "./Page";
 
 const EVERY_MS = 1000;
-const Demo = lazy(() => import("../demo/Panel"));
+const Demo = onDemand(() => import("../demo/Panel").then(({ default: panel }) => panel));
 
 export default function Cluster({ session }: { session: Session }) {
   if (session.store.me.value?.role !== "admin") {
@@ -43,7 +43,7 @@ function Watched({ session }: { session: Session }) {
   const [operation, setOperation] = useState<Operation | null>(null);
   return (
     <Page title={strings.cluster} lead={texts.lead} wide>
-      {demoKey.value && config.value.demo && <Suspense fallback={null}><Demo /></Suspense>}
+      {demoKey.value && config.value.demo && <Demo />}
       {now ? (
         <>
           <Summary view={now} />

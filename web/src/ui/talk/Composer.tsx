@@ -5,6 +5,7 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../../app/session";
 import { strings } from "../../base/strings";
+import { draftKey } from "../../keep/drafts";
 import { emojiTable, readEmoji } from "../../text/emoji";
 import { plain } from "../../text/plain";
 import type { Message } from "../../wire/values";
@@ -28,13 +29,15 @@ export interface ComposerProps {
   readonly session: Session;
   /** 0: the first message to `recipient`. */
   readonly id: number;
+  /** The other person of a direct conversation; empty in a room. */
   readonly recipient: string;
   readonly name: string;
   readonly replyTo: Message | null;
   readonly editing: Message | null;
   readonly onReply: (message: Message | null) => void;
   readonly onEdit: (message: Message | null) => void;
-  readonly onCommand: (name: CommandName, rest: string) => void;
+  /** Runs a command; returns whether it was done. If it was not, it stands in the field again. */
+  readonly onCommand: (name: CommandName, rest: string) => Promise<boolean>;
   /** Returns the newest message that the reader may edit. */
   readonly lastOwn: () => Message | null;
 }
@@ -42,8 +45,9 @@ export interface ComposerProps {
 export function Composer(props: ComposerProps) {
   const { session, id, recipient, name, replyTo, editing, onReply, onEdit } = props;
   const { store, engine, drafts } = session;
+  const key = draftKey(id, recipient);
   const field = useRef<HTMLTextAreaElement>(null);
-  const [text, setText] = useState(() => drafts.get(id).text);
+  const [text, setText] = useState(() => drafts.get(key).text);
   const [completion, setCompletion] = useState<Completion | null>(null);
   const [chosen, setChosen] = useState(0);
   const [picking, setPicking] = useState(false);
@@ -55,7 +59,7 @@ export function Composer(props: ComposerProps) {
     if (matchMedia("(hover: hover)").matches) field.current?.focus();
   }, [id]);
   useLayoutEffect(() => {
-    setText(editing ? editing.text : drafts.get(id).text);
+    setText(editing ? editing.text : drafts.get(key).text);
     if (editing) field.current?.focus();
   }, [editing?.sequence]);
   useLayoutEffect(() => {
@@ -69,7 +73,7 @@ export function Composer(props: ComposerProps) {
   }, [text]);
 
   const keepDraft = (value: string) => {
-    if (!editing) drafts.set(id, { text: value, replyTo: replyTo?.sequence ?? 0 });
+    if (!editing) drafts.set(key, { text: value, replyTo: replyTo?.sequence ?? 0 });
   };
   const change = (value: string, caret: number) => {
     setText(value);
@@ -107,7 +111,7 @@ export function Composer(props: ComposerProps) {
   const clear = () => {
     setText("");
     setCompletion(null);
-    if (!editing) drafts.set(id, { text: "", replyTo: 0 });
+    if (!editing) drafts.set(key, { text: "", replyTo: 0 });
     onReply(null);
     onEdit(null);
   };
@@ -120,7 +124,7 @@ export function Composer(props: ComposerProps) {
       if (value === message.text) return onEdit(null);
       if (await attempt(() => session.actions.edit(message, value))) {
         onEdit(null);
-        setText(drafts.get(id).text);
+        setText(drafts.get(key).text);
       }
       return;
     }
@@ -128,7 +132,9 @@ export function Composer(props: ComposerProps) {
     if (typed.kind === "unknown") return notice(strings.unknownCommand(typed.name, typed.near), true);
     if (typed.kind === "command") {
       clear();
-      return props.onCommand(typed.name, typed.rest);
+      if (await props.onCommand(typed.name, typed.rest)) return;
+      if (drafts.get(key).text === "") drafts.set(key, { text, replyTo: 0 });
+      return setText((now) => now || text);
     }
     // The field is free for the next message at once; the draft goes when this one is stored.
     setText("");
@@ -150,7 +156,7 @@ export function Composer(props: ComposerProps) {
       return notice(taken === null ? strings.notStored : strings.outboxFull, true);
     }
     typedMs.current = -Infinity;
-    if (drafts.get(id).text === text) drafts.set(id, { text: "", replyTo: 0 });
+    if (drafts.get(key).text === text) drafts.set(key, { text: "", replyTo: 0 });
   };
   const press = (event: KeyboardEvent) => {
     if (event.isComposing) return;

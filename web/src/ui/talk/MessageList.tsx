@@ -11,7 +11,7 @@ import type { Session } from "../../app/session";
 import { strings } from "../../base/strings";
 import type { Range } from "../../state/ranges";
 import { cover } from "../../state/ranges";
-import { onTheWay, rows } from "../../state/rows";
+import { onTheWay, outgoingOf, rows } from "../../state/rows";
 import type { Head } from "../../state/store";
 import type { Timeline } from "../../state/timeline";
 import type { Message } from "../../wire/values";
@@ -58,9 +58,10 @@ export function MessageList({ session, id, focus, talk, name }: MessageListProps
   const newest = head?.last ?? 0;
   const shown = shownRange(timeline, view);
   const messages = shown ? timeline.messages(shown) : [];
-  const atEnd = view.last === Infinity && shown !== null && shown.to >= newest;
+  // Of a conversation without a message nothing is shown, and that is its end, too.
+  const atEnd = view.last === Infinity && (shown ? shown.to : 0) >= newest;
   const outgoing = useComputed(() =>
-    store.outgoing.value.filter(({ conversation }) => conversation === id),
+    outgoingOf(store.outgoing.value, id, headSignal?.value.peerName ?? ""),
   ).value;
   const me = store.me.value?.id ?? 0;
   const pending = atEnd ? onTheWay(outgoing, messages.slice(-60), me) : [];

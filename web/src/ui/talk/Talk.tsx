@@ -1,11 +1,13 @@
 // One conversation: its head, its messages, who is typing, and where one writes.
 
 import { useSignalEffect } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { go, route } from "../../app/route";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { go, isName, route } from "../../app/route";
 import { toggleMuted } from "../../app/preferences";
 import type { Session } from "../../app/session";
 import { strings } from "../../base/strings";
+import { draftKey } from "../../keep/drafts";
+import { outgoingOf } from "../../state/rows";
 import { visible } from "../../text/visible";
 import type { Message } from "../../wire/values";
 import { Avatar } from "../parts/Avatar";
@@ -17,6 +19,7 @@ import { Members } from "./Members";
 import type { CommandName } from "./commands";
 import { Composer } from "./Composer";
 import { MessageList } from "./MessageList";
+import { PendingRow } from "./PendingRow";
 import type { TalkActions } from "./talk";
 import { Typing } from "./Typing";
 
@@ -27,6 +30,9 @@ export function Talk({ session, id, focus }: { session: Session; id: number; foc
   const [editing, setEditing] = useState<Message | null>(null);
   const [deleting, setDeleting] = useState<Message | null>(null);
   const answered = useRef(0);
+  // Before the field shows a draft: what was typed before the conversation was opened comes along.
+  const peer = head?.roomName === "" ? head.peerName : "";
+  useMemo(() => peer && drafts.move(draftKey(0, peer), id), [id, peer]);
   useEffect(() => {
     answered.current = drafts.get(id).replyTo;
     setReplyTo(null);
@@ -91,13 +97,13 @@ export function Talk({ session, id, focus }: { session: Session; id: number; foc
             key={id}
             session={session}
             id={id}
-            recipient=""
+            recipient={peer}
             name={name}
             replyTo={answering}
             editing={editing}
             onReply={setReplyTo}
             onEdit={setEditing}
-            onCommand={(command, rest) => void run(session, id, command, rest)}
+            onCommand={(command, rest) => run(session, id, command, rest)}
             lastOwn={lastOwn}
           />
         )}
@@ -182,60 +188,75 @@ function TalkHead({ session, id, name }: { session: Session; id: number; name: s
   );
 }
 
-/** Runs a command of the composer. */
-async function run(session: Session, id: number, command: CommandName, rest: string): Promise<void> {
-  const { store, actions, engine } = session;
+/** Runs a command of the composer. Returns whether it was done; if not, a notice says why. */
+async function run(session: Session, id: number, command: CommandName, rest: string): Promise<boolean> {
+  const { store, actions } = session;
   const head = store.head(id)?.peek();
   const room = head?.roomName ?? "";
-  const [first = "", ...others] = rest.split(/\s+/);
+  const [first = ""] = rest.split(/\s/);
   const name = first.replace(/^[@#]/, "");
   switch (command) {
     case "join":
-      await attempt(async () => {
+      return attempt(async () => {
         const joined = await actions.joinRoom(name);
         store.set(joined, { roomName: name });
         go({ view: "conversation", id: joined, sequence: 0 });
       });
-      return;
-    case "leave":
-      if (room && (await attempt(() => actions.leaveRoom(room)))) go({ view: "home" });
-      return;
-    case "topic":
-      await attempt(() => actions.setTopic(room, rest));
-      return;
-    case "invite":
-      if (await attempt(() => actions.invite(room, name))) notice(strings.inviteSent(name));
-      return;
-    case "kick":
-      await attempt(() => actions.kick(room, name));
-      return;
-    case "msg": {
-      const text = others.join(" ");
-      const known = store.find(name, false);
-      if (!text) return go(known ? { view: "conversation", id: known.id, sequence: 0 } : { view: "person", name });
-      await engine.send({
-        conversation: known?.id ?? 0,
-        recipient: known ? "" : name,
-        text,
-        action: false,
-        replyTo: 0,
-        createdAtMs: Date.now(),
-        after: known?.last ?? 0,
-      });
-      if (known) go({ view: "conversation", id: known.id, sequence: 0 });
-      return;
+    case "leave": {
+      const left = room !== "" && (await attempt(() => actions.leaveRoom(room)));
+      if (left) go({ view: "home" });
+      return left;
     }
+    case "topic":
+      return attempt(() => actions.setTopic(room, rest));
+    case "invite": {
+      const invited = await attempt(() => actions.invite(room, name));
+      if (invited) notice(strings.inviteSent(name));
+      return invited;
+    }
+    case "kick":
+      return attempt(() => actions.kick(room, name));
+    case "msg":
+      return write(session, name, rest.slice(first.length).trim());
     case "search":
-      return searchFor(rest);
+      searchFor(rest);
+      return true;
     case "mute":
-      return toggleMuted(id);
+      if (id) toggleMuted(id);
+      return id > 0;
     case "help":
       help.value = true;
-      return;
+      return true;
     case "me":
     case "shrug":
-      return;
+      return true;
   }
+}
+
+/** Opens what is written with a person, and puts a text into the outbox, if there is one. */
+async function write({ store, engine }: Session, name: string, text: string): Promise<boolean> {
+  if (!isName(name)) {
+    notice(strings.noName, true);
+    return false;
+  }
+  const known = store.find(name, false);
+  const message = {
+    conversation: known?.id ?? 0,
+    recipient: name,
+    text,
+    action: false,
+    replyTo: 0,
+    createdAtMs: Date.now(),
+    after: known?.last ?? 0,
+  };
+  const taken = text === "" || (await engine.send(message).catch(() => null));
+  if (!taken) {
+    notice(taken === null ? strings.notStored : strings.outboxFull, true);
+    return false;
+  }
+  // There it is seen to wait, and why it is refused, if it is.
+  go(known ? { view: "conversation", id: known.id, sequence: 0 } : { view: "person", name });
+  return true;
 }
 
 /** A direct conversation that begins with its first message. */
@@ -248,7 +269,7 @@ export function FirstTalk({ session, name }: { session: Session; name: string })
     if (opened && at.view === "person") go({ view: "conversation", id: opened.id, sequence: 0 }, true);
   }, [opened?.id]);
   const shown = visible(store.displayName(name));
-  const waiting = store.outgoing.value.filter(({ recipient }) => recipient.toLowerCase() === name.toLowerCase());
+  const waiting = outgoingOf(store.outgoing.value, opened?.id ?? 0, name);
   return (
     <div class="talk">
       <header class="talk-head">
@@ -268,9 +289,7 @@ export function FirstTalk({ session, name }: { session: Session; name: string })
           <div class="list-rows">
             <p class="list-beginning">{strings.firstMessage(shown)}</p>
             {waiting.map((message) => (
-              <p class="message-pending" key={message.id}>
-                {message.text} {message.sentence}
-              </p>
+              <PendingRow key={message.id} message={message} session={session} />
             ))}
           </div>
         </div>
@@ -285,7 +304,7 @@ export function FirstTalk({ session, name }: { session: Session; name: string })
         editing={null}
         onReply={() => {}}
         onEdit={() => {}}
-        onCommand={(command, rest) => void run(session, 0, command, rest)}
+        onCommand={(command, rest) => run(session, 0, command, rest)}
         lastOwn={() => null}
       />
     </div>
