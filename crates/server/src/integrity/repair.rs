@@ -91,6 +91,24 @@ struct NewPlace {
     replaces: u64,
     node_first: Option<u64>,
     aside: u64,
+    /// Whether the node comes back as a witness: its identity is moved away before the new one is
+    /// written.
+    #[serde(default)]
+    witness: bool,
+}
+
+impl NewPlace {
+    /// Returns the identity of the node in this place.
+    fn stored(&self, cluster_id: String) -> Stored {
+        let pending_role = PendingRole {
+            voter: self.voter,
+            replaces: self.replaces,
+        };
+        let mut stored = Stored::joined(cluster_id, self.node, Some(pending_role));
+        stored.node_first = self.node_first;
+        stored.witness = self.witness;
+        stored
+    }
 }
 
 /// State in which a data directory was found.
@@ -242,6 +260,7 @@ pub(crate) async fn come_back(
                 replaces: admitted.replaces_node_id,
                 node_first: old.node_first,
                 aside: quarantine::next(directory).map_err(failed)?,
+                witness: old.witness,
             };
             note.place = Some(new);
             note.cluster_id = admitted.cluster_id;
@@ -258,16 +277,11 @@ pub(crate) async fn come_back(
         issued.store(directory).map_err(failed)?;
     }
     quarantine::move_all(directory, new.aside, &note.why).map_err(failed)?;
-    let pending_role = PendingRole {
-        voter: new.voter,
-        replaces: new.replaces,
-    };
-    let cluster_id = epoch::name(&note.cluster_id, &credentials.cluster_id());
-    let mut stored = Stored::joined(cluster_id, new.node, Some(pending_role));
-    stored.node_first = new.node_first;
+    let stored = new.stored(epoch::name(&note.cluster_id, &credentials.cluster_id()));
     if let Some(mut peers_file) = peers_file {
         peers_file.node = new.node;
         peers_file.node_first = new.node_first;
+        peers_file.witness = Some(new.witness);
         peers_file.store(directory).map_err(failed)?;
     }
     node_identity::write(directory, &stored).map_err(failed)?;
@@ -286,6 +300,8 @@ struct PreviousIdentity {
     node: u64,
     node_first: Option<u64>,
     voter: bool,
+    /// Whether the node kept the log alone. The flag says so only if no file does.
+    witness: bool,
     /// Addresses at which other nodes may be reached.
     addresses: Vec<String>,
 }
@@ -316,8 +332,11 @@ impl PreviousIdentity {
                 addresses.push(address);
             }
         }
+        let witness = stored.map(|stored| stored.witness);
+        let witness = witness.or(peers_file.and_then(|known| known.witness));
         Self {
             node: node.unwrap_or(0),
+            witness: witness.unwrap_or(around.own.witness),
             node_first: first.or(node).or(around.config.node),
             voter: peers_file.is_none_or(|known| known.voter),
             addresses,
@@ -364,7 +383,7 @@ async fn ask(
         public_key: public_key.into(),
         peer_address: around.own.peer_address.clone(),
         client_address: around.own.client_address.clone(),
-        witness: around.own.witness,
+        witness: old.witness,
         replaces_node_id: old.node,
         oldest_version: around.config.versions().oldest.0,
         newest_version: around.config.versions().newest.0,

@@ -219,6 +219,7 @@ impl Recovery {
             node,
             node_first: stored.node_first,
             voter: true,
+            witness: Some(stored.witness),
             members: BTreeMap::from([(node, place)]),
         };
         peers_file

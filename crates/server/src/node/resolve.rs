@@ -96,6 +96,7 @@ pub(crate) async fn find(
                 resolver.own.witness = stored.witness;
             }
             let stored = resolver.come_back(&claim, note, stored).await?;
+            resolver.own.witness = stored.witness;
             return Ok(ResolvedNode {
                 repaired: true,
                 ..resolver.again(claim, stored)?
