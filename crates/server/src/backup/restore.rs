@@ -53,8 +53,10 @@ const NODE: u64 = 1;
 /// Names in a directory that hold nothing: a lock, and what a new file system has.
 const EMPTY: [&str; 2] = ["lock", "lost+found"];
 /// Beginnings of the names that a restore makes before the identity.
-const MADE: [&str; 7] = [
+const MADE: [&str; 8] = [
     "restoring",
+    // Of a start that an earlier version made of the half of a node.
+    "damaged.json",
     "imported.json",
     "state.",
     "installed.",
@@ -217,7 +219,7 @@ fn fill(
     let cluster_id = secret.cluster_id();
     let stored = Stored::made(cluster_id.clone(), NODE);
     node_identity::write(directory, &stored).map_err(io("writing the node's identity"))?;
-    durable::remove(&directory.join(UNFINISHED)).map_err(io("removing the mark"))?;
+    remove_mark(directory).map_err(io("removing the mark"))?;
     Ok(Begun {
         cluster_id,
         node: NODE,
@@ -244,6 +246,16 @@ fn note(last: LogId) -> io::Result<Command> {
         refusal: AuditText::default(),
     };
     Ok(request::note_act(OnceId(id), None, note))
+}
+
+/// Returns whether the directory has the mark of a restore or an import that has not ended.
+pub(crate) fn is_unfinished(directory: &Path) -> bool {
+    directory.join(UNFINISHED).exists()
+}
+
+/// Removes the mark from a directory that belongs to a node.
+pub(crate) fn remove_mark(directory: &Path) -> io::Result<()> {
+    durable::remove(&directory.join(UNFINISHED))
 }
 
 /// Removes what an interrupted restore has left; refuses a directory with anything else.

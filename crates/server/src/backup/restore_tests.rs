@@ -147,6 +147,8 @@ fn a_restore_that_was_interrupted_anywhere_is_begun_again() {
         "restoring.db",
         "restoring.db-journal",
         "imported.json",
+        // Of a node that an earlier version has started in between.
+        "damaged.json",
         "state.db",
         "secret",
     ] {

@@ -53,6 +53,12 @@ pub enum IdentityError {
         /// The directory.
         directory: PathBuf,
     },
+    /// A restore or an import into the directory was interrupted: it belongs to no node yet.
+    #[error("a restore or an import into {directory} was interrupted")]
+    Unfinished {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A newer version made the file.
     #[error("{file} cannot be understood: {why}")]
     Unreadable {

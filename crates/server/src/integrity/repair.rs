@@ -16,6 +16,7 @@ use conclave_wire::peer::{self, join_request};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backup::restore,
     base::random,
     cluster::{
         bootstrap,
@@ -174,6 +175,7 @@ fn noted(claim: &Claim) -> Result<Option<DamageRecord>, IdentityError> {
 /// Finds out the state of the directory, as far as it shows before log and database are opened.
 pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
     let note = noted(claim)?;
+    check_unfinished(claim, note.as_ref())?;
     let stored = match claim.stored() {
         Ok(stored) => stored,
         Err(error @ IdentityError::Damaged { .. }) => {
@@ -198,6 +200,22 @@ pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
         }
         (None, None) => Ok(Health::New),
     }
+}
+
+/// Refuses a directory in which a restore or an import was interrupted: its files belong to no node
+/// yet, and are no damage either. A mark that was left beside an identity is removed: it would say
+/// the same of the node's own files once the identity is lost.
+fn check_unfinished(claim: &Claim, note: Option<&DamageRecord>) -> Result<(), IdentityError> {
+    let directory = claim.directory();
+    if !restore::is_unfinished(directory) {
+        return Ok(());
+    }
+    let is_repaired = note.is_some_and(|note| note.place.is_some());
+    if is_repaired || directory.join(node_identity::FILE).exists() {
+        return restore::remove_mark(directory).map_err(|source| claim.failed(source));
+    }
+    let directory = directory.to_owned();
+    Err(IdentityError::Unfinished { directory })
 }
 
 fn finish(claim: &Claim) -> Result<(), IdentityError> {

@@ -239,6 +239,27 @@ fn a_node_asks_to_join_again_in_the_role_that_its_files_name() {
     assert!(asks(None, None, true));
 }
 
+#[test]
+fn an_interrupted_restore_is_no_new_and_no_damaged_node() {
+    // While the backup is unpacked, and after the database is in its place.
+    for made in [&["restoring.db"][..], &["state.db", "secret"]] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        for name in [&["restoring"], made].concat() {
+            fs::write(path.join(name), "half").unwrap();
+        }
+        let found = look(&claim(path));
+        assert!(matches!(found, Err(IdentityError::Unfinished { .. })));
+        assert!(!path.join(FILE).exists(), "nothing is damaged");
+    }
+    // A restore that was killed after its last file has made a whole node: the mark goes.
+    let directory = used();
+    let path = directory.path();
+    fs::write(path.join("restoring"), "").unwrap();
+    assert!(matches!(look(&claim(path)), Ok(Health::Node(_))));
+    assert!(!path.join("restoring").exists());
+}
+
 #[tokio::test]
 async fn a_repair_resumes_after_a_crash_once_the_node_has_joined() {
     let secret = ClusterSecret::generate().unwrap();
