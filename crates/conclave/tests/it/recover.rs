@@ -93,7 +93,7 @@ async fn one_of_two_voters_recovers_alone_and_refuses_the_lost_voter() {
         done.contains("node 1 is the only member of cluster"),
         "{done}"
     );
-    let backup = data.with_file_name("node-1.before-recover-1");
+    let backup = data.join("before-recover-1");
     assert!(backup.join("state.db").exists() && backup.join("log").is_dir());
 
     cluster.start_node(1).await;

@@ -38,7 +38,9 @@ use crate::{
     base::{random, system_time::system_time},
     files::durable,
     identity::{
+        copies,
         node_identity::{self, Claim, IdentityError, Stored},
+        owner,
         secret::ClusterSecret,
     },
     peer::codec::WireCodec,
@@ -50,7 +52,8 @@ const UNFINISHED: &str = "restoring";
 const UNPACKED: &str = "restoring.db";
 /// Number of the node: the first one of its cluster.
 const NODE: u64 = 1;
-/// Names in a directory that hold nothing: a lock, and what a new file system has.
+/// Names in a directory that hold nothing: a lock, and what a new file system has. Copies of an
+/// earlier node are kept as well, and belong to no node.
 const EMPTY: [&str; 2] = ["lock", "lost+found"];
 /// Beginnings of the names that a restore makes before the identity.
 const MADE: [&str; 8] = [
@@ -160,6 +163,7 @@ fn in_new<T, E: From<RestoreError>>(
     is_restore: bool,
     make: impl FnOnce(&Path) -> Result<(T, VerifiedSnapshot), E>,
 ) -> Result<(T, Begun), E> {
+    owner::check_owner(directory).map_err(RestoreError::from)?;
     let claim = Claim::take(directory).map_err(RestoreError::from)?;
     clear(directory)?;
     let io = |what| move |source| RestoreError::from(failed(what)(source));
@@ -264,7 +268,7 @@ fn clear(directory: &Path) -> Result<(), RestoreError> {
     let mut names = Vec::new();
     for item in fs::read_dir(directory).map_err(io)? {
         let name = item.map_err(io)?.file_name().to_string_lossy().into_owned();
-        if !EMPTY.contains(&&*name) {
+        if !EMPTY.contains(&&*name) && !copies::is_copy(&name) {
             names.push(name);
         }
     }

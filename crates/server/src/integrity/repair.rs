@@ -43,7 +43,7 @@ use crate::{
 mod quarantine;
 
 use quarantine::KEPT_MAX;
-pub(crate) use quarantine::kept as quarantined;
+pub(crate) use quarantine::{is_quarantine, kept as quarantined};
 
 /// File that records that this directory is damaged.
 const FILE: &str = "damaged.json";

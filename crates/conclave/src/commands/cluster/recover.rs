@@ -182,9 +182,23 @@ fn explained(error: RecoverError) -> anyhow::Error {
             "recover a full node that voted: start it with this one first if it lacks entries",
         ),
         RecoverError::NotCertain { .. } => (EXIT_FAILED, "look at all survivors first"),
+        RecoverError::Identity(IdentityError::OtherUser { .. } | IdentityError::Lock { .. }) => (
+            EXIT_FAILED,
+            "run the command as the user that runs the node (sudo -u): the node could not use the \
+             files of another one",
+        ),
+        RecoverError::NoRoom { .. } => (
+            EXIT_FAILED,
+            "nothing was changed: make room, for example remove earlier copies \
+             (before-recover-N) and damaged-N from the directory",
+        ),
+        RecoverError::Interrupted { .. } => (
+            EXIT_FAILED,
+            "run the same command again, which goes on from there: docs/operations.md",
+        ),
         RecoverError::Identity(_) | RecoverError::Replica(_) | RecoverError::Io { .. } => (
             EXIT_FAILED,
-            "what was changed is in the copy beside the directory; docs/operations.md",
+            "nothing was changed: see that the directory can be read and written",
         ),
     };
     CommandError::new(code, sentence, hint).into()
