@@ -77,6 +77,7 @@ pub use identity::node_identity::IdentityError;
 pub use identity::owner::check_owner;
 pub use identity::secret::{ClusterSecret, NoSecret};
 pub use node::process::Node;
+pub use node::recover::running::Running;
 pub use node::recover::{RecoverError, Recovered, Recovery, recover_alone};
 pub use peer::snapshots::{Direction, Transfer};
 pub use tls::OwnCertificateError;

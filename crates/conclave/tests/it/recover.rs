@@ -160,6 +160,28 @@ async fn one_of_two_voters_recovers_alone_and_refuses_the_lost_voter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_cluster_that_runs_is_not_recovered() {
+    let cluster = Cluster::start(3).await;
+    let node = cluster.a_follower().await;
+    cluster.kill(node).await;
+    let data = cluster.directory(node);
+    let others = cluster.nodes().into_iter().filter(|other| *other != node);
+    let others: Vec<String> = others.map(|other| other.to_string()).collect();
+    let recover = runbook().remove(1);
+    let ran = as_written(&recover, &data).await;
+    ran.failed(5, &format!("nodes {} answer", others.join(", ")));
+    assert!(!data.join("before-recover-1").exists());
+    // It goes on with the others, in the cluster that it was in.
+    cluster.start_node(node).await;
+    let status = until("all three vote", async || {
+        let status = cluster.try_status(node).await?;
+        (status.leader_id != 0 && status.voters_reachable == 3).then_some(status)
+    })
+    .await;
+    assert!(!status.cluster_id.contains(".1-"), "{}", status.cluster_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_three_of_five_lost_the_longest_log_is_recovered() {
     let cluster = Cluster::start(5).await;
     let witness = Witness::new();

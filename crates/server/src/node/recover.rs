@@ -39,6 +39,8 @@ use crate::{
     peer::codec::WireCodec,
 };
 
+pub(crate) mod running;
+
 /// A survivor cannot be recovered.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
@@ -79,6 +81,12 @@ pub enum RecoverError {
     NotCertain {
         /// The condition that does not hold.
         why: &'static str,
+    },
+    /// The other voters cannot be asked whether they run.
+    #[error("the other voters cannot be asked whether they run: {why}")]
+    CannotAsk {
+        /// What the node lacks to ask them.
+        why: String,
     },
     /// The disk has no room for a copy. Nothing was changed.
     #[error(
