@@ -74,8 +74,10 @@ pub use config::{
 pub use connections::Limits;
 pub use context::log_control::LogControl;
 pub use identity::node_identity::IdentityError;
+pub use identity::owner::check_owner;
 pub use identity::secret::{ClusterSecret, NoSecret};
 pub use node::process::Node;
+pub use node::recover::running::Running;
 pub use node::recover::{RecoverError, Recovered, Recovery, recover_alone};
 pub use peer::snapshots::{Direction, Transfer};
 pub use tls::OwnCertificateError;

@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Limits(limits) => return limits::run(limits, &args.connection).await,
         Command::Retention(how) => return retention::run(how, &args.connection).await,
-        Command::Recover(args) => return recover::run(&args),
+        Command::Recover(args) => return recover::run(&args).await,
         Command::RotateSecret(how) => return rotate_secret::run(how, &args.connection).await,
         Command::UpgradeCheck { output } => return upgrade::check(output, &args.connection).await,
         Command::Upgrade(how) => return upgrade::run(how, &args.connection).await,

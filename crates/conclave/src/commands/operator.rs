@@ -12,14 +12,14 @@ use std::{
 };
 
 use conclave_client::{OperatorCredential, new_credential};
-use conclave_server::{OPERATOR_FILE, OPERATOR_RESET_FILE};
+use conclave_server::{OPERATOR_FILE, OPERATOR_RESET_FILE, check_owner};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     connection::Connection,
     credentials,
-    errors::{CommandError, EXIT_CONFLICT, EXIT_UNAVAILABLE, EXIT_USAGE, note},
+    errors::{CommandError, EXIT_CONFLICT, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     operators,
     output::{self, Format},
 };
@@ -168,6 +168,10 @@ async fn reset(data: &Path) -> anyhow::Result<()> {
         let hint = "name the directory that the node was given with --data";
         return Err(CommandError::new(EXIT_USAGE, sentence, hint).into());
     }
+    check_owner(data).map_err(|error| {
+        let hint = "run the command as the user that runs the node (sudo -u)";
+        CommandError::new(EXIT_FAILED, error.to_string(), hint)
+    })?;
     let asked = data.join(OPERATOR_RESET_FILE);
     let made = data.join(OPERATOR_FILE);
     if !asked.exists() {

@@ -91,6 +91,13 @@ fn explained(error: &RestoreError) -> CommandError {
             EXIT_CONFLICT,
             "a node runs with this directory: name another one",
         ),
+        RestoreError::Identity(IdentityError::OtherUser { .. } | IdentityError::Lock { .. }) => {
+            words(
+                EXIT_FAILED,
+                "run the command as the user that will run the node (sudo -u): it could not use \
+                 the files of another one",
+            )
+        }
         RestoreError::Backup(error) => backup::explained(error),
         RestoreError::Identity(_) | RestoreError::Log(_) => words(
             EXIT_FAILED,

@@ -177,6 +177,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut others = OtherSignals::new()?;
     let notify = Notify::start();
+    let starting = notify.starts();
     if let Some(decided) = alone::decided() {
         alone::carry_out(&data, &decided)?;
     }
@@ -187,6 +188,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         // The node does not run yet, so there is nothing to read again.
         never = others.heed(|| {}) => match never {},
     };
+    drop(starting);
     node.set_log_control(Arc::new(log.clone()));
     let ended = tokio::select! {
         ended = serve(&node, &notify, &mut signals) => ended,

@@ -112,8 +112,7 @@ async fn the_last_server_goes_on_once_the_other_is_proven_off() {
     let log = cluster.log(survivor);
     assert!(log.contains("has recovered the cluster alone, without an operator"));
     let data = cluster.directory(survivor);
-    let name = data.file_name().unwrap().to_str().unwrap().to_owned();
-    let backup = data.with_file_name(format!("{name}.before-recover-1"));
+    let backup = data.join("before-recover-1");
     assert!(backup.join("state.db").exists(), "it was copied first");
 
     let file = cluster.operator_file().await.display().to_string();

@@ -93,7 +93,7 @@ async fn one_of_two_voters_recovers_alone_and_refuses_the_lost_voter() {
         done.contains("node 1 is the only member of cluster"),
         "{done}"
     );
-    let backup = data.with_file_name("node-1.before-recover-1");
+    let backup = data.join("before-recover-1");
     assert!(backup.join("state.db").exists() && backup.join("log").is_dir());
 
     cluster.start_node(1).await;
@@ -157,6 +157,28 @@ async fn one_of_two_voters_recovers_alone_and_refuses_the_lost_voter() {
     };
     let refused = root.change_members(request).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::NodeNumberTaken));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_cluster_that_runs_is_not_recovered() {
+    let cluster = Cluster::start(3).await;
+    let node = cluster.a_follower().await;
+    cluster.kill(node).await;
+    let data = cluster.directory(node);
+    let others = cluster.nodes().into_iter().filter(|other| *other != node);
+    let others: Vec<String> = others.map(|other| other.to_string()).collect();
+    let recover = runbook().remove(1);
+    let ran = as_written(&recover, &data).await;
+    ran.failed(5, &format!("nodes {} answer", others.join(", ")));
+    assert!(!data.join("before-recover-1").exists());
+    // It goes on with the others, in the cluster that it was in.
+    cluster.start_node(node).await;
+    let status = until("all three vote", async || {
+        let status = cluster.try_status(node).await?;
+        (status.leader_id != 0 && status.voters_reachable == 3).then_some(status)
+    })
+    .await;
+    assert!(!status.cluster_id.contains(".1-"), "{}", status.cluster_id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use conclave_client::Client;
 
 use crate::{
     command::Person,
+    damage::{Dice, file_of},
     planned_work::health,
     support::{Cluster, until},
     witness::{Speaker, Talking, Witness},
@@ -109,6 +110,38 @@ async fn a_full_node_that_was_behind_gets_what_only_witnesses_have() {
     }
     let verdict = witness.judge(&cluster, &[&alice]).await;
     assert_eq!((verdict.acked, verdict.unknown), (303, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_witness_comes_back_as_a_witness() {
+    let mut cluster = Cluster::prepare_growing(3).await;
+    cluster.make_witness(3);
+    cluster.start_node(1).await;
+    let (root, _) = cluster.administrator().await;
+    for node in [2, 3] {
+        join(&cluster, &root, node).await;
+    }
+    let mut number = 3;
+    for damaged in ["log", "identity.json"] {
+        cluster.kill(3).await;
+        let file = file_of(&cluster.directory(3), damaged, &mut Dice(1));
+        let mut bytes = fs::read(&file).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[used / 2] ^= 8;
+        fs::write(&file, bytes).unwrap();
+        cluster.start_node(3).await;
+        number = until("it votes as a witness under a new number", async || {
+            let status = cluster.try_status(1).await?;
+            let mut nodes = status.nodes.iter().filter(|node| node.node_id > number);
+            let new = nodes.find(|node| node.witness && node.reachable)?.node_id;
+            (status.voters == 3 && status.voters_reachable == 3).then_some(new)
+        })
+        .await;
+        // Also at every later start.
+        cluster.kill(3).await;
+        cluster.start_node(3).await;
+        cluster.all_rejoined().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

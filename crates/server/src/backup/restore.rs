@@ -38,7 +38,9 @@ use crate::{
     base::{random, system_time::system_time},
     files::durable,
     identity::{
+        copies,
         node_identity::{self, Claim, IdentityError, Stored},
+        owner,
         secret::ClusterSecret,
     },
     peer::codec::WireCodec,
@@ -50,11 +52,14 @@ const UNFINISHED: &str = "restoring";
 const UNPACKED: &str = "restoring.db";
 /// Number of the node: the first one of its cluster.
 const NODE: u64 = 1;
-/// Names in a directory that hold nothing: a lock, and what a new file system has.
+/// Names in a directory that hold nothing: a lock, and what a new file system has. Copies of an
+/// earlier node are kept as well, and belong to no node.
 const EMPTY: [&str; 2] = ["lock", "lost+found"];
 /// Beginnings of the names that a restore makes before the identity.
-const MADE: [&str; 7] = [
+const MADE: [&str; 8] = [
     "restoring",
+    // Of a start that an earlier version made of the half of a node.
+    "damaged.json",
     "imported.json",
     "state.",
     "installed.",
@@ -158,6 +163,7 @@ fn in_new<T, E: From<RestoreError>>(
     is_restore: bool,
     make: impl FnOnce(&Path) -> Result<(T, VerifiedSnapshot), E>,
 ) -> Result<(T, Begun), E> {
+    owner::check_owner(directory).map_err(RestoreError::from)?;
     let claim = Claim::take(directory).map_err(RestoreError::from)?;
     clear(directory)?;
     let io = |what| move |source| RestoreError::from(failed(what)(source));
@@ -217,7 +223,7 @@ fn fill(
     let cluster_id = secret.cluster_id();
     let stored = Stored::made(cluster_id.clone(), NODE);
     node_identity::write(directory, &stored).map_err(io("writing the node's identity"))?;
-    durable::remove(&directory.join(UNFINISHED)).map_err(io("removing the mark"))?;
+    remove_mark(directory).map_err(io("removing the mark"))?;
     Ok(Begun {
         cluster_id,
         node: NODE,
@@ -246,13 +252,23 @@ fn note(last: LogId) -> io::Result<Command> {
     Ok(request::note_act(OnceId(id), None, note))
 }
 
+/// Returns whether the directory has the mark of a restore or an import that has not ended.
+pub(crate) fn is_unfinished(directory: &Path) -> bool {
+    directory.join(UNFINISHED).exists()
+}
+
+/// Removes the mark from a directory that belongs to a node.
+pub(crate) fn remove_mark(directory: &Path) -> io::Result<()> {
+    durable::remove(&directory.join(UNFINISHED))
+}
+
 /// Removes what an interrupted restore has left; refuses a directory with anything else.
 fn clear(directory: &Path) -> Result<(), RestoreError> {
     let io = |source| RestoreError::from(failed("looking into the directory")(source));
     let mut names = Vec::new();
     for item in fs::read_dir(directory).map_err(io)? {
         let name = item.map_err(io)?.file_name().to_string_lossy().into_owned();
-        if !EMPTY.contains(&&*name) {
+        if !EMPTY.contains(&&*name) && !copies::is_copy(&name) {
             names.push(name);
         }
     }

@@ -132,7 +132,12 @@ fn a_directory_with_anything_in_it_is_left_as_it_is() {
     drop(held);
     // What a new file system has is nothing.
     fs::create_dir(data.path().join("lost+found")).unwrap();
+    // A copy of an earlier node is not this one's, and stays.
+    let copy = data.path().join("before-recover-1");
+    fs::create_dir(&copy).unwrap();
+    fs::write(copy.join("identity.json"), "kept").unwrap();
     restored(&backup, data.path()).unwrap();
+    assert!(copy.join("identity.json").exists());
 }
 
 #[test]
@@ -147,6 +152,8 @@ fn a_restore_that_was_interrupted_anywhere_is_begun_again() {
         "restoring.db",
         "restoring.db-journal",
         "imported.json",
+        // Of a node that an earlier version has started in between.
+        "damaged.json",
         "state.db",
         "secret",
     ] {

@@ -55,6 +55,7 @@ fn known_now(shared: &NodeContext) -> PeersFile {
         node,
         node_first: shared.identity.node_first(),
         voter: wants_vote || members.all_voters().contains(&node),
+        witness: Some(shared.identity.witness),
         members: shared.members().into_iter().map(place).collect(),
     }
 }

@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use conclave_replica::{Lane, Member, PeerError, Role};
+use conclave_replica::{Lane, Member, Members, PeerError, Role};
 use conclave_wire::peer::{self, AnnounceVerdict};
 use futures::future::join_all;
 use tokio::{
@@ -138,55 +138,77 @@ impl Round {
         *lock(&shared.roll.taking) = taking.map(|(_, other)| *other).collect();
         let mut round = Self::default();
         for (answer, other) in answers {
-            round.take(shared, answer, other);
+            match answer {
+                Ok(answer) => round.take(node, &answer, other),
+                Err(error) => round.misses(&format!("node {other}"), &error),
+            }
         }
+        let addresses = shared.roll.join.iter();
+        let elsewhere: Vec<&String> = addresses
+            .filter(|address| **address != shared.own.peer_address)
+            .collect();
         // Members that have moved as well are reached at the addresses that the operator gave.
-        if (is_missing || others.is_empty()) && !shared.roll.join.is_empty() {
-            let addresses = shared.roll.join.iter();
-            let elsewhere = addresses.filter(|address| **address != shared.own.peer_address);
-            let envelope = shared.transport.envelope_for_any_node();
-            let asked = elsewhere.map(|address| {
-                let mut request = request.clone();
-                request.envelope = Some(envelope.clone());
-                let dial = shared.security.dial_any_node();
-                async move { join_client::announce(address, &dial, request, LIMIT).await }
-            });
-            for answer in join_all(asked).await {
-                let Ok(answer) = answer else { continue };
-                let other = answer.node_id;
-                if answer.verdict() == AnnounceVerdict::Recovered {
-                    round.take(shared, Ok(answer), other);
+        if is_missing || others.is_empty() {
+            round.ask_elsewhere(shared, &request, &elsewhere).await;
+        }
+        let members = shared.replica.status().members;
+        let known = shared.members.keys().copied().collect();
+        let asks = !others.is_empty() || !elsewhere.is_empty();
+        round.is_enough = match shared.identity.joined {
+            true if members.voters.is_empty() => round.confirms_empty(asks),
+            _ => round.suffices(node, &members, &known),
+        };
+        round
+    }
+
+    /// Announces this node at these addresses, whatever node is there.
+    async fn ask_elsewhere(
+        &mut self,
+        shared: &Arc<NodeContext>,
+        request: &peer::AnnounceRequest,
+        addresses: &[&String],
+    ) {
+        let node = shared.identity.node;
+        let asked = addresses.iter().map(|address| {
+            let mut request = request.clone();
+            request.envelope = Some(shared.transport.envelope_for_any_node());
+            let dial = shared.security.dial_any_node();
+            async move {
+                let answer = join_client::announce(address, &dial, request, LIMIT).await;
+                (answer, *address)
+            }
+        });
+        for (answer, address) in join_all(asked).await {
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    self.misses(address, &error);
                     continue;
                 }
+            };
+            let other = answer.node_id;
+            if answer.verdict() == AnnounceVerdict::Recovered {
+                self.take(node, &answer, other);
+            } else if other != node {
                 let place = Member {
                     peer_address: answer.peer_address.clone(),
                     client_address: answer.client_address.clone(),
                     witness: shared.replica.status().members.is_witness(other),
                     set_aside: false,
                 };
-                if other != node {
-                    shared.has_moved(other, place);
-                    round.take(shared, Ok(answer), other);
-                }
+                shared.has_moved(other, place);
+                self.take(node, &answer, other);
             }
         }
-        round.is_enough = round.suffices(shared, !others.is_empty());
-        round
     }
 
-    fn take(
-        &mut self,
-        shared: &NodeContext,
-        answer: Result<peer::AnnounceResponse, PeerError>,
-        other: u64,
-    ) {
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.waits.get_or_insert(format!("node {other}: {error}"));
-                return;
-            }
-        };
+    /// Records that a member, or the node at an address, did not answer.
+    fn misses(&mut self, asked: &str, error: &PeerError) {
+        self.waits.get_or_insert(format!("{asked}: {error}"));
+    }
+
+    /// Records the answer of a member to this node.
+    fn take(&mut self, node: u64, answer: &peer::AnnounceResponse, other: u64) {
         let why = answer.reason.clone();
         match answer.verdict() {
             AnnounceVerdict::Accepted => {
@@ -194,7 +216,6 @@ impl Round {
             }
             AnnounceVerdict::OlderData => self.older = Some(why),
             AnnounceVerdict::RunsElsewhere => {
-                let node = shared.identity.node;
                 self.ended = Some(Ended {
                     why: format!("another process with the number {node} runs: {why}"),
                     hint: "a data directory belongs to one node: stop one of the two. Another \
@@ -223,10 +244,16 @@ impl Round {
         }
     }
 
-    /// Returns whether this node may take part.
-    fn suffices(&self, shared: &NodeContext, are_others: bool) -> bool {
-        let node = shared.identity.node;
-        let members = shared.replica.status().members;
+    /// Returns whether a node that joined, and has an empty log, may take part. `asks`: whether it
+    /// knows the address of any other node. No answer confirms nothing: the node may have lost a
+    /// log in which it had voted.
+    fn confirms_empty(&self, asks: bool) -> bool {
+        !self.accepted.is_empty() || !asks
+    }
+
+    /// Returns whether this node may take part. `known`: the members that its flags name, for an
+    /// empty log.
+    fn suffices(&self, node: u64, members: &Members, known: &BTreeSet<u64>) -> bool {
         let with_own = |set: &BTreeSet<u64>| {
             let confirmed = set
                 .iter()
@@ -234,11 +261,7 @@ impl Round {
             confirmed.count() > set.len() / 2
         };
         match &members.voters[..] {
-            // The log is still empty.
-            [] if shared.identity.joined => {
-                !self.accepted.is_empty() || !(are_others || self.waits.is_some())
-            }
-            [] => with_own(&shared.members.keys().copied().collect()),
+            [] => with_own(known),
             sets if members.all_voters().contains(&node) => sets.iter().all(with_own),
             _ => !self.accepted.is_empty(),
         }
@@ -333,5 +356,63 @@ impl NodeContext {
         let is_led = self.replica.leader().borrow().is_some();
         let is_alive = self.replica.status().role != Role::Stopped && !self.is_draining();
         is_led && is_alive && !self.identity.witness && self.is_healthy()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: u64 = 4;
+
+    fn answer(verdict: AnnounceVerdict) -> peer::AnnounceResponse {
+        peer::AnnounceResponse {
+            verdict: verdict.into(),
+            ..peer::AnnounceResponse::default()
+        }
+    }
+
+    fn unreachable() -> PeerError {
+        PeerError::Timeout(LIMIT)
+    }
+
+    #[test]
+    fn an_empty_log_waits_until_a_member_accepts_it() {
+        let mut round = Round::default();
+        // The addresses of --join do not answer in time.
+        for address in ["a:1", "b:1"] {
+            round.misses(address, &unreachable());
+        }
+        assert!(!round.confirms_empty(true), "no member has accepted it");
+        assert!(round.waits.as_ref().unwrap().starts_with("a:1: "));
+        round.take(NODE, &answer(AnnounceVerdict::Later), 1);
+        assert!(!round.confirms_empty(true));
+        round.take(NODE, &answer(AnnounceVerdict::Accepted), 2);
+        assert!(round.confirms_empty(true));
+        // A node that knows no other is reached by the leader alone.
+        assert!(Round::default().confirms_empty(false));
+    }
+
+    #[test]
+    fn a_voter_needs_a_majority_of_each_set_with_itself() {
+        let set = |nodes: &[u64]| nodes.iter().copied().collect::<BTreeSet<u64>>();
+        let accepted = |nodes: &[u64], voters: &[&[u64]], known: &[u64]| {
+            let mut round = Round::default();
+            for other in nodes {
+                round.take(NODE, &answer(AnnounceVerdict::Accepted), *other);
+            }
+            let members = Members {
+                voters: voters.iter().map(|nodes| set(nodes)).collect(),
+                ..Members::default()
+            };
+            round.suffices(NODE, &members, &set(known))
+        };
+        assert!(accepted(&[1], &[&[1, 2, 4]], &[]));
+        assert!(!accepted(&[], &[&[1, 2, 4]], &[]));
+        assert!(!accepted(&[1], &[&[1, 2, 4], &[4, 5, 6]], &[]));
+        assert!(accepted(&[1, 5], &[&[1, 2, 4], &[4, 5, 6]], &[]));
+        // A learner needs one member, and an empty log what the flags name.
+        assert!(accepted(&[1], &[&[1, 2, 3]], &[]) && !accepted(&[], &[&[1, 2, 3]], &[]));
+        assert!(accepted(&[1], &[], &[1, 2, 4]) && !accepted(&[], &[], &[1, 2, 4]));
     }
 }

@@ -32,7 +32,7 @@ const RESERVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Size in bytes of the pieces in which the reserve is written.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Name of the reserve file.
-const RESERVE: &str = "reserve";
+pub(crate) const RESERVE: &str = "reserve";
 
 /// What the node knows of its disk space.
 pub(crate) struct Space {

@@ -53,6 +53,25 @@ pub enum IdentityError {
         /// The directory.
         directory: PathBuf,
     },
+    /// The directory is another user's: what this process writes its node could not read.
+    #[error(
+        "the data directory {directory} belongs to user {owner}, and this command runs as user \
+         {user}"
+    )]
+    OtherUser {
+        /// The directory.
+        directory: PathBuf,
+        /// Number of the user that runs the node.
+        owner: u32,
+        /// Number of the user that runs this process.
+        user: u32,
+    },
+    /// A restore or an import into the directory was interrupted: it belongs to no node yet.
+    #[error("a restore or an import into {directory} was interrupted")]
+    Unfinished {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A newer version made the file.
     #[error("{file} cannot be understood: {why}")]
     Unreadable {

@@ -21,6 +21,9 @@ pub(crate) struct PeersFile {
     pub(crate) node_first: Option<u64>,
     /// Whether the node voted, or was to vote.
     pub(crate) voter: bool,
+    /// Whether the node kept the log alone; `None` if an earlier version wrote the file.
+    #[serde(default)]
+    pub(crate) witness: Option<bool>,
     /// Every member with its addresses.
     pub(crate) members: BTreeMap<u64, MemberAddresses>,
 }

@@ -16,6 +16,7 @@ use conclave_wire::peer::{self, join_request};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backup::restore,
     base::random,
     cluster::{
         bootstrap,
@@ -42,7 +43,7 @@ use crate::{
 mod quarantine;
 
 use quarantine::KEPT_MAX;
-pub(crate) use quarantine::kept as quarantined;
+pub(crate) use quarantine::{is_quarantine, kept as quarantined};
 
 /// File that records that this directory is damaged.
 const FILE: &str = "damaged.json";
@@ -91,6 +92,24 @@ struct NewPlace {
     replaces: u64,
     node_first: Option<u64>,
     aside: u64,
+    /// Whether the node comes back as a witness: its identity is moved away before the new one is
+    /// written.
+    #[serde(default)]
+    witness: bool,
+}
+
+impl NewPlace {
+    /// Returns the identity of the node in this place.
+    fn stored(&self, cluster_id: String) -> Stored {
+        let pending_role = PendingRole {
+            voter: self.voter,
+            replaces: self.replaces,
+        };
+        let mut stored = Stored::joined(cluster_id, self.node, Some(pending_role));
+        stored.node_first = self.node_first;
+        stored.witness = self.witness;
+        stored
+    }
 }
 
 /// State in which a data directory was found.
@@ -156,6 +175,7 @@ fn noted(claim: &Claim) -> Result<Option<DamageRecord>, IdentityError> {
 /// Finds out the state of the directory, as far as it shows before log and database are opened.
 pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
     let note = noted(claim)?;
+    check_unfinished(claim, note.as_ref())?;
     let stored = match claim.stored() {
         Ok(stored) => stored,
         Err(error @ IdentityError::Damaged { .. }) => {
@@ -180,6 +200,22 @@ pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
         }
         (None, None) => Ok(Health::New),
     }
+}
+
+/// Refuses a directory in which a restore or an import was interrupted: its files belong to no node
+/// yet, and are no damage either. A mark that was left beside an identity is removed: it would say
+/// the same of the node's own files once the identity is lost.
+fn check_unfinished(claim: &Claim, note: Option<&DamageRecord>) -> Result<(), IdentityError> {
+    let directory = claim.directory();
+    if !restore::is_unfinished(directory) {
+        return Ok(());
+    }
+    let is_repaired = note.is_some_and(|note| note.place.is_some());
+    if is_repaired || directory.join(node_identity::FILE).exists() {
+        return restore::remove_mark(directory).map_err(|source| claim.failed(source));
+    }
+    let directory = directory.to_owned();
+    Err(IdentityError::Unfinished { directory })
 }
 
 fn finish(claim: &Claim) -> Result<(), IdentityError> {
@@ -242,6 +278,7 @@ pub(crate) async fn come_back(
                 replaces: admitted.replaces_node_id,
                 node_first: old.node_first,
                 aside: quarantine::next(directory).map_err(failed)?,
+                witness: old.witness,
             };
             note.place = Some(new);
             note.cluster_id = admitted.cluster_id;
@@ -258,16 +295,11 @@ pub(crate) async fn come_back(
         issued.store(directory).map_err(failed)?;
     }
     quarantine::move_all(directory, new.aside, &note.why).map_err(failed)?;
-    let pending_role = PendingRole {
-        voter: new.voter,
-        replaces: new.replaces,
-    };
-    let cluster_id = epoch::name(&note.cluster_id, &credentials.cluster_id());
-    let mut stored = Stored::joined(cluster_id, new.node, Some(pending_role));
-    stored.node_first = new.node_first;
+    let stored = new.stored(epoch::name(&note.cluster_id, &credentials.cluster_id()));
     if let Some(mut peers_file) = peers_file {
         peers_file.node = new.node;
         peers_file.node_first = new.node_first;
+        peers_file.witness = Some(new.witness);
         peers_file.store(directory).map_err(failed)?;
     }
     node_identity::write(directory, &stored).map_err(failed)?;
@@ -286,6 +318,8 @@ struct PreviousIdentity {
     node: u64,
     node_first: Option<u64>,
     voter: bool,
+    /// Whether the node kept the log alone. The flag says so only if no file does.
+    witness: bool,
     /// Addresses at which other nodes may be reached.
     addresses: Vec<String>,
 }
@@ -316,8 +350,11 @@ impl PreviousIdentity {
                 addresses.push(address);
             }
         }
+        let witness = stored.map(|stored| stored.witness);
+        let witness = witness.or(peers_file.and_then(|known| known.witness));
         Self {
             node: node.unwrap_or(0),
+            witness: witness.unwrap_or(around.own.witness),
             node_first: first.or(node).or(around.config.node),
             voter: peers_file.is_none_or(|known| known.voter),
             addresses,
@@ -364,7 +401,7 @@ async fn ask(
         public_key: public_key.into(),
         peer_address: around.own.peer_address.clone(),
         client_address: around.own.client_address.clone(),
-        witness: around.own.witness,
+        witness: old.witness,
         replaces_node_id: old.node,
         oldest_version: around.config.versions().oldest.0,
         newest_version: around.config.versions().newest.0,

@@ -1,16 +1,16 @@
 //! Recovers one survivor as a cluster of its own, when a majority of the voters is gone for good.
 //!
-//! Offline: it claims the directory of a node that does not run, and copies it before it changes
-//! anything. The cluster gets another name (`epoch.rs`), so that the lost nodes, should they come
-//! back, are refused by this one and by all that join it; their numbers are used up.
+//! Offline: it claims the directory of a node that does not run, and copies what is in it
+//! (`copies.rs`) before it changes anything. The cluster gets another name (`epoch.rs`), so that
+//! the lost nodes, should they come back, are refused by this one and by all that join it; their
+//! numbers are used up.
 //!
 //! Always true: the name changes before the membership does. A directory that was left between the
 //! two belongs to no node's cluster and has no majority; the same command goes on from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -26,9 +26,12 @@ use conclave_wire::request;
 use crate::{
     base::{random, system_time::system_time},
     cluster::fail_stop::GoesAlone,
+    context::space::RESERVE,
     identity::{
+        copies::{self, CopyError},
         epoch, incarnations,
         node_identity::{self, Claim, IdentityError, Stored},
+        owner,
         peers_file::{MemberAddresses, PeersFile},
         recovered,
     },
@@ -36,10 +39,7 @@ use crate::{
     peer::codec::WireCodec,
 };
 
-/// Infix of the name of a directory's copy, after the directory's name and before a number.
-const BACKUP: &str = "before-recover";
-/// Lock file, which belongs to the process and not to the data.
-const LOCK: &str = "lock";
+pub(crate) mod running;
 
 /// A survivor cannot be recovered.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,34 @@ pub enum RecoverError {
         /// The condition that does not hold.
         why: &'static str,
     },
+    /// The other voters cannot be asked whether they run.
+    #[error("the other voters cannot be asked whether they run: {why}")]
+    CannotAsk {
+        /// What the node lacks to ask them.
+        why: String,
+    },
+    /// The disk has no room for a copy. Nothing was changed.
+    #[error(
+        "the disk has no room for a copy of {directory}: it needs {needed} bytes and some to \
+         spare, and {free} are free"
+    )]
+    NoRoom {
+        /// Directory that was to be copied.
+        directory: PathBuf,
+        /// Size of the copy, in bytes.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The recovery has begun to change the directory, and did not end.
+    #[error("the recovery was interrupted; {backup} has everything as it was")]
+    Interrupted {
+        /// Directory of the copy.
+        backup: PathBuf,
+        /// Cause of the failure.
+        #[source]
+        source: Box<RecoverError>,
+    },
     /// The file system refuses.
     #[error("{what} failed")]
     Io {
@@ -119,16 +147,22 @@ pub struct Recovered {
 }
 
 impl Recovery {
-    /// Opens the directory of a node that does not run.
+    /// Opens the directory of a node that does not run, as the user that runs it.
     ///
     /// # Errors
     /// See [`RecoverError`]; nothing was changed that a start would not change.
     pub fn open(data: &Path) -> Result<Self, RecoverError> {
-        let directory = data.to_owned();
-        if !data.join(node_identity::FILE).exists() {
+        owner::check_owner(data)?;
+        Self::open_own(data)
+    }
+
+    fn open_own(data: &Path) -> Result<Self, RecoverError> {
+        // A relative name, such as `.`, would say little in an error and of the copy.
+        let directory = fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
+        if !directory.join(node_identity::FILE).exists() {
             return Err(RecoverError::NoNode { directory });
         }
-        let claim = Claim::take(data)?;
+        let claim = Claim::take(&directory)?;
         let stored = match repair::look(&claim)? {
             Health::Node(stored) => stored,
             Health::New => return Err(RecoverError::NoNode { directory }),
@@ -140,7 +174,8 @@ impl Recovery {
         if stored.witness {
             return Err(RecoverError::Witness { node: stored.node });
         }
-        let survivor = Survivor::open(data, Arc::new(WireCodec::of(VersionRange::BUILD)));
+        let codec = Arc::new(WireCodec::of(VersionRange::BUILD));
+        let survivor = Survivor::open(&directory, codec);
         let survivor = survivor.map_err(|error| match error.damage() {
             Some(damage) => RecoverError::Damaged {
                 directory,
@@ -186,30 +221,51 @@ impl Recovery {
     /// the cluster.
     ///
     /// # Errors
-    /// See [`RecoverError`]. The copy has everything as it was.
+    /// See [`RecoverError`]. Only after [`RecoverError::Interrupted`] something was changed; the
+    /// copy has everything as it was.
     pub fn carry_out(self) -> Result<Recovered, RecoverError> {
         let node = self.stored.node;
         if !self.standing.members.all_voters().contains(&node) {
             return Err(RecoverError::NoVoter { node });
         }
-        let data = self.claim.directory();
-        let backup = free_name(data);
-        copy(data, &backup).map_err(failed(format!("copying to {}", backup.display())))?;
+        let directory = self.claim.directory();
+        let is_left_out = |name: &str| name == RESERVE || repair::is_quarantine(name);
+        let backup = copies::make(directory, &is_left_out).map_err(|error| match error {
+            CopyError::NoRoom { needed, free } => RecoverError::NoRoom {
+                directory: directory.to_owned(),
+                needed,
+                free,
+            },
+            CopyError::Io(source) => {
+                failed(format!("copying what {} has", directory.display()))(source)
+            }
+        })?;
+        match self.change() {
+            Ok((cluster_id, log_index_last)) => Ok(Recovered {
+                backup,
+                cluster_id,
+                node,
+                log_index_last,
+            }),
+            Err(error) => Err(RecoverError::Interrupted {
+                backup,
+                source: Box::new(error),
+            }),
+        }
+    }
+
+    /// Makes the node the only member. Returns the new name of the cluster, and the last entry.
+    fn change(&self) -> Result<(String, u64), RecoverError> {
+        let (node, data) = (self.stored.node, self.claim.directory());
         let cluster_id = epoch::next(&self.stored.cluster_id)
             .map_err(|problem| failed("naming the cluster")(io::Error::other(problem)))?;
         let stored = self.stored.alone(cluster_id.clone());
         node_identity::write(data, &stored).map_err(failed("writing the node's identity"))?;
         incarnations::forget_others(data).map_err(failed("forgetting the lost nodes"))?;
-        let own = self
-            .standing
-            .members
-            .nodes
-            .get(&node)
-            .cloned()
-            .unwrap_or_default();
+        let own = self.standing.members.nodes.get(&node).cloned();
         let own = Member {
             set_aside: false,
-            ..own
+            ..own.unwrap_or_default()
         };
         let place = MemberAddresses {
             peer_address: own.peer_address.clone(),
@@ -219,11 +275,11 @@ impl Recovery {
             node,
             node_first: stored.node_first,
             voter: true,
+            witness: Some(stored.witness),
             members: BTreeMap::from([(node, place)]),
         };
-        peers_file
-            .store(data)
-            .map_err(failed("forgetting the lost nodes"))?;
+        let forgotten = peers_file.store(data);
+        forgotten.map_err(failed("forgetting the lost nodes"))?;
         let members = Members {
             voters: vec![BTreeSet::from([node])],
             nodes: BTreeMap::from([(node, own)]),
@@ -237,12 +293,7 @@ impl Recovery {
         let survivor = Survivor::open(data, Arc::new(WireCodec::of(VersionRange::BUILD)))?;
         let last = survivor.rule_alone(node, &members, &batch);
         let last = last.map_err(failed("writing the new membership"))?;
-        Ok(Recovered {
-            backup,
-            cluster_id,
-            node,
-            log_index_last: last.index,
-        })
+        Ok((cluster_id, last.index))
     }
 }
 
@@ -283,9 +334,9 @@ impl Recovery {
 /// operator.
 ///
 /// # Errors
-/// See [`RecoverError`]. After [`RecoverError::NotCertain`] nothing was changed.
+/// See [`RecoverError`]. Only after [`RecoverError::Interrupted`] something was changed.
 pub fn recover_alone(data: &Path, decided: &GoesAlone) -> Result<Recovered, RecoverError> {
-    let recovery = Recovery::open(data)?;
+    let recovery = Recovery::open_own(data)?;
     let standing = recovery.standing();
     let not_certain = |why| Err(RecoverError::NotCertain { why });
     if recovery.cluster_id() != decided.cluster_id {
@@ -305,31 +356,4 @@ pub fn recover_alone(data: &Path, decided: &GoesAlone) -> Result<Recovered, Reco
     };
     recovered::note(data, &noted).map_err(failed("noting the recovery"))?;
     Ok(done)
-}
-
-/// Returns a name beside the directory that is not in use.
-fn free_name(data: &Path) -> PathBuf {
-    let name = data.file_name().unwrap_or_default().to_string_lossy();
-    let numbered = (1_u64..).map(|n| data.with_file_name(format!("{name}.{BACKUP}-{n}")));
-    let mut free = numbered.filter(|path| !path.exists());
-    free.next().unwrap_or_else(|| data.with_extension(BACKUP))
-}
-
-/// Copies a directory; everything is on disk when this returns.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().mode(0o700).create(to)?;
-    for item in fs::read_dir(from)? {
-        let item = item?;
-        let (name, target) = (item.file_name(), to.join(item.file_name()));
-        match item.file_type()?.is_dir() {
-            true => copy(&item.path(), &target)?,
-            false if name == LOCK => {}
-            false => {
-                fs::copy(item.path(), &target)?;
-                File::open(&target)?.sync_all()?;
-            }
-        }
-    }
-    File::open(to)?.sync_all()
 }

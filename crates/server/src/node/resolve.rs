@@ -96,6 +96,7 @@ pub(crate) async fn find(
                 resolver.own.witness = stored.witness;
             }
             let stored = resolver.come_back(&claim, note, stored).await?;
+            resolver.own.witness = stored.witness;
             return Ok(ResolvedNode {
                 repaired: true,
                 ..resolver.again(claim, stored)?
@@ -134,7 +135,8 @@ impl StartupResolver<'_> {
         members.entry(identity.node).or_insert(self.own.clone());
         // After a repair they may differ from before.
         let issued = Issued::load(&self.config.data).map_err(unusable)?;
-        let credentials = credentials(self.secret, issued).ok_or(SecurityError::SecretMissing)?;
+        let credentials =
+            Credentials::of(self.secret, issued).ok_or(SecurityError::SecretMissing)?;
         Ok(ResolvedNode {
             identity,
             credentials,
@@ -166,7 +168,7 @@ impl StartupResolver<'_> {
     }
 
     fn credentials(&self) -> Option<Credentials> {
-        credentials(self.secret.clone(), self.issued.clone())
+        Credentials::of(self.secret.clone(), self.issued.clone())
     }
 
     /// Makes a cluster of the members that the flags name, or of this node alone.
@@ -320,16 +322,6 @@ fn given_secret(config: &NodeConfig) -> Result<Option<ClusterSecret>, StartError
     let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     let secret = ClusterSecret::from_text(&text).map_err(|error| wrong(error.to_string()))?;
     Ok(Some(secret))
-}
-
-/// Returns the credentials of a node. The secret takes precedence: a node that has it signs for
-/// itself. A secret from before a rotation is ignored.
-fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<Credentials> {
-    let generation = issued.as_ref().map_or(0, |issued| issued.generation);
-    match secret.filter(|secret| secret.generation() >= generation) {
-        Some(secret) => Some(Credentials::Secret(secret)),
-        None => issued.map(Credentials::Issued),
-    }
 }
 
 /// Returns the name of this machine's request: the same after a crash.

@@ -85,6 +85,22 @@ pub(crate) enum Credentials {
 }
 
 impl Credentials {
+    /// Returns the credentials of a node. The secret takes precedence: a node that has it signs for
+    /// itself. A secret from before a rotation is ignored.
+    pub(crate) fn of(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<Self> {
+        let generation = issued.as_ref().map_or(0, |issued| issued.generation);
+        match secret.filter(|secret| secret.generation() >= generation) {
+            Some(secret) => Some(Self::Secret(secret)),
+            None => issued.map(Self::Issued),
+        }
+    }
+
+    /// Reads the credentials from the directory of a node; returns `None` if it has none.
+    pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
+        let secret = ClusterSecret::load(directory)?;
+        Ok(Self::of(secret, Issued::load(directory)?))
+    }
+
     /// Returns the name of the cluster.
     pub(crate) fn cluster_id(&self) -> String {
         match self {

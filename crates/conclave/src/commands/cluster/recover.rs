@@ -1,6 +1,7 @@
 //! `conclave cluster recover`: one survivor goes on alone when a majority is gone for good.
 //!
-//! The command talks to no node: it works on the directory of one that does not run.
+//! The command works on the directory of a node that does not run. It asks the other voters whether
+//! they run: a node that only stands still is started and not recovered.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _},
@@ -9,11 +10,11 @@ use std::{
 };
 
 use conclave_core::AckPolicy;
-use conclave_server::{IdentityError, RecoverError, Recovery};
+use conclave_server::{IdentityError, RecoverError, Recovery, Running};
 use serde_json::json;
 
 use crate::{
-    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
+    errors::{CommandError, EXIT_CONFLICT, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
     output::{self, Format},
 };
 
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
+    /// Recover although other voters answer, and make them stop
+    #[arg(long)]
+    force: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -37,12 +41,17 @@ pub(crate) struct Args {
 /// Shows what a survivor has, and puts it back in service alone.
 ///
 /// # Errors
-/// If the directory is in use or damaged, or the operator does not confirm.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+/// If the directory is in use or damaged, the cluster still runs, or the operator does not confirm.
+pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let recovery = Recovery::open(&args.data).map_err(explained)?;
     say(&recovery, args)?;
     if args.dry_run {
         return Ok(ExitCode::SUCCESS);
+    }
+    if !args.force
+        && let Some(running) = recovery.running().await.map_err(explained)?
+    {
+        return Err(still_runs(&recovery, &running).into());
     }
     if !args.yes {
         confirm(&recovery)?;
@@ -142,6 +151,26 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says that the other voters go on, or would go on with this node.
+fn still_runs(recovery: &Recovery, running: &Running) -> CommandError {
+    let numbers: Vec<String> = running.nodes.iter().map(u64::to_string).collect();
+    let (nodes, answer) = match numbers.len() {
+        1 => ("node", "answers"),
+        _ => ("nodes", "answer"),
+    };
+    let leads = match running.leader {
+        Some(leader) => format!(", and node {leader} leads"),
+        None => String::new(),
+    };
+    let (numbers, node) = (numbers.join(", "), recovery.node());
+    let sentence = format!("{nodes} {numbers} {answer}{leads}: the cluster is not lost");
+    let hint = format!(
+        "nothing was changed: start node {node} instead. With --force it takes the cluster from \
+         the others, which stop for good"
+    );
+    CommandError::new(EXIT_CONFLICT, sentence, hint)
+}
+
 /// Asks the operator to type the number of the node.
 fn confirm(recovery: &Recovery) -> anyhow::Result<()> {
     let node = recovery.node();
@@ -182,9 +211,27 @@ fn explained(error: RecoverError) -> anyhow::Error {
             "recover a full node that voted: start it with this one first if it lacks entries",
         ),
         RecoverError::NotCertain { .. } => (EXIT_FAILED, "look at all survivors first"),
+        RecoverError::Identity(IdentityError::OtherUser { .. } | IdentityError::Lock { .. }) => (
+            EXIT_FAILED,
+            "run the command as the user that runs the node (sudo -u): the node could not use the \
+             files of another one",
+        ),
+        RecoverError::CannotAsk { .. } => (
+            EXIT_FAILED,
+            "nothing was changed; --force recovers without asking: only if the others are off",
+        ),
+        RecoverError::NoRoom { .. } => (
+            EXIT_FAILED,
+            "nothing was changed: make room, for example remove earlier copies \
+             (before-recover-N) and damaged-N from the directory",
+        ),
+        RecoverError::Interrupted { .. } => (
+            EXIT_FAILED,
+            "run the same command again, which goes on from there: docs/operations.md",
+        ),
         RecoverError::Identity(_) | RecoverError::Replica(_) | RecoverError::Io { .. } => (
             EXIT_FAILED,
-            "what was changed is in the copy beside the directory; docs/operations.md",
+            "nothing was changed: see that the directory can be read and written",
         ),
     };
     CommandError::new(code, sentence, hint).into()

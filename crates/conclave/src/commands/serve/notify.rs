@@ -6,7 +6,7 @@
 
 use std::{
     convert::Infallible,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
     time::Duration,
 };
@@ -17,6 +17,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Number of signs of life in the time that the service manager waits for one.
 const SIGNS: u32 = 3;
+/// Sign of life.
+const ALIVE: &str = "WATCHDOG=1";
 /// Maximum number of messages that wait for the service manager.
 const WAITING_MAX: usize = 8;
 
@@ -64,8 +66,24 @@ impl Notify {
         loop {
             signs.tick().await;
             if node.is_responsive().await {
-                self.tell("WATCHDOG=1".to_owned());
+                self.tell(ALIVE.to_owned());
             }
+        }
+    }
+
+    /// Gives signs of life until the result is dropped, if the service manager waits for them:
+    /// while the node does not run yet. After a restart of the program in the same process the
+    /// service manager still counts the time, as for a node that serves.
+    pub(super) fn starts(&self) -> Starting {
+        let mut usec = 0;
+        let waits = sd_notify::watchdog_enabled(false, &mut usec) && usec != 0;
+        let every = Duration::from_micros(usec) / SIGNS;
+        Starting {
+            _ends: self
+                .0
+                .clone()
+                .filter(|_| waits)
+                .and_then(|to| signs(to, every)),
         }
     }
 
@@ -77,11 +95,57 @@ impl Notify {
     }
 }
 
+/// Signs of life of a process whose node does not run yet: they end when this is dropped.
+pub(super) struct Starting {
+    _ends: Option<SyncSender<()>>,
+}
+
+/// Gives signs of life until the result is dropped, from a thread: a start may block its own.
+fn signs(to: SyncSender<String>, every: Duration) -> Option<SyncSender<()>> {
+    let (ends, ended) = sync_channel::<()>(1);
+    let give = move || {
+        loop {
+            let _ = to.try_send(ALIVE.to_owned());
+            // Nothing is ever sent: the other end is there, or it is gone.
+            if ended.recv_timeout(every) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("starting".to_owned());
+    match thread.spawn(give) {
+        Ok(_) => Some(ends),
+        Err(error) => {
+            tracing::warn!(%error, "failed to start the thread for signs of life");
+            None
+        }
+    }
+}
+
 /// Sends until the way is dropped. A send waits for as long as the service manager takes nothing.
 fn send(waiting: Receiver<String>) {
     for message in waiting {
         if let Err(error) = sd_notify::notify(false, &[NotifyState::Custom(&message)]) {
             tracing::warn!(%error, "failed to notify the service manager");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_gives_signs_of_life_until_it_ends() {
+        let (to, waiting) = sync_channel(WAITING_MAX);
+        let ends = signs(to, Duration::from_millis(1)).unwrap();
+        for _ in 0..3 {
+            assert_eq!(waiting.recv().unwrap(), ALIVE);
+        }
+        drop(ends);
+        // The thread drops its end of the way.
+        while let Ok(sign) = waiting.recv() {
+            assert_eq!(sign, ALIVE);
         }
     }
 }

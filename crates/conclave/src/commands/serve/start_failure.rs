@@ -59,19 +59,7 @@ pub(super) fn no_start(data: &Path, error: StartError) -> anyhow::Error {
                 "stop the other program, or choose another address",
             )
         }
-        StartError::Identity(IdentityError::InUse { .. }) => (
-            chain(&error),
-            "stop the other process; do not remove the lock file",
-        ),
-        StartError::Identity(IdentityError::Lock { .. }) => (
-            chain(&error),
-            "run the node as the user that owns its directory, or give that user the files: it \
-             was perhaps started as root once",
-        ),
-        StartError::Identity(IdentityError::OtherNode { .. }) => (
-            chain(&error),
-            "start it with its own --node, or give this node its own --data",
-        ),
+        StartError::Identity(error) => return of_identity(error).into(),
         StartError::Security(error) => (chain(error), security_hint(error)),
         StartError::Join(_) => (
             chain(&error),
@@ -92,15 +80,42 @@ pub(super) fn no_start(data: &Path, error: StartError) -> anyhow::Error {
                 .version_hint()
                 .unwrap_or("leave the files as they are and see docs/operations.md"),
         ),
-        StartError::Listen { .. }
-        | StartError::Identity(_)
-        | StartError::Disk(_)
-        | StartError::System(_) => (
+        StartError::Listen { .. } | StartError::Disk(_) | StartError::System(_) => (
             chain(&error),
             "docs/operations.md says how a node is started",
         ),
     };
     CommandError::new(EXIT_FAILED, sentence, hint).into()
+}
+
+/// Puts the reason why the directory cannot be used into words for the operator.
+fn of_identity(error: &IdentityError) -> CommandError {
+    let (code, hint) = match error {
+        IdentityError::InUse { .. } => (
+            EXIT_FAILED,
+            "stop the other process; do not remove the lock file",
+        ),
+        IdentityError::Lock { .. } => (
+            EXIT_FAILED,
+            "run the node as the user that owns its directory, or give that user the files: it \
+             was perhaps started as root once",
+        ),
+        IdentityError::OtherNode { .. } => (
+            EXIT_FAILED,
+            "start it with its own --node, or give this node its own --data",
+        ),
+        IdentityError::NotAWitness { .. } => (
+            EXIT_FAILED,
+            "leave --witness out, or give the witness a directory of its own",
+        ),
+        IdentityError::Unfinished { .. } => (
+            EXIT_DAMAGED,
+            "run the same command again (conclave restore, or conclave import), which begins \
+             anew; or remove the directory",
+        ),
+        _ => (EXIT_FAILED, "docs/operations.md says how a node is started"),
+    };
+    CommandError::new(code, chain(error), hint)
 }
 
 /// Returns the hint for damaged data that no other node has, or that no other node sends.

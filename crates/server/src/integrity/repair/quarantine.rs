@@ -100,12 +100,20 @@ fn all(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     for item in fs::read_dir(directory)? {
         let item = item?;
         let name = item.file_name();
-        let number = name.to_string_lossy();
-        let number = number.strip_prefix(NAME).and_then(|n| n.parse().ok());
-        found.extend(number.map(|number: u64| (number, item.path())));
+        let number = number_in(&name.to_string_lossy());
+        found.extend(number.map(|number| (number, item.path())));
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Returns whether this is the name of a directory with damaged data.
+pub(crate) fn is_quarantine(name: &str) -> bool {
+    number_in(name).is_some()
+}
+
+fn number_in(name: &str) -> Option<u64> {
+    name.strip_prefix(NAME)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -146,6 +154,7 @@ mod tests {
             .map(|(n, _)| n)
             .collect();
         assert_eq!(kept, [3, 4, 5]);
+        assert!(is_quarantine("damaged-3") && !is_quarantine("damaged.json"));
         assert_eq!(lately(directory).unwrap(), KEPT_MAX);
         let third = directory.join("damaged-3");
         assert_eq!(fs::read_to_string(third.join("state.db-wal")).unwrap(), "3");

@@ -174,6 +174,93 @@ async fn nothing_is_quarantined_while_no_member_accepts_the_node() {
 }
 
 #[tokio::test]
+async fn a_repaired_witness_is_a_witness_again() {
+    let secret = ClusterSecret::generate().unwrap();
+    // The second time the identity was moved away before the node was killed.
+    for is_moved in [false, true] {
+        let directory = used();
+        let path = directory.path();
+        let mut old = stored(3);
+        old.witness = true;
+        node_identity::write(path, &old).unwrap();
+        note(&claim(path), &Damage::Log("a frame is bad".to_owned())).unwrap();
+        let mut noted = noted(&claim(path)).unwrap().unwrap();
+        noted.place = Some(NewPlace {
+            node: 7,
+            voter: true,
+            replaces: 3,
+            node_first: Some(3),
+            aside: 1,
+            witness: true,
+        });
+        store(&claim(path), &noted).unwrap();
+        if is_moved {
+            fs::remove_file(path.join(node_identity::FILE)).unwrap();
+        }
+        let new = come_back(path, Some(&secret)).await.unwrap();
+        assert!(new.witness, "{new:?}");
+        let Ok(Health::Node(kept)) = look(&claim(path)) else {
+            panic!("it is repaired");
+        };
+        assert!(claim(path).again(kept, Some(3), true).is_ok());
+    }
+}
+
+#[test]
+fn a_node_asks_to_join_again_in_the_role_that_its_files_name() {
+    let (config, configured) = (NodeConfig::default(), BTreeMap::new());
+    let asks = |identity: Option<bool>, peers: Option<Option<bool>>, flag: bool| {
+        let around = RepairContext {
+            config: &config,
+            own: &Member {
+                witness: flag,
+                ..own()
+            },
+            credentials: None,
+            configured: &configured,
+        };
+        let identity = identity.map(|witness| {
+            let mut stored = stored(3);
+            stored.witness = witness;
+            stored
+        });
+        let peers = peers.map(|witness| PeersFile {
+            witness,
+            ..PeersFile::default()
+        });
+        PreviousIdentity::of(identity.as_ref(), peers.as_ref(), &around).witness
+    };
+    assert!(asks(Some(true), None, false), "the identity names it");
+    assert!(!asks(Some(false), Some(Some(true)), true), "and alone");
+    assert!(asks(None, Some(Some(true)), false), "the peers file");
+    assert!(!asks(None, Some(Some(false)), true));
+    // An earlier version wrote no role.
+    assert!(asks(None, Some(None), true) && !asks(None, Some(None), false));
+    assert!(asks(None, None, true));
+}
+
+#[test]
+fn an_interrupted_restore_is_no_new_and_no_damaged_node() {
+    // While the backup is unpacked, and after the database is in its place.
+    for made in [&["restoring.db"][..], &["state.db", "secret"]] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        for name in [&["restoring"], made].concat() {
+            fs::write(path.join(name), "half").unwrap();
+        }
+        let found = look(&claim(path));
+        assert!(matches!(found, Err(IdentityError::Unfinished { .. })));
+        assert!(!path.join(FILE).exists(), "nothing is damaged");
+    }
+    // A restore that was killed after its last file has made a whole node: the mark goes.
+    let directory = used();
+    let path = directory.path();
+    fs::write(path.join("restoring"), "").unwrap();
+    assert!(matches!(look(&claim(path)), Ok(Health::Node(_))));
+    assert!(!path.join("restoring").exists());
+}
+
+#[tokio::test]
 async fn a_repair_resumes_after_a_crash_once_the_node_has_joined() {
     let secret = ClusterSecret::generate().unwrap();
     let directory = used();
@@ -188,6 +275,7 @@ async fn a_repair_resumes_after_a_crash_once_the_node_has_joined() {
         replaces: 3,
         node_first: Some(3),
         aside: 1,
+        witness: false,
     });
     store(&claim(path), &noted).unwrap();
     let new = come_back(path, Some(&secret)).await.unwrap();
