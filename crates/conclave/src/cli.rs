@@ -166,13 +166,115 @@ async fn until_interrupted(
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use clap::{Command as Defined, CommandFactory as _};
 
     use super::*;
 
     #[test]
     fn the_command_line_is_free_of_contradictions() {
         Cli::command().debug_assert();
+    }
+
+    /// Returns the Rust files below a directory.
+    fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+        for item in fs::read_dir(directory).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// Returns what is wrong with the command line at the start of a text that goes on after
+    /// `conclave `: a subcommand or a flag that does not exist.
+    fn mistake(text: &str, program: &Defined) -> Option<String> {
+        let end = text.find(['`', '"', '\'', '\n', ',', ';', ':', '(', ')', '.', '{', '|']);
+        let mut command = program;
+        let mut words = text[..end.unwrap_or(text.len())].split_whitespace();
+        let mut word = words.next()?;
+        while let Some(found) = command.find_subcommand(word) {
+            command = found;
+            match words.next() {
+                Some(next) => word = next,
+                None => return None,
+            }
+        }
+        let is_name = |word: &str| {
+            word.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        };
+        let takes_words = command.get_positionals().next().is_some();
+        if command.has_subcommands() && !takes_words && is_name(word) && !word.starts_with('-') {
+            return Some(format!("{} {word}", command.get_name()));
+        }
+        let mut flags = std::iter::once(word).chain(words);
+        let is_unknown = |flag: &&str| {
+            let name = flag.strip_prefix("--").filter(|name| !name.is_empty());
+            let known = |name| {
+                command
+                    .get_arguments()
+                    .any(|arg| arg.get_long() == Some(name))
+            };
+            name.is_some_and(|name| name != "help" && !known(name))
+        };
+        let flag = flags.find(is_unknown)?;
+        Some(format!("{} {flag}", command.get_name()))
+    }
+
+    #[test]
+    fn every_command_in_a_hint_exists() {
+        let program = Cli::command();
+        for (text, wrong) in [
+            ("cluster status` says it", None),
+            ("cluster move\"", Some("cluster move")),
+            ("backup FILE --force", None),
+            ("token create --replace 2", Some("create --replace")),
+            ("frobnicate", Some("conclave frobnicate")),
+        ] {
+            assert_eq!(mistake(text, &program).as_deref(), wrong, "{text}");
+        }
+        let mut files = Vec::new();
+        for of in ["conclave", "server"] {
+            let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            sources(&crates.join(of).join("src"), &mut files);
+        }
+        let (mut seen, mut wrong) = (0, Vec::new());
+        for file in files.iter().filter(|file| !file.ends_with("src/cli.rs")) {
+            let text = fs::read_to_string(file).unwrap();
+            // One line of text may stand on several lines of the source.
+            let mut whole = String::new();
+            for line in text.lines().map(str::trim_start) {
+                let is_comment = line.starts_with("//");
+                let line = match is_comment {
+                    true => line.trim_start_matches(['/', '!']).trim_start(),
+                    false => line,
+                };
+                match line.strip_suffix('\\') {
+                    Some(goes_on) => whole.push_str(goes_on),
+                    None if is_comment => whole.extend([line, " "]),
+                    None => whole.extend([line, "\n"]),
+                }
+            }
+            for (at, _) in whole.match_indices("conclave ") {
+                let is_word =
+                    whole[..at].ends_with(|c: char| c.is_alphanumeric() || "-_.".contains(c));
+                if is_word {
+                    continue;
+                }
+                seen += 1;
+                let found = mistake(&whole[at + "conclave ".len()..], &program);
+                wrong.extend(found.map(|found| format!("{}: {found}", file.display())));
+            }
+        }
+        assert!(seen > 100, "{seen}");
+        assert_eq!(wrong, [""; 0]);
     }
 
     #[test]

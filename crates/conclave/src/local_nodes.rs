@@ -3,8 +3,7 @@
 //! Finds this program, waits for the signals that end a command, and puts failures into words.
 
 use std::{
-    fs::File,
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -12,9 +11,12 @@ use conclave_bench::BenchError;
 use conclave_local_cluster::ClusterError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::errors::{
-    CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE, EXIT_USAGE,
-    OPERATOR_HINT,
+use crate::{
+    errors::{
+        CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE, EXIT_USAGE,
+        OPERATOR_HINT,
+    },
+    files::draft::Draft,
 };
 
 /// Returns the path of this program, which the nodes run.
@@ -67,17 +69,36 @@ pub(crate) fn words(error: ClusterError) -> CommandError {
     CommandError::new(EXIT_UNAVAILABLE, error.to_string(), hint)
 }
 
-/// Makes the file of a page with figures.
-///
-/// # Errors
-/// If it cannot be written.
-pub(crate) fn create(path: &PathBuf) -> Result<(File, &PathBuf), CommandError> {
-    let file = File::create(path).map_err(|error| not_written(path, &error))?;
-    Ok((file, path))
+/// A page with figures that replaces the one of an earlier run when it is whole.
+pub(crate) struct Page<'a> {
+    draft: Draft,
+    path: &'a Path,
+}
+
+impl<'a> Page<'a> {
+    /// Begins the page at a path that the user has named, before there are figures.
+    ///
+    /// # Errors
+    /// If it cannot be written there.
+    pub(crate) fn begin(path: &'a PathBuf) -> Result<Self, CommandError> {
+        // As readable as the user's other files.
+        let draft = Draft::begin(path, 0o666).map_err(|error| not_written(path, &error))?;
+        Ok(Self { draft, path })
+    }
+
+    /// Writes the page.
+    ///
+    /// # Errors
+    /// If the disk refuses it.
+    pub(crate) fn write(self, text: &str) -> Result<(), CommandError> {
+        let written = self.draft.file().write_all(text.as_bytes());
+        let written = written.and_then(|()| self.draft.replace());
+        written.map_err(|error| not_written(self.path, &error))
+    }
 }
 
 /// Says that the page cannot be written.
-pub(crate) fn not_written(path: &Path, error: &io::Error) -> CommandError {
+fn not_written(path: &Path, error: &io::Error) -> CommandError {
     let sentence = format!("--report: {} cannot be written: {error}", path.display());
     CommandError::new(
         EXIT_USAGE,

@@ -14,6 +14,7 @@ mod commands;
 mod connection;
 mod credentials;
 mod errors;
+mod files;
 mod learned;
 mod local_nodes;
 mod names;

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, note},
-    local_nodes::{create, interrupted, not_written, signals, this_program, without_result},
+    local_nodes::{Page, interrupted, signals, this_program, without_result},
     output::{self, Format},
 };
 
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn show(args: &Args, stopped: oneshot::Receiver<()>) -> anyhow::Result<ExitCode> {
     // A page that cannot be written is found out before the show, and not after it.
-    let page = args.report.as_ref().map(create).transpose()?;
+    let page = args.report.as_ref().map(Page::begin).transpose()?;
     let mut directory = tempfile::Builder::new()
         .prefix("conclave-demo-")
         .tempdir()?;
@@ -121,9 +121,8 @@ async fn show(args: &Args, stopped: oneshot::Receiver<()>) -> anyhow::Result<Exi
         Err(BenchError::Stopped) => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
         ended => ended.map_err(without_result)?,
     };
-    if let Some((mut file, path)) = page {
-        let written = file.write_all(demo::page(&report).as_bytes());
-        written.map_err(|error| not_written(path, &error))?;
+    if let (Some(page), Some(path)) = (page, &args.report) {
+        page.write(&demo::page(&report))?;
         note(&format!("the report is in {}", path.display()));
     }
     if args.keep {

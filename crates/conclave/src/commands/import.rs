@@ -3,11 +3,13 @@
 //! The command talks to no node: it builds the state of a new cluster in a new directory, as
 //! `conclave restore` does. Accounts that it makes are disabled until an administrator gives each a
 //! password.
+//!
+//! Always true: the report of another import is not touched, and that of an import that fails is
+//! not left behind.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufWriter, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::SystemTime,
@@ -27,6 +29,7 @@ use crate::{
         backup::Bar,
     },
     errors::{CommandError, EXIT_CONFLICT, EXIT_FAILED, EXIT_USAGE, note},
+    files::draft::Draft,
     output::{self, Format},
 };
 
@@ -48,8 +51,8 @@ pub(crate) struct Args {
     /// Whose export it is [default: what it looks like]
     #[arg(long, value_enum, value_name = "SYSTEM")]
     from: Option<System>,
-    /// File for the report, a line of JSON for each name and for whatever is not as it was
-    /// [default: DIR.import.jsonl]
+    /// File for the report, which must not exist: a line of JSON for each name and for whatever is
+    /// not as it was [default: DIR.import.jsonl]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Output format
@@ -91,6 +94,7 @@ enum Failed {
     Import(ImportError),
     Begin(RestoreError),
     Scratch(io::Error),
+    Report(CommandError),
 }
 
 impl From<RestoreError> for Failed {
@@ -116,9 +120,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let importing = spawn_blocking(move || -> Result<_, CommandError> {
         let hashes = hash_alone(&password).and_then(|own| Ok((own, hash_of_no_password()?)));
         let (own, none) = hashes.map_err(|error| scratch_failed(&error))?;
-        let mut report = open_report(&report_path)?;
+        let mut report = None;
         let mut bar = Bar::new();
         let make = |file: &Path| {
+            // Not before the directory is this command's: it may hold what the report is of.
+            let draft = begin_report(&report_path).map_err(Failed::Report)?;
+            let draft = report.insert(draft);
+            let mut lines = BufWriter::new(draft.file());
             // Removed with the rest if the command is interrupted: its name begins with that of an
             // unfinished restore.
             let scratch = file.with_extension("import");
@@ -132,11 +140,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 now_ms: now_ms(),
                 scratch: &scratch,
             };
-            let imported = import(&importing, &mut report, &mut |stage| match stage {
+            let imported = import(&importing, &mut lines, &mut |stage| match stage {
                 Stage::Reading(read) => bar.count_up(read, "messages read"),
                 Stage::Building(done, total) => bar.count(done, total, "messages"),
             });
             let imported = imported.map_err(Failed::Import)?;
+            lines.flush().map_err(Failed::Scratch)?;
+            drop(lines);
             let moved = fs::rename(&imported.snapshot, file);
             moved
                 .and_then(|()| fs::remove_dir_all(&scratch))
@@ -145,8 +155,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         let done = begin_cluster(&data, make, described);
         let done = done.map_err(|error| explained(&error))?;
-        let synced = report.flush().and_then(|()| report.get_ref().sync_all());
-        synced.map_err(|error| scratch_failed(&error))?;
+        let report = report.expect("the import has begun with it");
+        report
+            .put_or_keep()
+            .map_err(|(error, kept)| report_kept(&report_path, &kept, &error))?;
         Ok(done)
     });
     let (imported, begun) = importing.await??;
@@ -178,15 +190,28 @@ fn now_ms() -> u64 {
     })
 }
 
-fn open_report(path: &Path) -> Result<BufWriter<File>, CommandError> {
-    let mut options = File::options();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let file = options.open(path).map_err(|error| {
-        let sentence = format!("{}: cannot be written: {error}", path.display());
+fn begin_report(path: &Path) -> Result<Draft, CommandError> {
+    let shown = path.display();
+    if path.exists() {
+        let sentence = format!("{shown} exists: it may be the report of another import");
+        let hint = "move it away, or name another file for the report: --report FILE";
+        return Err(CommandError::new(EXIT_CONFLICT, sentence, hint));
+    }
+    Draft::begin(path, 0o600).map_err(|error| {
+        let sentence = format!("{shown}: cannot be written: {error}");
         let hint = "name another file for the report: --report FILE";
         CommandError::new(EXIT_FAILED, sentence, hint)
-    })?;
-    Ok(BufWriter::new(file))
+    })
+}
+
+/// Returns the error for a report that did not get its name: the import is done all the same.
+fn report_kept(path: &Path, kept: &Path, error: &io::Error) -> CommandError {
+    let sentence = format!("the report cannot be put into {}: {error}", path.display());
+    let hint = format!(
+        "everything was imported; the report is in {}: move it to where you want it",
+        kept.display()
+    );
+    CommandError::new(EXIT_FAILED, sentence, hint)
 }
 
 fn tell(imported: &Imported, begun: &Begun, args: &Args, report: &Path) -> anyhow::Result<()> {
@@ -254,6 +279,7 @@ fn explained(failed: &Failed) -> CommandError {
     };
     match failed {
         Failed::Scratch(error) => scratch_failed(error),
+        Failed::Report(error) => error.clone(),
         Failed::Import(error @ ImportError::Admin { .. }) => words(
             error,
             EXIT_USAGE,

@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     command::{ANY_PORT, Home, program, run},
+    readme::document,
     support::{PATIENCE, until},
 };
 
@@ -97,6 +98,8 @@ fn compose_files_start_clusters_whose_nodes_find_each_other() {
             let environment = service["environment"].as_object().unwrap();
             environment.keys().for_each(|name| is_a_setting(name));
             assert_eq!(service["hostname"], name.as_str());
+            // `on-failure` leaves it down after a restart of the machine.
+            assert_eq!(service["restart"], "unless-stopped");
             assert_eq!(environment["CONCLAVE_ADVERTISE"], name.as_str());
             if count > 1 {
                 let join = environment["CONCLAVE_JOIN"].as_str().unwrap();
@@ -255,6 +258,31 @@ fn the_unit_starts_the_program_and_gives_it_time_to_stop() {
     assert_eq!(config.peer_address, defaults.peer_address);
 }
 
+#[test]
+fn the_unit_never_gives_up_a_node_whose_trouble_passes() {
+    let unit = text("systemd/conclave.service");
+    assert_eq!(value_of(&unit, "StartLimitIntervalSec"), "0");
+    assert_eq!(value_of(&unit, "Restart"), "on-failure");
+    assert!((1..=10).contains(&seconds(value_of(&unit, "RestartSec"))));
+    // What does not pass by itself: a wrong setting, and damage that needs a person.
+    assert_eq!(value_of(&unit, "RestartPreventExitStatus"), "2 65");
+}
+
+#[test]
+fn the_unit_may_write_backups_where_the_manual_has_them() {
+    let manual = document("docs/operations.md");
+    let table = manual.split("```toml\n[backup]\n").nth(1).unwrap();
+    let directory = value_of_toml(table, "directory");
+    let unit = text("systemd/conclave.service");
+    assert_eq!(value_of(&unit, "ProtectSystem"), "strict");
+    // A missing directory is no reason not to start.
+    assert_eq!(value_of(&unit, "ReadWritePaths"), format!("-{directory}"));
+    let made = format!("install -d -m 0700 -o conclave -g conclave {directory}\n");
+    assert!(text("debian/postinst").contains(&made));
+    let sample = text("debian/conclave.toml");
+    assert!(sample.contains(&format!("#directory = \"{directory}\"\n")));
+}
+
 fn load(path: &str) -> NodeConfig {
     NodeConfig::load(Some(&ops(path)), &Overrides::default()).unwrap()
 }
@@ -264,16 +292,19 @@ fn every_line_of_the_sample_configuration_may_be_used() {
     let sample = text("debian/conclave.toml");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("one.toml");
-    let mut keys = 0;
+    let (mut keys, mut table) = (0, "");
     for line in sample.lines().filter_map(|line| line.strip_prefix('#')) {
         // A sentence has a space after its mark.
         if line.is_empty() || line.starts_with(' ') {
             continue;
         }
         keys += 1;
-        fs::write(&file, line).unwrap();
+        fs::write(&file, format!("{table}\n{line}\n")).unwrap();
         let loaded = NodeConfig::load(Some(&file), &Overrides::default());
         assert!(loaded.is_ok(), "{line}: {loaded:?}");
+        if line.starts_with('[') {
+            table = line;
+        }
     }
     assert!(keys >= 10, "{keys}");
 }

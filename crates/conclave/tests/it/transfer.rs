@@ -154,12 +154,20 @@ async fn a_workspace_of_slack_is_read_searched_and_gone_on_with() {
     let report = desk.path("data.import.jsonl");
     let mode = fs::metadata(&report).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let report = fs::read_to_string(report).unwrap();
-    assert!(report.contains("zoë müller (U6)"), "{report}");
-    // A second import does not touch what is there.
+    let told_first = fs::read_to_string(&report).unwrap();
+    assert!(told_first.contains("zoë müller (U6)"), "{told_first}");
+    // A second import does not touch what is there, nor what the first one has reported.
     desk.import(&sample("slack"), "data", "alice")
         .await
         .failed(5, "is not empty");
+    let (other, same) = (desk.text("other"), desk.text("data.import.jsonl"));
+    let slack = sample("slack");
+    let args = [
+        "import", &slack, "--data", &other, "--admin", "alice", "--report", &same,
+    ];
+    desk.operator.run(&args).await.failed(5, "exists");
+    assert!(!desk.path("other/identity.json").exists());
+    assert_eq!(fs::read_to_string(&report).unwrap(), told_first);
 
     let served = desk.serve("data").await;
     // No one knows the passwords of the others until they are given one.
@@ -276,6 +284,7 @@ async fn an_import_that_fails_leaves_an_empty_directory() {
             names.filter(|name| name != "lock").collect::<Vec<_>>()
         });
         assert_eq!(left.unwrap_or_default(), Vec::<String>::new());
+        assert!(!desk.path("data.import.jsonl").exists(), "of no import");
     }
     let told = desk
         .import(&sample("mattermost"), "data", "ann")

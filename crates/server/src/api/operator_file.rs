@@ -12,7 +12,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -50,8 +50,14 @@ const PROPOSE_LIMIT: Duration = Duration::from_secs(3);
 enum Failed {
     #[error(transparent)]
     Problem(#[from] Problem),
-    #[error(transparent)]
-    File(#[from] io::Error),
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+}
+
+/// Returns the error for a file of this name.
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> Failed {
+    let path = path.to_owned();
+    move |source| Failed::File { path, source }
 }
 
 /// Looks after the files for as long as the node runs.
@@ -63,7 +69,13 @@ pub(crate) async fn keep(shared: Arc<NodeContext>) {
         leader.borrow_and_update();
         let mut pause = LOOK_INTERVAL;
         if let Err(error) = look(&shared, &mut has_first).await {
-            tracing::debug!(%error, "failed to maintain the operators; retrying");
+            match &error {
+                // What belongs to another user, or to a disk that fails, does not pass by itself.
+                Failed::File { .. } if shared.operators.should_log("operator files") => {
+                    tracing::warn!(%error, "failed to maintain the operators; retrying");
+                }
+                _ => tracing::debug!(%error, "failed to maintain the operators; retrying"),
+            }
             if matches!(error, Failed::Problem(_)) {
                 pause = AGAIN_INTERVAL;
             }
@@ -133,7 +145,7 @@ async fn settle_draft(shared: &NodeContext) -> Result<(), Failed> {
         // The log has accepted an operator, and this node has not applied it yet.
         return Ok(());
     }
-    Ok(durable::remove(&draft)?)
+    durable::remove(&draft).map_err(failed(&draft))
 }
 
 /// Replaces all operators if the owner of this directory asks for it.
@@ -157,12 +169,12 @@ async fn reset(shared: &NodeContext) -> Result<(), Failed> {
         .await?;
     accepted(&outcome, |_| Some(()))?;
     publish(shared, &credential)?;
-    durable::remove(&file)?;
+    durable::remove(&file).map_err(failed(&file))?;
     tracing::warn!("replaced all operators by one, as the owner of this directory asked");
     Ok(())
 }
 
-fn publish(shared: &NodeContext, credential: &OperatorCredential) -> io::Result<()> {
+fn publish(shared: &NodeContext, credential: &OperatorCredential) -> Result<(), Failed> {
     let file = path(shared, OPERATOR_FILE);
     write(&file, credential)?;
     tracing::info!(file = %file.display(), "wrote the credential of an operator");
@@ -173,25 +185,31 @@ fn path(shared: &NodeContext, name: &str) -> PathBuf {
     shared.identity.directory().join(name)
 }
 
-fn write(file: &std::path::Path, credential: &OperatorCredential) -> io::Result<()> {
-    durable::replace(file, format!("{}\n", credential.to_text()).as_bytes())
+fn write(file: &Path, credential: &OperatorCredential) -> Result<(), Failed> {
+    let text = format!("{}\n", credential.to_text());
+    durable::replace(file, text.as_bytes()).map_err(failed(file))
 }
 
 /// Returns the credential in a file; `None` if there is no file, or if it holds no credential.
-fn read(file: &std::path::Path) -> io::Result<Option<OperatorCredential>> {
-    let opened = match File::open(file) {
-        Ok(opened) => opened,
+///
+/// # Errors
+/// If the file cannot be read, such as one of another user: it stays where it is.
+fn read(file: &Path) -> Result<Option<OperatorCredential>, Failed> {
+    let text = File::open(file).and_then(|opened| {
+        let mut bytes = Vec::new();
+        opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    let text = match text {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(failed(file)(error)),
     };
-    let mut text = String::new();
-    let whole = opened.take(FILE_BYTES_MAX).read_to_string(&mut text);
-    let credential = whole
-        .ok()
-        .and_then(|_| OperatorCredential::from_text(&text));
+    let text = str::from_utf8(&text).ok();
+    let credential = text.and_then(OperatorCredential::from_text);
     if credential.is_none() {
         tracing::warn!(file = %file.display(), "removing a file that holds no credential");
-        fs::remove_file(file)?;
+        fs::remove_file(file).map_err(failed(file))?;
     }
     Ok(credential)
 }
@@ -213,5 +231,19 @@ mod tests {
             assert!(read(&file).unwrap().is_none());
             assert!(!file.exists(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_stays_and_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(OPERATOR_RESET_FILE);
+        // Root may read the files of every user; a directory cannot be read as a file.
+        fs::create_dir(&file).unwrap();
+        let error = read(&file).unwrap_err();
+        assert!(matches!(error, Failed::File { .. }), "{error:?}");
+        let said = error.to_string();
+        assert!(said.starts_with(&format!("{}: ", file.display())), "{said}");
+        assert!(said.to_lowercase().contains("is a directory"), "{said}");
+        assert!(file.is_dir());
     }
 }

@@ -53,7 +53,8 @@ pub(crate) async fn keep(shared: Arc<NodeContext>, schedule: BackupSchedule) {
         tracing::warn!("a witness has nothing of which a backup could be made");
         return;
     }
-    let directory = BackupDirectory::new(&schedule.directory, &identity.cluster_id, identity.node);
+    let (cluster, node) = (&identity.cluster_id, identity.node);
+    let directory = BackupDirectory::new(&schedule.directory, cluster, node, identity.node_first());
     let looking = directory.clone();
     // A backup that cannot be read any more is as good as none.
     let newest = tokio::task::spawn_blocking(move || looking.newest());

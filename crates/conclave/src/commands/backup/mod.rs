@@ -8,16 +8,14 @@ mod verify;
 mod words;
 
 use std::{
-    fs::{File, Permissions},
+    fs::File,
     io::{self, IsTerminal as _, Write},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use conclave_client::{Backup, Client};
 use conclave_server::{BackupHead, check_backup};
-use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
 pub(crate) use bar::Bar;
@@ -26,6 +24,7 @@ pub(crate) use words::{explained, json, open, rows};
 use crate::{
     connection::{Connection, freshness},
     errors::{CommandError, EXIT_CONFLICT, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
+    files::draft::Draft,
     output::{self, Format},
     progress::bytes,
 };
@@ -97,23 +96,13 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if file.as_os_str() == "-" {
         return to_stdout(&args).await;
     }
-    let directory = directory_of(&file);
     if !args.force && file.exists() {
         return Err(exists(&file).into());
     }
-    let prefix = format!(
-        ".{}.",
-        file.file_name().unwrap_or_default().to_string_lossy()
-    );
-    let draft = tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(".part")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(&directory)
-        .map_err(|error| unwritable(&file, &error))?;
+    let draft = Draft::begin(&file, 0o600).map_err(|error| unwritable(&file, &error))?;
     let client = args.connection.connect_as_operator().await?.client;
     let mut backup = begin(&client, &args).await?;
-    let written = Writer::new(draft.as_file());
+    let written = Writer::new(draft.file());
     receive(&mut backup, written, &file).await?;
     let head = put(draft, file.clone(), args.force).await?;
     tell(&head, &file, &args)?;
@@ -188,23 +177,20 @@ async fn receive(backup: &mut Backup, mut to: impl Write, file: &Path) -> anyhow
 }
 
 /// Syncs the file, reads it back, and gives it its name.
-async fn put(draft: NamedTempFile, file: PathBuf, force: bool) -> anyhow::Result<BackupHead> {
+async fn put(draft: Draft, file: PathBuf, force: bool) -> anyhow::Result<BackupHead> {
     let putting = spawn_blocking(move || -> anyhow::Result<BackupHead> {
         let failed = |error: &io::Error| unwritable(&file, error);
-        draft.as_file().sync_all().map_err(|error| failed(&error))?;
+        draft.file().sync_all().map_err(|error| failed(&error))?;
         let written = File::open(draft.path()).map_err(|error| failed(&error))?;
         let head = check_backup(written, &mut |_, _| {}).map_err(|error| explained(&error))?;
         let put = match force {
-            true => draft.persist(&file),
-            false => draft.persist_noclobber(&file),
+            true => draft.replace(),
+            false => draft.put(),
         };
-        put.map_err(|error| match error.error.kind() {
+        put.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(&file),
-            _ => failed(&error.error),
+            _ => failed(&error),
         })?;
-        let directory = File::open(directory_of(&file));
-        let synced = directory.and_then(|directory| directory.sync_all());
-        synced.map_err(|error| failed(&error))?;
         Ok(head)
     });
     putting.await?
@@ -232,13 +218,6 @@ fn tell(head: &BackupHead, file: &Path, args: &Args) -> io::Result<()> {
 
 fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-fn directory_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 fn exists(file: &Path) -> CommandError {

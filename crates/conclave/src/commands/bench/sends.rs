@@ -2,7 +2,7 @@
 //!
 //! A combination that means nothing is refused before any node is started.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use conclave_bench::{
     Figures as _,
@@ -18,7 +18,7 @@ use conclave_local_cluster::NODES_MAX;
 use super::{figures, watch::Watcher};
 use crate::{
     errors::{CommandError, EXIT_FAILED, EXIT_USAGE},
-    local_nodes::{create, not_written, this_program, without_result},
+    local_nodes::{Page, this_program, without_result},
     operators,
     output::Format,
     trust,
@@ -135,7 +135,7 @@ pub(super) struct Sends {
 pub(super) async fn run(args: &Sends) -> anyhow::Result<ExitCode> {
     let load = args.load()?;
     // A page that cannot be written is found out before the measurement, and not after it.
-    let page = args.report.as_ref().map(create).transpose()?;
+    let page = args.report.as_ref().map(Page::begin).transpose()?;
     let options = Options {
         target: target(args).await?,
         ..load
@@ -144,9 +144,8 @@ pub(super) async fn run(args: &Sends) -> anyhow::Result<ExitCode> {
     let measured = sends::measure(&options, &|happening| watcher.tell(&happening)).await;
     watcher.clear();
     let report = measured.map_err(without_result)?;
-    if let Some((mut file, path)) = page {
-        let written = file.write_all(sends::page(&report).as_bytes());
-        written.map_err(|error| not_written(path, &error))?;
+    if let Some(page) = page {
+        page.write(&sends::page(&report))?;
     }
     figures::show(args.output, &report)?;
     if report.holds() {

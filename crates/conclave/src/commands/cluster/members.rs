@@ -162,16 +162,30 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
     if let Change::Add(node) = change
         && !how.dry_run
     {
-        note(&format!(
-            "start it with: conclave serve --node {} --peer-address {} --client-address {} \
-             --join PEERHOST:PORT of any member, then: conclave cluster promote {}",
-            node.node_id,
-            output::clean(&node.peer_address),
-            output::clean(&node.client_address),
-            node.node_id
-        ));
+        note(&next_steps(&node));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what the operator does with a node that was added.
+fn next_steps(node: &v1::AddNode) -> String {
+    format!(
+        "start it with: {}, where FILE has the secret of the cluster and MEMBERS are peer \
+         addresses of members, HOST:PORT; then: conclave cluster promote {}",
+        start(node),
+        node.node_id
+    )
+}
+
+/// Returns the command that starts a node which was added.
+fn start(node: &v1::AddNode) -> String {
+    format!(
+        "conclave serve --node {} --secret-file FILE --data DIR --peer-address {} \
+         --client-address {} --join MEMBERS",
+        node.node_id,
+        output::clean(&node.peer_address),
+        output::clean(&node.client_address),
+    )
 }
 
 /// Returns the error for a node that would replace itself.
@@ -226,4 +240,29 @@ fn tell(done: &v1::ChangeMembersResponse, dry_run: bool) -> anyhow::Result<()> {
         done.tolerated_before, done.tolerated_after
     ))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn the_command_that_starts_an_added_node_is_whole() {
+        let node = v1::AddNode {
+            node_id: 4,
+            peer_address: "10.0.0.4:7401".to_owned(),
+            client_address: "10.0.0.4:7400".to_owned(),
+            replaces_node_id: 0,
+        };
+        let start = start(&node);
+        assert!(next_steps(&node).contains(&start));
+        Cli::try_parse_from(start.split(' ')).unwrap();
+        // Without its number it would ask for one, and without the secret it does not start.
+        for part in [" --node 4 ", " --secret-file ", " --join ", " --data "] {
+            assert!(start.contains(part), "{part}");
+        }
+    }
 }

@@ -3,7 +3,8 @@
 //! It changes nothing. What it writes to stdout is a script for `sh`.
 //!
 //! Always true: there is no plan while a voter is missing; the leader comes last, so leadership
-//! moves once.
+//! moves once. The script is read whole before its first command runs, and none of its commands
+//! reads it: a script that ends with 0 has restarted every node.
 
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ pub(super) struct Args {
     #[arg(
         long,
         value_name = "COMMAND",
-        default_value = "ssh {host} sudo systemctl restart conclave"
+        default_value = "ssh -n {host} sudo systemctl restart conclave"
     )]
     restart: String,
     /// Output format
@@ -80,7 +81,10 @@ fn plan(status: &v1::GetClusterStatusResponse, restart: &str) -> Result<Vec<Step
     };
     let mut nodes: Vec<&v1::NodeStatus> = status.nodes.iter().collect();
     nodes.sort_by_key(|node| (place(node), node.node_id));
-    Ok(nodes.into_iter().map(|node| step(node, restart)).collect())
+    // A drain of the only voter would be refused: no other node can serve meanwhile.
+    let is_alone = |node: &v1::NodeStatus| status.voters == 1 && place(node) > 0;
+    let step = |node| step(node, restart, !is_alone(node));
+    Ok(nodes.into_iter().map(step).collect())
 }
 
 /// Returns why no node may be restarted now.
@@ -113,21 +117,19 @@ fn not_now(status: &v1::GetClusterStatusResponse) -> Option<String> {
     None
 }
 
-fn step(node: &v1::NodeStatus, restart: &str) -> Step {
+fn step(node: &v1::NodeStatus, restart: &str, drained: bool) -> Step {
     let (id, address) = (node.node_id, output::clean(&node.client_address));
     let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
     let restart = restart
         .replace("{host}", host.trim_matches(['[', ']']))
         .replace("{node}", &id.to_string())
         .replace("{address}", &address);
+    let drain = drained.then(|| format!("conclave node drain {id}"));
+    let wait = format!("conclave node wait {id}");
     Step {
         node: id,
         role: super::role(node.role()),
-        commands: vec![
-            format!("conclave node drain {id}"),
-            restart,
-            format!("conclave node wait {id}"),
-        ],
+        commands: drain.into_iter().chain([restart, wait]).collect(),
         address,
     }
 }
@@ -142,11 +144,15 @@ fn json(step: &Step) -> Value {
 }
 
 /// Returns the plan as a script that ends at the first command that fails.
+///
+/// The braces make the shell read it whole before it runs any of it, and give each command another
+/// stdin than the script: `ssh` reads its stdin to the end, and would take the steps that follow.
 fn script(plan: &[Step]) -> Vec<String> {
     let count = plan.len();
     let mut lines = vec![
         format!("# Restarts {count} nodes in turn. Run it with: sh -e"),
         "set -e".to_owned(),
+        "{".to_owned(),
     ];
     for (done, step) in plan.iter().enumerate() {
         let (node, role, address) = (step.node, step.role, &step.address);
@@ -156,11 +162,20 @@ fn script(plan: &[Step]) -> Vec<String> {
         ));
         lines.extend(step.commands.iter().cloned());
     }
+    lines.push(format!("echo 'restarted nodes: {count}'"));
+    lines.push("} </dev/null".to_owned());
     lines
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        io::Write as _,
+        os::unix::fs::PermissionsExt as _,
+        process::{Command, Output, Stdio},
+    };
+
     use super::*;
 
     fn node(id: u64, role: v1::NodeRole) -> v1::NodeStatus {
@@ -200,8 +215,89 @@ mod tests {
         ];
         assert_eq!(plan[5].commands, commands);
         let script = script(&plan);
-        assert_eq!(script[2], "# 1 of 6: node 6, learner, 10.0.0.6:7400");
-        assert_eq!(script.len(), 2 + 6 * 4);
+        assert_eq!(script[3], "# 1 of 6: node 6, learner, 10.0.0.6:7400");
+        assert_eq!(script.len(), 5 + 6 * 4);
+    }
+
+    /// Pipes a script into `sh -e`, with stand-ins for the programs that it names: each notes how
+    /// it was called, reads its stdin to the end as `ssh` does, and fails for the node `broken`.
+    fn piped(script: &str, broken: &str) -> (Output, Vec<String>) {
+        let bin = tempfile::tempdir().unwrap();
+        let calls = bin.path().join("calls");
+        fs::write(&calls, "").unwrap();
+        for name in ["conclave", "ssh"] {
+            let file = bin.path().join(name);
+            let text = format!(
+                "#!/bin/sh\necho {name} \"$@\" >>'{}'\ncat >/dev/null\n\
+                 case \"$*\" in *{broken}*) exit 69;; esac\n",
+                calls.display()
+            );
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = std::env::var("PATH").unwrap();
+        let mut shell = Command::new("sh")
+            .arg("-e")
+            .env("PATH", format!("{}:{path}", bin.path().display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = shell.stdin.take().unwrap();
+        stdin.write_all(script.as_bytes()).unwrap();
+        drop(stdin);
+        let ended = shell.wait_with_output().unwrap();
+        let calls = fs::read_to_string(&calls).unwrap();
+        (ended, calls.lines().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn every_step_of_the_script_runs_whatever_a_restart_reads() {
+        let restart = "cat >/dev/null; ssh {host} restart";
+        let plan = plan(&five(), restart).unwrap();
+        let text = script(&plan).join("\n") + "\n";
+        let (ended, calls) = piped(&text, "nothing");
+        assert!(ended.status.success(), "{ended:?}");
+        assert_eq!(ended.stdout, b"restarted nodes: 6\n");
+        let expected = [6, 1, 3, 4, 5, 2].map(|id| {
+            [
+                format!("conclave node drain {id}"),
+                format!("ssh 10.0.0.{id} restart"),
+                format!("conclave node wait {id}"),
+            ]
+        });
+        assert_eq!(calls, expected.concat());
+
+        let (ended, calls) = piped(&text, "wait?1");
+        assert_eq!(ended.status.code(), Some(69), "it ends at what fails");
+        assert_eq!((calls.len(), &ended.stdout[..]), (6, &b""[..]));
+        // A pipe that breaks half-way runs none of it.
+        let (ended, calls) = piped(&text[..text.len() / 2], "nothing");
+        assert!(!ended.status.success());
+        assert_eq!(calls, [""; 0]);
+    }
+
+    #[test]
+    fn the_only_voter_is_restarted_without_a_drain() {
+        let alone = v1::GetClusterStatusResponse {
+            nodes: vec![
+                node(1, v1::NodeRole::Leader),
+                node(2, v1::NodeRole::Learner),
+            ],
+            voters: 1,
+            voters_reachable: 1,
+            leader_id: 1,
+            quorum: true,
+            ..Default::default()
+        };
+        let plan = plan(&alone, "restart {node}").unwrap();
+        let commands = plan.iter().map(|step| step.commands.join("; "));
+        let expected = [
+            "conclave node drain 2; restart 2; conclave node wait 2",
+            "restart 1; conclave node wait 1",
+        ];
+        assert_eq!(commands.collect::<Vec<_>>(), expected);
     }
 
     #[test]

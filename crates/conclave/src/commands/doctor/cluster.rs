@@ -143,7 +143,8 @@ fn member(node: &v1::NodeStatus, is_partial: bool, findings: &mut Findings) {
         return bad(
             Level::Critical,
             "gets no entries: the leader does not reach it".to_owned(),
-            "check its peer address and the firewall between the machines: conclave cluster move",
+            "check its peer address and the firewall between the machines; a node that has moved \
+             is started with its data at its new address, and announces that",
         );
     }
     if node.set_aside {

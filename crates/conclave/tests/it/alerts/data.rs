@@ -25,6 +25,8 @@ async fn an_alert_about_a_backup_that_is_too_old() {
     let mut none = Watch::default();
     none.look_at(&cluster).await;
     assert_eq!(none.last(name, ""), None, "there is no backup yet");
+    // What ConclaveNoBackup looks for; it fires after a day of that, as alerts_test.yml shows.
+    assert_eq!(none.last("conclave_started", ""), Some(1.0));
     let fresh = conclave_client::Freshness::Linearizable;
     let mut backup = root.take_backup(fresh, 0).await.unwrap();
     while backup.next().await.unwrap().is_some() {}
