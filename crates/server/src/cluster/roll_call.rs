@@ -9,12 +9,16 @@
 //!
 //! Always true: a node that has not been confirmed by enough members for a majority gives no vote
 //! and acknowledges nothing (`conclave_replica::Replica::admit`). A node that was refused by any
-//! member never does.
+//! voter never does. The answer of a member without a vote ends no node and confirms none: its
+//! machine may be hostile.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use conclave_replica::{Lane, Member, PeerError, Role};
-use conclave_wire::peer::{self, AnnounceVerdict};
+use conclave_replica::{Lane, Member, NodeMembership, PeerError, Role};
+use conclave_wire::{
+    address,
+    peer::{self, AnnounceVerdict},
+};
 use futures::future::join_all;
 use tokio::{
     sync::watch,
@@ -106,6 +110,16 @@ pub(crate) async fn run(shared: Arc<NodeContext>, ended: watch::Sender<Option<En
     }
 }
 
+/// What the answer of a node counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// The answer confirms or ends this node: of a voter, as far as this node's log knows, or of a
+    /// node that has proven that it has the key of the authority. This node's log may be old.
+    Decides,
+    /// The answer shows at most why this node waits.
+    Informs,
+}
+
 /// Result of asking every member once.
 #[derive(Default)]
 struct Round {
@@ -132,48 +146,61 @@ impl Round {
         let answering = answers.iter().filter(|(answer, _)| answer.is_ok());
         *lock(&shared.roll.answering) = answering.map(|(_, other)| *other).collect();
         let mut round = Self::default();
+        let mut answered = BTreeSet::new();
         for (answer, other) in answers {
-            round.take(shared, answer, other);
+            if answer.is_ok() {
+                answered.insert(other);
+            }
+            round.take(node, answer, other, shared.weight_of(other));
         }
         // Members that have moved as well are reached at the addresses that the operator gave.
         if (is_missing || others.is_empty()) && !shared.roll.join.is_empty() {
-            let addresses = shared.roll.join.iter();
-            let elsewhere = addresses.filter(|address| **address != shared.own.peer_address);
-            let envelope = shared.transport.envelope_for_any_node();
-            let asked = elsewhere.map(|address| {
-                let mut request = request.clone();
-                request.envelope = Some(envelope.clone());
-                let dial = shared.security.dial_any_node();
-                async move { join_client::announce(address, &dial, request, LIMIT).await }
-            });
-            for answer in join_all(asked).await {
-                let Ok(answer) = answer else { continue };
-                let other = answer.node_id;
-                if answer.verdict() == AnnounceVerdict::Recovered {
-                    round.take(shared, Ok(answer), other);
-                    continue;
-                }
-                let place = Member {
-                    peer_address: answer.peer_address.clone(),
-                    client_address: answer.client_address.clone(),
-                    witness: shared.replica.status().members.is_witness(other),
-                    set_aside: false,
-                };
-                if other != node {
-                    shared.has_moved(other, place);
-                    round.take(shared, Ok(answer), other);
-                }
-            }
+            round.ask_elsewhere(shared, &request, &answered).await;
         }
         round.is_enough = round.suffices(shared, !others.is_empty());
         round
     }
 
+    /// Asks the nodes at the addresses that the operator gave, except those that have `answered`.
+    async fn ask_elsewhere(
+        &mut self,
+        shared: &Arc<NodeContext>,
+        request: &peer::AnnounceRequest,
+        answered: &BTreeSet<u64>,
+    ) {
+        let addresses = shared.roll.join.iter();
+        let elsewhere = addresses.filter(|address| **address != shared.own.peer_address);
+        let asked = elsewhere.map(|address| shared.announce_at(address, request.clone(), answered));
+        for result in join_all(asked).await {
+            match result {
+                Ok(None) => {}
+                Ok(Some((other, answer, weight))) => {
+                    let said = [&answer.peer_address, &answer.client_address];
+                    if said.iter().all(|said| address::check(said).is_ok()) {
+                        let place = Member {
+                            peer_address: answer.peer_address.clone(),
+                            client_address: answer.client_address.clone(),
+                            witness: shared.replica.status().members.is_witness(other),
+                            set_aside: false,
+                        };
+                        shared.has_moved(other, place);
+                    }
+                    self.take(shared.identity.node, Ok(answer), other, weight);
+                }
+                Err(why) => {
+                    self.waits.get_or_insert(why);
+                }
+            }
+        }
+    }
+
+    /// Records the answer of `other` to this `node`.
     fn take(
         &mut self,
-        shared: &NodeContext,
+        node: u64,
         answer: Result<peer::AnnounceResponse, PeerError>,
         other: u64,
+        weight: Weight,
     ) {
         let answer = match answer {
             Ok(answer) => answer,
@@ -184,12 +211,17 @@ impl Round {
         };
         let why = answer.reason.clone();
         match answer.verdict() {
+            verdict if weight == Weight::Informs => {
+                if verdict != AnnounceVerdict::Accepted {
+                    let why = format!("node {other} does not confirm it, and has no vote");
+                    self.waits.get_or_insert(why);
+                }
+            }
             AnnounceVerdict::Accepted => {
                 self.accepted.insert(other);
             }
             AnnounceVerdict::OlderData => self.older = Some(why),
             AnnounceVerdict::RunsElsewhere => {
-                let node = shared.identity.node;
                 self.ended = Some(Ended {
                     why: format!("another process with the number {node} runs: {why}"),
                     hint: "a data directory belongs to one node: stop one of the two. Another \
@@ -256,12 +288,17 @@ async fn commit_moves(shared: &NodeContext) {
             .move_member(node, member.clone(), MOVE_LIMIT)
             .await
         {
-            Ok(()) => tracing::info!(
-                node,
-                peer_address = member.peer_address,
-                client_address = member.client_address,
-                "a member has moved"
-            ),
+            Ok(()) => {
+                let told = format!("is at {} {}", member.peer_address, member.client_address);
+                if shared.roll.logged.should_log((node, told)) {
+                    tracing::info!(
+                        node,
+                        peer_address = member.peer_address,
+                        client_address = member.client_address,
+                        "a member has moved"
+                    );
+                }
+            }
             Err(error) => tracing::debug!(%error, node, "failed to record a member's addresses"),
         }
     }
@@ -310,6 +347,53 @@ impl NodeContext {
         }
     }
 
+    /// Returns what the answer of a node counts for that has proven its number.
+    fn weight_of(&self, node: u64) -> Weight {
+        match self.replica.membership_of(node) {
+            NodeMembership::Voter => Weight::Decides,
+            NodeMembership::Learner | NodeMembership::Unknown => Weight::Informs,
+        }
+    }
+
+    /// Announces this node at an address where another node may be, and returns that node's number,
+    /// its answer and what the answer counts for; `None` if the node has `answered` before, or is
+    /// this one.
+    ///
+    /// Every certificate of the cluster is enough for the first answer, which therefore is only a
+    /// hint at which node is there. The node is asked again as the one that it claims to be. Both
+    /// take [`LIMIT`] at most.
+    async fn announce_at(
+        &self,
+        address: &str,
+        mut request: peer::AnnounceRequest,
+        answered: &BTreeSet<u64>,
+    ) -> Result<Option<(u64, peer::AnnounceResponse, Weight)>, String> {
+        let failed = |error: PeerError| format!("{address}: {error}");
+        let began = Instant::now();
+        request.envelope = Some(self.transport.envelope_for_any_node());
+        let dial = self.security.dial_any_node();
+        let hint = join_client::announce(address, &dial, request.clone(), LIMIT).await;
+        let hint = hint.map_err(failed)?;
+        let other = hint.node_id;
+        let is_own = other == self.identity.node;
+        // Another process with this number may have recovered the cluster.
+        let is_recovered =
+            |answer: &peer::AnnounceResponse| answer.verdict() == AnnounceVerdict::Recovered;
+        if answered.contains(&other) || is_own && !is_recovered(&hint) {
+            return Ok(None);
+        }
+        let is_member = self.replica.membership_of(other) != NodeMembership::Unknown;
+        let (dial, weight) = match is_member && !is_own {
+            true => (self.security.dial(other), self.weight_of(other)),
+            false => (self.security.dial_any_key_holder(), Weight::Decides),
+        };
+        request.envelope = Some(self.transport.envelope(other));
+        let left = LIMIT.saturating_sub(began.elapsed());
+        let answer = join_client::announce(address, &dial, request, left).await;
+        let answer = answer.map_err(failed)?;
+        Ok((!is_own || is_recovered(&answer)).then_some((other, answer, weight)))
+    }
+
     /// Returns whether this node leads, or its leader has reached it lately.
     pub(crate) fn has_contact(&self) -> bool {
         let leads = *self.replica.leader().borrow() == Some(self.identity.node);
@@ -328,5 +412,67 @@ impl NodeContext {
         let is_led = self.replica.leader().borrow().is_some();
         let is_alive = self.replica.status().role != Role::Stopped && !self.is_draining();
         is_led && is_alive && !self.identity.witness && self.is_healthy()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERDICTS: [AnnounceVerdict; 7] = [
+        AnnounceVerdict::Unspecified,
+        AnnounceVerdict::Accepted,
+        AnnounceVerdict::OlderData,
+        AnnounceVerdict::RunsElsewhere,
+        AnnounceVerdict::Later,
+        AnnounceVerdict::Recovered,
+        AnnounceVerdict::Version,
+    ];
+
+    fn taken(verdict: AnnounceVerdict, weight: Weight) -> Round {
+        let mut round = Round::default();
+        let answer = peer::AnnounceResponse {
+            verdict: verdict.into(),
+            reason: "so it says".to_owned(),
+            // The number is that of the connection, whatever the answer says.
+            node_id: 2,
+            ..peer::AnnounceResponse::default()
+        };
+        round.take(1, Ok(answer), 4, weight);
+        round
+    }
+
+    #[test]
+    fn an_answer_without_a_vote_ends_and_confirms_nothing() {
+        for verdict in VERDICTS {
+            let round = taken(verdict, Weight::Informs);
+            assert!(round.ended.is_none(), "{verdict:?}");
+            assert!(round.older.is_none(), "{verdict:?}");
+            assert!(round.accepted.is_empty(), "{verdict:?}");
+            let waits = verdict != AnnounceVerdict::Accepted;
+            assert_eq!(round.waits.is_some(), waits, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_a_voter_ends_fences_or_confirms() {
+        for verdict in VERDICTS {
+            let round = taken(verdict, Weight::Decides);
+            let ends = [
+                AnnounceVerdict::RunsElsewhere,
+                AnnounceVerdict::Recovered,
+                AnnounceVerdict::Version,
+            ];
+            assert_eq!(
+                round.ended.is_some(),
+                ends.contains(&verdict),
+                "{verdict:?}"
+            );
+            let older = verdict == AnnounceVerdict::OlderData;
+            assert_eq!(round.older.is_some(), older, "{verdict:?}");
+            let accepts = verdict == AnnounceVerdict::Accepted;
+            assert_eq!(round.accepted.contains(&4), accepts, "{verdict:?}");
+            assert!(!round.accepted.contains(&2), "{verdict:?}");
+        }
     }
 }
