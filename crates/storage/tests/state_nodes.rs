@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use conclave_core::{
-    Accepted, AuthorityId, ClusterOperation, JoinCredential, NodeId, Operation,
-    lookup::PeerAuthority,
+    Accepted, AuthorityId, ClusterOperation, Digest, JoinCredential, NodeId, OnceId, Operation,
+    OperatorRequest, TokenHash, lookup::PeerAuthority,
 };
 use conclave_storage::state::{NodesRow, Options, Payload, State};
 use state_support::*;
@@ -97,4 +97,47 @@ fn a_removal_voids_the_next_authority_of_a_rotation() {
     drop(state);
     let state = State::open(directory.path(), Options::default()).unwrap();
     assert_eq!(next(&state), ended);
+}
+
+#[test]
+fn a_join_token_is_usable_until_it_is_used_or_has_run_out() {
+    const MINUTE: u64 = 60_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    let [credential, used, late] = [9, 1, 2].map(|byte| TokenHash([byte; 32]));
+    let first = ClusterOperation::MakeFirstOperator { token: credential };
+    let create = |token: TokenHash| ClusterOperation::ByOperator {
+        credential,
+        request: OperatorRequest::CreateJoinToken {
+            token,
+            ttl_ms: MINUTE,
+            voter: false,
+        },
+    };
+    let made = [first, create(used), create(late)].map(Operation::Cluster);
+    let made = (1..).zip(made).map(|(id, made)| once(id, made)).collect();
+    accept(&mut state, made);
+    let usable = |state: &State| {
+        [used, late, credential].map(|token| state.reader().is_join_token_usable(&token).unwrap())
+    };
+    assert_eq!(usable(&state), [true, true, false]);
+    let admit = Operation::Cluster(ClusterOperation::AdmitNode {
+        credential: JoinCredential::Token(used),
+        known_last: NodeId(0),
+        newest: None,
+    });
+    let admit = once(7, admit);
+    let answered = |state: &State, id: u128, digest: Digest| {
+        let id = OnceId(id.to_be_bytes());
+        state.reader().is_answered_alike(&id, digest).unwrap()
+    };
+    assert!(!answered(&state, 7, admit.digest));
+    let digest = admit.digest;
+    accept(&mut state, vec![admit]);
+    assert_eq!(usable(&state), [false, true, false]);
+    // Only the same request is a retry.
+    assert!(answered(&state, 7, digest));
+    assert!(!answered(&state, 7, Digest(1)) && !answered(&state, 8, digest));
+    apply_at(&mut state, START + MINUTE, vec![]);
+    assert_eq!(usable(&state), [false; 3]);
 }

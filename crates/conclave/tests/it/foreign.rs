@@ -138,7 +138,7 @@ pub(crate) async fn foreign_peers_are_refused(
 
 /// A codec for messages whose bytes are given.
 #[derive(Clone, Copy)]
-struct Bytes;
+pub(crate) struct Bytes;
 
 impl Codec for Bytes {
     type Encode = Vec<u8>;

@@ -26,6 +26,7 @@ mod doctor;
 mod edges;
 mod events;
 mod failed_disk;
+mod false_learner;
 mod foreign;
 mod forger;
 mod full_disk;

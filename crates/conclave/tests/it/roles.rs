@@ -17,7 +17,7 @@ use futures::future::join_all;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage as _, Value,
 };
-use rustls::ClientConfig;
+use rustls::{ClientConfig, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     time::timeout,
@@ -160,6 +160,12 @@ pub(crate) fn all_were_refused_but(refused: &[(String, String)], allowed: &[&str
 /// Returns the certificate from the directory of a node without the authority's key: what a thief
 /// gets.
 pub(crate) fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConfig> {
+    let (chain, key) = stolen_pair(directory);
+    forger::config_with(secret, chain, key)
+}
+
+/// Returns the same as a chain and a key in PKCS #8.
+pub(crate) fn stolen_pair(directory: &Path) -> (Vec<CertificateDer<'static>>, Vec<u8>) {
     let first = |file: &str| {
         let text = std::fs::read_to_string(directory.join(file)).unwrap();
         let values = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
@@ -169,7 +175,7 @@ pub(crate) fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConf
     let key = bytes(&first("node.key")).unwrap();
     let certificates = first("certificates.json");
     let chain = ["peer", "authority"].map(|part| bytes(&certificates[part]).unwrap().into());
-    forger::config_with(secret, chain.to_vec(), key)
+    (chain.to_vec(), key)
 }
 
 /// Starts a cluster of three with a learner that joined with a token: node 4.

@@ -4,9 +4,16 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use conclave_client::{Client, v1};
+use conclave_wire::{
+    Problem,
+    peer::{self, join_service_client::JoinServiceClient},
+};
+use futures::future::join_all;
+use tokio::time::sleep;
 
 use crate::{
     command::{Person, run},
+    forger::{self, ANY_PEER},
     support::{Cluster, ROOT_PASSWORD, until},
     witness::Witness,
 };
@@ -14,6 +21,8 @@ use crate::{
 /// Messages that must get through after each change.
 const MESSAGES_PER_CHANGE: u64 = 3;
 const HOUR: Duration = Duration::from_secs(3600);
+/// Pause of a machine that a node has asked to try again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Waits until exactly these nodes vote.
 async fn voters_are(cluster: &Cluster, asked: u64, voters: u32, members: &[u64]) {
@@ -269,4 +278,90 @@ async fn read_follow_saves_learned_nodes_for_the_next_command() {
     let told = run(at_home(&["whoami"]), b"").await.succeeded();
     assert!(told.contains("root"), "{told}");
     follower.kill().await.unwrap();
+}
+
+/// Returns a request of a machine that guesses a token.
+fn guess(number: u8) -> peer::JoinRequest {
+    let mut public_key = [7; 65];
+    // An uncompressed point.
+    public_key[0] = 4;
+    peer::JoinRequest {
+        request_id: vec![number; 16].into(),
+        credential: Some(peer::join_request::Credential::TokenSecret(
+            vec![number; 32].into(),
+        )),
+        peer_address: format!("127.0.0.1:{}", 1000 + u16::from(number)),
+        client_address: format!("127.0.0.1:{}", 2000 + u16::from(number)),
+        public_key: public_key.to_vec().into(),
+        oldest_version: 1,
+        newest_version: 99,
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessed_tokens_fill_no_log_and_keep_no_machine_out() {
+    const GUESSERS: u8 = 10;
+    const GUESSES: u8 = 10;
+    let cluster = Cluster::prepare_growing(2).await;
+    cluster.start_node(1).await;
+    let (root, _) = cluster.administrator().await;
+    let made = root.create_join_token(HOUR, true).await.unwrap();
+    let config = forger::config(&cluster.secret(), None);
+    let address = cluster.peer_address(1);
+    let last = async || {
+        let status = cluster.status(1).await;
+        status.nodes[0].log_index_last
+    };
+    let before = last().await;
+    let guessers = (0..GUESSERS).map(|guesser| {
+        let channel = forger::channel(&config, &address, ANY_PEER);
+        async move {
+            let mut service = JoinServiceClient::new(channel);
+            let mut refused = 0;
+            for number in 0..GUESSES {
+                let guess = guess(guesser * GUESSES + number);
+                // As often as the node asks to try again.
+                loop {
+                    let status = service.join(guess.clone()).await.expect_err("it is wrong");
+                    let problem = Problem::from_status(&status).expect("it says why");
+                    if problem != Problem::Busy {
+                        assert_eq!(problem.reason().to_string(), "JOIN_TOKEN_INVALID");
+                        refused += 1;
+                        break;
+                    }
+                    sleep(BUSY_PAUSE).await;
+                }
+            }
+            refused
+        }
+    });
+    let refused: usize = join_all(guessers).await.into_iter().sum();
+    assert_eq!(refused, usize::from(GUESSERS) * usize::from(GUESSES));
+    // The node itself has an entry made now and then.
+    let grown = last().await - before;
+    assert!(grown < refused as u64 / 2, "{grown} entries");
+    // While four guesses are looked up at a time, a machine with a right token joins.
+    let floods: Vec<_> = (0..GUESSERS)
+        .map(|guesser| {
+            let channel = forger::channel(&config, &address, ANY_PEER);
+            tokio::spawn(async move {
+                let mut service = JoinServiceClient::new(channel);
+                loop {
+                    let answer = service.join(guess(guesser)).await;
+                    assert!(answer.is_err(), "it is wrong");
+                    sleep(BUSY_PAUSE).await;
+                }
+            })
+        })
+        .collect();
+    cluster.give_token(2, &made.token);
+    cluster.start_node(2).await;
+    voters_are(&cluster, 1, 1, &[1, 2]).await;
+    let log = cluster.log(2);
+    assert!(!log.contains("waiting to join the cluster"), "{log}");
+    for flood in floods {
+        assert!(!flood.is_finished(), "it goes on");
+        flood.abort();
+    }
 }

@@ -2,14 +2,14 @@
 //! clients when members come or go.
 //!
 //! Always true: a node that joins never makes a cluster of its own. It stops because it was removed
-//! only if a majority says so, through a member that has just asked it.
+//! only if a majority says so, through a voter that has just asked it.
 
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use conclave_replica::{Change, Lane, Members};
+use conclave_replica::{Change, Lane, Member, Members, NodeMembership, PeerError};
 use conclave_storage::state as rows;
 use conclave_wire::{Problem, Reason, peer};
 use tokio::{sync::watch, time::sleep};
@@ -197,8 +197,7 @@ pub(crate) async fn watch_membership(shared: Arc<NodeContext>, removed: watch::S
             continue;
         }
         for (other, member) in shared.other_members() {
-            let peer = shared.transport.grpc_peer(other, &member, Lane::Calls);
-            let Ok(cluster) = peer.describe(DESCRIBE_LIMIT).await else {
+            let Ok(cluster) = described_by(&shared, other, &member).await else {
                 continue;
             };
             if cluster.cluster_id != shared.identity.cluster_id {
@@ -212,6 +211,21 @@ pub(crate) async fn watch_membership(shared: Arc<NodeContext>, removed: watch::S
             break;
         }
     }
+}
+
+/// Asks a member that this node believes about its own removal: a voter, or a node with the key of
+/// the authority, which may vote by now. The machine of a learner may be hostile.
+async fn described_by(
+    shared: &NodeContext,
+    other: u64,
+    member: &Member,
+) -> Result<Cluster, PeerError> {
+    if shared.replica.membership_of(other) == NodeMembership::Voter {
+        let peer = shared.transport.grpc_peer(other, member, Lane::Calls);
+        return peer.describe(DESCRIBE_LIMIT).await;
+    }
+    let trust = Trust::of_key_holders(&shared.security);
+    join_client::describe(&member.peer_address, &trust, DESCRIBE_LIMIT).await
 }
 
 /// Records what the log says of nodes, and sends the streams the client addresses, whenever they

@@ -233,7 +233,8 @@ impl NodeContext {
         match *change {
             Change::Promote(promoted) => promoted == node && may_vote,
             Change::Replace { old, new } if new == node => {
-                let members = self.members();
+                // What a node announces of itself gives it no other's place.
+                let members = self.replica.status().members.nodes;
                 let address = |node| members.get(&node).map(|known: &Member| &known.peer_address);
                 let is_its = old == names.takes || address(old) == address(node);
                 is_its && (may_vote || self.replica.membership_of(old) != NodeMembership::Voter)

@@ -58,6 +58,12 @@ impl Check {
         sound(&self.progress)
     }
 
+    /// Returns a value that ends this check when it is dropped, however the task ends: until then
+    /// no other check begins.
+    pub(crate) fn end_when_dropped(self: &Arc<Self>) -> CheckEnd {
+        CheckEnd(self.clone())
+    }
+
     /// Notes whether an operator waits for this check; once one does, it stays so.
     pub(crate) fn hurry(&self, is_asked: bool) {
         self.is_asked.fetch_or(is_asked, Ordering::Relaxed);
@@ -93,7 +99,35 @@ impl Check {
     }
 }
 
+/// Ends a check when it is dropped.
+#[derive(Debug)]
+pub(crate) struct CheckEnd(Arc<Check>);
+
+impl Drop for CheckEnd {
+    fn drop(&mut self) {
+        self.0.lock().finished = true;
+    }
+}
+
 /// Locks a mutex whose value is valid after every statement that changes it.
 pub(crate) fn sound<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_check_whose_task_panics_has_ended() {
+        let check = Arc::new(Check::begin(v1::CheckClusterResponse::default()));
+        let end = check.end_when_dropped();
+        assert!(!check.progress().finished);
+        let task = tokio::spawn(async move {
+            let _end = end;
+            panic!("it fails on purpose");
+        });
+        assert!(task.await.is_err());
+        assert!(check.progress().finished);
+    }
 }

@@ -55,6 +55,31 @@ pub(crate) const COMMANDS_MAX: usize = 4096;
 /// How long a peer may take to report its status.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 
+/// Maximum number of machines of one kind that are being admitted at once. At the bound another one
+/// is asked to try again.
+const JOINS_MAX: usize = 4;
+
+/// Permits for machines that are joining, for each kind of them: no kind keeps another one out.
+pub(crate) struct JoinPlaces {
+    /// Machines with a certificate of the cluster or the join key.
+    pub(crate) known: Semaphore,
+    /// Machines with a token that can be used.
+    pub(crate) with_token: Semaphore,
+    /// Machines whose token this node does not know, and looks up again.
+    pub(crate) unknown: Semaphore,
+}
+
+impl Default for JoinPlaces {
+    fn default() -> Self {
+        let permits = || Semaphore::new(JOINS_MAX);
+        Self {
+            known: permits(),
+            with_token: permits(),
+            unknown: permits(),
+        }
+    }
+}
+
 /// State that all services of a node share.
 pub(crate) struct NodeContext {
     pub(crate) identity: Identity,
@@ -67,7 +92,7 @@ pub(crate) struct NodeContext {
     /// Cluster version that this node has tried to raise to as the leader; 0: none.
     pub(crate) raising: AtomicU32,
     /// Permits for machines that are joining.
-    pub(crate) joins: Semaphore,
+    pub(crate) joins: JoinPlaces,
     /// Rows of the nodes as they were last read.
     pub(crate) nodes: RwLock<rows::NodesRow>,
     pub(crate) replica: Replica,

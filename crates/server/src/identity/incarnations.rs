@@ -236,22 +236,34 @@ impl Incarnations {
         self.stored.others.retain(|node, _| is_kept(*node));
     }
 
-    /// Writes the file if it has changed.
-    ///
-    /// # Errors
-    /// If the file system refuses.
-    pub(crate) fn store(&mut self, directory: &Path) -> io::Result<()> {
+    /// Returns what the file does not have yet; `None` if it has everything.
+    pub(crate) fn unwritten(&self) -> Option<Unwritten> {
         // Fields that are not written do not count as a change.
         let mut stored = self.stored.clone();
         stored
             .others
             .values_mut()
             .for_each(|known| known.heard_at = None);
-        if stored != self.written {
-            checksummed::write(&directory.join(FILE), &stored)?;
-            self.written = stored;
-        }
-        Ok(())
+        (stored != self.written).then_some(Unwritten(stored))
+    }
+
+    /// Notes that this is in the file.
+    pub(crate) fn note_written(&mut self, written: Unwritten) {
+        self.written = written.0;
+    }
+}
+
+/// What is known, as it goes to the file.
+#[derive(Debug)]
+pub(crate) struct Unwritten(Stored);
+
+impl Unwritten {
+    /// Writes the file. One that is written later must have been taken later.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
+        checksummed::write(&directory.join(FILE), &self.0)
     }
 }
 
@@ -365,7 +377,10 @@ mod tests {
         let mut incarnations = peer(directory.path());
         let first = said(&Incarnations::begin(there.path()).unwrap(), 7, 6);
         incarnations.note(&first);
-        incarnations.store(directory.path()).unwrap();
+        let unwritten = incarnations.unwritten().expect("there is news");
+        unwritten.write(directory.path()).unwrap();
+        incarnations.note_written(unwritten);
+        assert!(incarnations.unwritten().is_none(), "it is in the file");
         let again = peer(directory.path());
         assert_eq!(again.own().number, 2);
         let known = again.known(2).unwrap();

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_replica::{Lane, Member, Role};
+use conclave_replica::{Lane, Member, NodeMembership, Role};
 use conclave_storage::state::CheckError;
 use conclave_wire::{Problem, Reason, peer, v1};
 use futures::future::join_all;
@@ -128,6 +128,7 @@ impl NodeContext {
     }
 
     async fn lead(self: Arc<Self>, check: Arc<Check>, members: BTreeMap<u64, Member>) {
+        let end = check.end_when_dropped();
         join_all(members.iter().map(|(node, member)| {
             let (shared, check) = (&self, &check);
             async move {
@@ -145,8 +146,8 @@ impl NodeContext {
             let walk = Walk::new(&self, &check, &members, well.into_iter());
             walk.run().await;
         }
-        let mut progress = check.lock();
-        progress.finished = true;
+        drop(end);
+        let progress = check.progress();
         let log_index = progress.log_index;
         let bad: Vec<u64> = progress
             .nodes
@@ -164,11 +165,15 @@ impl NodeContext {
         }
     }
 
-    /// Returns the last entry that any member has applied.
+    /// Returns the last entry that this node or any voter has applied.
     pub(crate) async fn applied_anywhere(&self) -> u64 {
         let statuses = self.statuses().await.into_iter();
-        let applied = statuses.filter_map(|(_, _, status)| status.map(|s| s.applied_index));
-        applied.max().unwrap_or(0)
+        let applied = statuses.filter_map(|(node, _, status)| Some((node, status?.applied_index)));
+        let believed = |node: u64| {
+            let is_voter = self.replica.membership_of(node) == NodeMembership::Voter;
+            is_voter || node == self.identity.node
+        };
+        greatest_of(applied, believed)
     }
 
     pub(crate) async fn answering_nodes(&self) -> Vec<u64> {
@@ -176,6 +181,13 @@ impl NodeContext {
         let up = statuses.filter(|(_, _, status)| status.is_some());
         up.map(|(node, ..)| node).collect()
     }
+}
+
+/// Returns the greatest index that a node has told that is believed. A learner may be hostile, and
+/// an entry that is never reached would end the comparison.
+fn greatest_of(told: impl Iterator<Item = (u64, u64)>, believed: impl Fn(u64) -> bool) -> u64 {
+    let believed = told.filter(|(node, _)| believed(*node));
+    believed.map(|(_, index)| index).max().unwrap_or(0)
 }
 
 /// Records what one node has found.
@@ -212,6 +224,12 @@ pub(crate) async fn daily(shared: Arc<NodeContext>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_that_only_a_learner_has_counts_for_nothing() {
+        let told = [(1, 90), (2, 100), (4, u64::MAX)].into_iter();
+        assert_eq!(greatest_of(told, |node| node < 4), 100);
+    }
 
     #[test]
     fn damaged_and_unreachable_nodes_have_different_verdicts() {

@@ -229,11 +229,7 @@ impl<'a> Walk<'a> {
         let earlier = self.shared.applied_anywhere().await;
         sleep(PACE).await;
         let now = self.shared.applied_anywhere().await;
-        let ahead = match now.saturating_sub(earlier) {
-            0 => 0,
-            grown => grown * AHEAD + AHEAD_ENTRIES,
-        };
-        let index = now + ahead;
+        let index = agreed(earlier, now);
         let ranges: Vec<RowRange> = self.suspects.iter().take(RANGES_MAX).cloned().collect();
         let nodes: Vec<u64> = self.nodes.keys().copied().collect();
         let answers = self.ask(&nodes, &ranges, index, true).await;
@@ -334,6 +330,16 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Returns the entry after which the nodes compare, of a log that has grown in one [`PACE`]. Other
+/// nodes have said both numbers, so they may be any.
+fn agreed(earlier: u64, now: u64) -> u64 {
+    let ahead = match now.saturating_sub(earlier) {
+        0 => 0,
+        grown => grown.saturating_mul(AHEAD).saturating_add(AHEAD_ENTRIES),
+    };
+    now.saturating_add(ahead)
+}
+
 /// Returns the digest that all have; `None` if one has another one, or none.
 fn all_equal<'d>(mut digests: impl Iterator<Item = Option<&'d [u8; 32]>>) -> Option<&'d [u8; 32]> {
     let first = digests.next()??;
@@ -385,6 +391,15 @@ mod tests {
         assert_eq!(verdicts(&[1, 1], 5), []);
         let all = verdicts(&[1, 2, 3], 3);
         assert!(all.iter().all(|(_, verdict)| *verdict == NoMajority));
+    }
+
+    #[test]
+    fn the_agreed_entry_lies_ahead_whatever_nodes_say() {
+        assert_eq!(agreed(90, 90), 90);
+        assert_eq!(agreed(90, 100), 100 + 10 * AHEAD + AHEAD_ENTRIES);
+        assert_eq!(agreed(u64::MAX, 90), 90);
+        assert_eq!(agreed(0, u64::MAX), u64::MAX);
+        assert_eq!(agreed(1, u64::MAX / 2), u64::MAX);
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! Always true: no machine is admitted without a token that the log revokes in the same moment, the
 //! key that follows from the secret, or the certificate of the member whose place it takes. It gets
 //! certificates for its own key and number, and nothing that another node could use. A machine that
-//! asks again with the same request id and key gets the number that it was given first.
+//! asks again with the same request id and key gets the number that it was given first. A machine
+//! whose token the log does not know adds no entry to the log, and takes no place of another one.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_core::{Accepted, ClusterVersion, JoinCredential, NodeId};
+use conclave_core::{
+    Accepted, ClusterVersion, JoinCredential, NodeId, OnceId, Rejection, TokenHash,
+};
 use conclave_replica::{Change, MEMBERS_MAX, Member, NodeMembership, ProposeError, Refusal};
 use conclave_wire::{
     Problem, Reason, address,
@@ -32,11 +35,8 @@ use crate::{
     tls::{Caller, PeerNames, Presented, PublicKey},
 };
 
-/// Maximum number of machines that are being admitted at once. At the bound another one is asked to
-/// try again.
-pub(crate) const JOINS_MAX: usize = 4;
-/// How long a machine that was refused keeps its place, so that a machine that guesses does not
-/// fill the log.
+/// How long a machine that was refused keeps its place, so that a machine that guesses does not ask
+/// the leader with each guess.
 const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 /// Maximum number of characters of an address in the log: the longest name of a host, and a port.
 const ADDRESS_SHOWN_MAX: usize = 260;
@@ -57,7 +57,6 @@ impl Admission {
     ) -> Result<peer::JoinResponse, Problem> {
         let from = caller.address;
         self.shared.refuse_if_stopping()?;
-        let _turn = self.shared.joins.try_acquire().map_err(|_| Problem::Busy)?;
         // The text of a caller is logged only up to the length of an address.
         let shown = request
             .peer_address
@@ -76,7 +75,6 @@ impl Admission {
                         (from.map(|from| from.to_string()), problem.reason().name());
                     tracing::warn!(address, from, reason, "a machine was refused");
                 }
-                sleep(REFUSED_PAUSE).await;
             }
             Err(problem) => tracing::debug!(address, %problem, "failed to answer a join request"),
         }
@@ -153,6 +151,14 @@ fn other_at(members: &BTreeMap<u64, Member>, node: u64, peer_address: &str) -> u
     members.iter().find(is_there).map_or(0, |(other, _)| *other)
 }
 
+/// A machine whose credential can be used, as far as this node knows.
+struct Applicant {
+    id: OnceId,
+    credential: JoinCredential,
+    has_secret: bool,
+    newest: ClusterVersion,
+}
+
 impl NodeContext {
     async fn admit(
         &self,
@@ -160,23 +166,33 @@ impl NodeContext {
         deadline: Deadline,
         caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
+        let applicant = self.applicant(&request, deadline, caller).await?;
+        let places = match applicant.credential {
+            JoinCredential::Token(_) => &self.joins.with_token,
+            JoinCredential::Secret { .. } => &self.joins.known,
+        };
+        let _turn = places.try_acquire().map_err(|_| Problem::Busy)?;
+        let admitted = self.admit_applicant(applicant, request, deadline).await;
+        if let Err(Problem::Refused { .. }) = &admitted {
+            sleep(REFUSED_PAUSE).await;
+        }
+        admitted
+    }
+
+    /// Checks what a machine has sent, without a place and without an entry of the log.
+    async fn applicant(
+        &self,
+        request: &peer::JoinRequest,
+        deadline: Deadline,
+        caller: &Caller,
+    ) -> Result<Applicant, Problem> {
         let secret = self.secret().ok_or_else(no_key)?;
         let missing = || Problem::refused(Reason::RequestIdInvalid, "a request id has 16 bytes");
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
-        check_addresses(&request)?;
+        check_addresses(request)?;
         self.may_have_witnesses(request.witness)?;
         let can = range_in(request.oldest_version, request.newest_version);
         self.fits_the_cluster(can)?;
-        let credential = match &request.credential {
-            Some(join_request::Credential::TokenSecret(shown)) => {
-                JoinCredential::Token(token_hash(shown))
-            }
-            Some(join_request::Credential::JoinKey(shown)) => {
-                check_key(Some(&secret), shown)?;
-                JoinCredential::Secret { voter: true }
-            }
-            None => self.credential_of_member(&request, caller)?,
-        };
         let has_secret = matches!(
             request.credential,
             Some(join_request::Credential::JoinKey(_))
@@ -185,11 +201,75 @@ impl NodeContext {
         if !has_secret && PublicKey::from_bytes(&request.public_key).is_none() {
             return Err(key_invalid());
         }
+        let credential = match &request.credential {
+            Some(join_request::Credential::TokenSecret(shown)) => {
+                let token = token_hash(shown);
+                self.has_token(token, id, &request.public_key, deadline)
+                    .await?;
+                JoinCredential::Token(token)
+            }
+            Some(join_request::Credential::JoinKey(shown)) => {
+                check_key(Some(&secret), shown)?;
+                JoinCredential::Secret { voter: true }
+            }
+            None => self.credential_of_member(request, caller)?,
+        };
+        Ok(Applicant {
+            id,
+            credential,
+            has_secret,
+            newest: can.newest,
+        })
+    }
+
+    /// Refuses a token that cannot be used, unless exactly this request was answered before. The
+    /// log is asked only if this node knows neither: another node may have made the token just now.
+    async fn has_token(
+        &self,
+        token: TokenHash,
+        id: OnceId,
+        key: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), Problem> {
+        let credential = JoinCredential::Token(token);
+        let digest = request::admit_node(id, credential, NodeId(0), None, key).digest;
+        let look = || {
+            self.read(move |reader| {
+                let is_usable = reader.is_join_token_usable(&token)?;
+                Ok(is_usable || reader.is_answered_alike(&id, digest)?)
+            })
+        };
+        if look().await? {
+            return Ok(());
+        }
+        let turn = self.joins.unknown.try_acquire();
+        let _turn = turn.map_err(|_| Problem::Busy)?;
+        let limit = BARRIER_LIMIT.min(deadline.left());
+        self.barrier(Deadline::after(limit)).await?;
+        if look().await? {
+            return Ok(());
+        }
+        sleep(REFUSED_PAUSE).await;
+        Err(Rejection::JoinTokenInvalid.into())
+    }
+
+    async fn admit_applicant(
+        &self,
+        applicant: Applicant,
+        request: peer::JoinRequest,
+        deadline: Deadline,
+    ) -> Result<peer::JoinResponse, Problem> {
+        let Applicant {
+            id,
+            credential,
+            has_secret,
+            newest: can_newest,
+        } = applicant;
         let named = request.replaces_node_id;
         let members = self.members_with_room(named, deadline).await?;
         let known_last = NodeId(members.keys().next_back().copied().unwrap_or(0));
         let says = ClusterVersion::ADMISSION_SAYS_VERSION;
-        let newest = (self.replica.cluster_version() >= says).then_some(can.newest);
+        let newest = (self.replica.cluster_version() >= says).then_some(can_newest);
         let key = &request.public_key;
         let command = request::admit_node(id, credential, known_last, newest, key);
         let outcome = self.propose(command, deadline).await?;
@@ -212,7 +292,7 @@ impl NodeContext {
             replaces: (replaces_node_id != 0).then_some(replaces_node_id),
         };
         let add = ChangeRequest {
-            newest: Some(can.newest),
+            newest: Some(can_newest),
             ..ChangeRequest::of(change)
         };
         let client_address = request.client_address;

@@ -5,7 +5,9 @@
 //! Always true: the caller has presented the certificate of the node that it claims to be, and may
 //! make this call (`peer_roles`). Both are checked for each request and for each message of a
 //! stream: a connection that was opened before a change is of no use after it. A request to another
-//! cluster or another node, and one of a node that was started again elsewhere, is refused.
+//! cluster or another node, and one of a node that was started again elsewhere, is refused. What
+//! follows from the standing of a caller follows from one reading of it: the log may change it
+//! meanwhile.
 
 use conclave_wire::{Problem, Reason, peer};
 use tonic::{Request, Status};
@@ -16,6 +18,15 @@ use crate::{
     peer_api::peer_roles::{PeerCall, Standing},
     tls::{Caller, PeerNames, Presented},
 };
+
+/// A caller that may make a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checked {
+    /// What its certificate says.
+    pub(crate) names: PeerNames,
+    /// Standing by which it may make the call.
+    pub(crate) standing: Standing,
+}
 
 /// Returns the caller of a request. A request that came through no listener of ours has presented
 /// nothing.
@@ -39,9 +50,9 @@ impl NodeContext {
         caller: &Caller,
         call: PeerCall,
         envelope: Option<peer::Envelope>,
-    ) -> Result<PeerNames, Status> {
+    ) -> Result<Checked, Status> {
         let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
-        let wrong = |reason: Reason, sentence: String| -> Result<PeerNames, Status> {
+        let wrong = |reason: Reason, sentence: String| -> Result<Checked, Status> {
             let problem = Problem::WrongAddressee { reason, sentence };
             // The caller will go on trying: one line for a while, not for each attempt.
             if self.refused.should_log(envelope.source_node_id) {
@@ -50,7 +61,7 @@ impl NodeContext {
             Err(problem.into())
         };
         let (cluster, node) = (&self.identity.cluster_id, self.identity.node);
-        let names = self.is_peer(caller, call, envelope.source_node_id)?;
+        let checked = self.is_peer(caller, call, envelope.source_node_id)?;
         if envelope.cluster_id != *cluster {
             return wrong(Reason::WrongCluster, self.other_cluster());
         }
@@ -65,7 +76,7 @@ impl NodeContext {
             let sentence = format!("node {source} was started again elsewhere");
             return wrong(Reason::NodeSuperseded, sentence);
         }
-        Ok(names)
+        Ok(checked)
     }
 
     /// Checks a request that a node makes on behalf of an operator: its sender and receiver
@@ -77,8 +88,8 @@ impl NodeContext {
         envelope: Option<peer::Envelope>,
         call: &call::Call,
     ) -> Result<(), Status> {
-        let names = self.check_request(caller, role, envelope)?;
-        self.on_behalf(caller, role, names, call).await
+        let checked = self.check_request(caller, role, envelope)?;
+        self.on_behalf(caller, role, checked, call).await
     }
 
     /// Refuses a change of the cluster from a node without a vote and without the key of the
@@ -87,16 +98,16 @@ impl NodeContext {
         &self,
         caller: &Caller,
         role: PeerCall,
-        names: PeerNames,
+        checked: Checked,
         call: &call::Call,
     ) -> Result<(), Status> {
-        if let Standing::Voter | Standing::KeyHolder = self.standing(caller) {
+        if !checked.standing.needs_proof() {
             return Ok(());
         }
         match self.for_operators(call, role.name()).await {
             Ok(_) => Ok(()),
             Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
-                let node = names.node;
+                let node = checked.names.node;
                 let sentence = format!("node {node} asks on behalf of no operator");
                 Err(self.refuse(caller, Reason::PeerRole, sentence).into())
             }
@@ -104,16 +115,16 @@ impl NodeContext {
         }
     }
 
-    /// Returns what the certificate of the caller says; refuses a caller without a certificate of a
-    /// node of this cluster, and a caller that may not make this call.
-    pub(crate) fn may_call(&self, caller: &Caller, call: PeerCall) -> Result<PeerNames, Problem> {
+    /// Returns what the certificate of the caller says, and its standing; refuses a caller without
+    /// a certificate of a node of this cluster, and a caller that may not make this call.
+    pub(crate) fn may_call(&self, caller: &Caller, call: PeerCall) -> Result<Checked, Problem> {
         let Presented::Node(names) = caller.shown else {
             let sentence = "this port is for nodes of the cluster, with a certificate";
             return Err(self.refuse(caller, Reason::NotAPeer, sentence.to_owned()));
         };
         let standing = self.standing(caller);
         if call.is_for(standing) {
-            return Ok(names);
+            return Ok(Checked { names, standing });
         }
         let node = names.node;
         let (reason, sentence) = match standing {
@@ -148,12 +159,12 @@ impl NodeContext {
         caller: &Caller,
         call: PeerCall,
         node: u64,
-    ) -> Result<PeerNames, Problem> {
-        let names = self.may_call(caller, call)?;
-        if names.node == node {
-            return Ok(names);
+    ) -> Result<Checked, Problem> {
+        let checked = self.may_call(caller, call)?;
+        let shown = checked.names.node;
+        if shown == node {
+            return Ok(checked);
         }
-        let shown = names.node;
         let sentence = format!("the certificate is that of node {shown}, not of node {node}");
         Err(self.refuse(caller, Reason::NotAPeer, sentence))
     }

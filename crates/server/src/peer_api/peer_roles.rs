@@ -44,6 +44,12 @@ impl Standing {
             Self::Unauthenticated => "unauthenticated",
         }
     }
+
+    /// Returns whether what such a machine asks for needs the proof that a client or an operator
+    /// has asked for it. Only a node that takes part in decisions is believed without.
+    pub(crate) fn needs_proof(self) -> bool {
+        !matches!(self, Self::Voter | Self::KeyHolder)
+    }
 }
 
 use Standing::{KeyHolder, Learner, Removed, Unauthenticated, Unknown, Voter};
@@ -193,6 +199,14 @@ mod tests {
             assert_eq!(call.is_for(Removed), removed, "{call:?}");
             let unknown = removed || [GET_NODE_STATUS, ANNOUNCE].contains(call);
             assert_eq!(call.is_for(Unknown), unknown, "{call:?}");
+        }
+    }
+
+    #[test]
+    fn only_voters_and_key_holders_are_believed_without_proof() {
+        for standing in ALL {
+            let is_believed = DECIDERS.contains(standing);
+            assert_eq!(standing.needs_proof(), !is_believed, "{standing:?}");
         }
     }
 

@@ -36,11 +36,7 @@ use crate::{
         membership::ChangeRequest,
         snapshots::next_part,
     },
-    peer_api::{
-        peer_guard::caller,
-        peer_roles::{self, Standing},
-        snapshot_install,
-    },
+    peer_api::{peer_guard::caller, peer_roles, snapshot_install},
     protocol::problems,
     tls::Caller,
 };
@@ -195,19 +191,19 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::ForwardResponse>, Status> {
         let caller = caller(&request);
         let (metadata, _, request) = request.into_parts();
-        let names = self
+        let checked = self
             .shared
             .check_request(&caller, peer_roles::FORWARD, request.envelope)?;
         let commands = request.commands.into_iter().map(batch::decode_command);
         let commands = commands.collect::<Result<Vec<_>, _>>();
         let commands = commands.map_err(|error| malformed(&error.to_string()))?;
-        if self.shared.standing(&caller) == Standing::Learner {
+        if checked.standing.needs_proof() {
             let deadline = Deadline::after(FORWARD_LIMIT);
             let credential = Credential::in_headers(metadata.as_ref());
             let proven = self.shared.proven(&commands, &credential, deadline).await;
             proven.map_err(|problem| self.shared.refusal_status(&caller, problem))?;
         }
-        let may_forward = |command| self.shared.may_forward(names.node, command);
+        let may_forward = |command| self.shared.may_forward(checked.names.node, command);
         if !commands.iter().all(may_forward) {
             let why = "this node may not forward this command";
             return Err(Status::permission_denied(why));
@@ -259,14 +255,14 @@ impl PeerService for Peers {
         let caller = caller(&request);
         let request = request.into_inner();
         let role = peer_roles::CHANGE_MEMBERS;
-        let names = self.shared.check_request(&caller, role, request.envelope)?;
+        let checked = self.shared.check_request(&caller, role, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
         let (newest, witness) = (version_in(request.newest_version), request.witness);
         let asked =
             ChangeRequest::from_wire(asked).map(|asked| asked.said_by_node(newest, witness));
-        let is_own = |asked: &ChangeRequest| self.shared.is_own_place(names, &asked.change);
+        let is_own = |asked: &ChangeRequest| self.shared.is_own_place(checked.names, &asked.change);
         if !asked.as_ref().is_ok_and(is_own) {
-            self.shared.on_behalf(&caller, role, names, &call).await?;
+            self.shared.on_behalf(&caller, role, checked, &call).await?;
         }
         let limit = call.deadline.left();
         let response = self.shared.change_members_here(&asked?, limit).await?;
@@ -453,7 +449,10 @@ impl PeerService for Peers {
         let caller = caller(&request);
         let request = request.into_inner();
         let call = peer_roles::RENEW_CERTIFICATES;
-        let names = self.shared.check_request(&caller, call, request.envelope)?;
+        let names = self
+            .shared
+            .check_request(&caller, call, request.envelope)?
+            .names;
         let certificates = self
             .shared
             .renew_certificates(names.node, &request.public_key)?;
@@ -482,7 +481,8 @@ impl PeerService for Peers {
         let call = peer_roles::GET_AUTHORITY_KEY;
         let names = self
             .shared
-            .check_request(&caller, call, request.into_inner().envelope)?;
+            .check_request(&caller, call, request.into_inner().envelope)?
+            .names;
         let secret = self.shared.authority_key_for(names.node).await?;
         tracing::info!(
             node = names.node,

@@ -66,7 +66,7 @@ async fn is_well(shared: &NodeContext, node: u64) -> bool {
     let last = shared.replica.status().log_index_last;
     let status = peer.status(STATUS_LIMIT).await;
     status.is_ok_and(|status| {
-        let is_near = status.applied_index + LAG_MAX >= last;
+        let is_near = status.applied_index.saturating_add(LAG_MAX) >= last;
         is_near && !status.low_space && !status.draining && !status.witness
     })
 }

@@ -1,6 +1,9 @@
 //! Answers the announcement of a node.
+//!
+//! Always true: a node's announcements are compared one at a time, and no node waits for those of
+//! another; what one node can have written, to the disk and to the log, is bounded.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use conclave_replica::Member;
 use conclave_wire::{
@@ -103,12 +106,19 @@ impl NodeContext {
         takes_part: bool,
     ) -> Result<(AnnounceVerdict, String), HearError> {
         let accepted = (AnnounceVerdict::Accepted, String::new());
+        let later = |why: String| Ok((AnnounceVerdict::Later, why));
+        let turn = self.roll.deciding.take(said.node);
         if self.is_known(said) {
             // This node may have been started again with other flags since then.
-            self.learn_place(said).await;
+            if turn.is_some() {
+                self.learn_place(said).await;
+            }
             return Ok(accepted);
         }
-        let _turn = self.roll.deciding.lock().await;
+        let Some(_turn) = turn else {
+            let node = said.node;
+            return later(format!("an announcement of node {node} is being compared"));
+        };
         let acknowledged = self
             .replica
             .acknowledged_by(said.node)
@@ -136,8 +146,7 @@ impl NodeContext {
                     return Ok((AnnounceVerdict::RunsElsewhere, why));
                 }
                 There::Silent if known.is_present() => {
-                    let why = format!("node {} may still run at {address}", said.node);
-                    return Ok((AnnounceVerdict::Later, why));
+                    return later(format!("node {} may still run at {address}", said.node));
                 }
                 There::Silent | There::Gone => {}
             }
@@ -148,6 +157,12 @@ impl NodeContext {
         }
         if let Lineage::Older(why) = lineage {
             return Ok((AnnounceVerdict::OlderData, why));
+        }
+        if !self.roll.news.admit(said.node) {
+            let node = said.node;
+            return later(format!(
+                "node {node} was started or has moved too often just now"
+            ));
         }
         let is_news = self.roll.incarnations().note(said);
         if is_news {
@@ -236,7 +251,7 @@ impl NodeContext {
         }
     }
 
-    /// Uses these addresses for a member from now on.
+    /// Uses these addresses for a member from now on, unless another member lives there.
     pub(crate) fn has_moved(&self, node: u64, member: Member) {
         if self
             .members()
@@ -245,15 +260,60 @@ impl NodeContext {
         {
             return;
         }
+        let is_news = |what: &str| {
+            let told = format!("{what} {} {}", member.peer_address, member.client_address);
+            self.roll.logged.should_log((node, told))
+        };
+        let in_log = self.replica.status().members.nodes;
+        let own = (self.identity.node, self.own.peer_address.clone());
+        let announced = |other: u64| match other == own.0 {
+            true => Some(own.1.clone()),
+            false => self.roll.announced_address(other),
+        };
+        if let Some(other) = lives_at(&in_log, announced, node, &member.peer_address) {
+            if is_news("stays") {
+                let peer_address = member.peer_address;
+                tracing::warn!(
+                    peer = node,
+                    other,
+                    peer_address,
+                    "a peer announces the address of another member"
+                );
+            }
+            return;
+        }
+        if !self.roll.moves.admit(node) {
+            return;
+        }
         self.transport.redirect(node, &member.peer_address);
-        tracing::info!(
-            peer = node,
-            peer_address = member.peer_address,
-            client_address = member.client_address,
-            "a peer has new addresses"
-        );
+        if is_news("moves") {
+            tracing::info!(
+                peer = node,
+                peer_address = member.peer_address,
+                client_address = member.client_address,
+                "a peer has new addresses"
+            );
+        }
         lock(&self.roll.moved).insert(node, member);
     }
+}
+
+/// Returns the member other than `node` that lives at this address for peers: the log says so, and
+/// the member itself has announced no other one. A member that took such an address for its own
+/// could take the other's place, too.
+fn lives_at(
+    in_log: &BTreeMap<u64, Member>,
+    announced: impl Fn(u64) -> Option<String>,
+    node: u64,
+    address: &str,
+) -> Option<u64> {
+    let mut there = in_log
+        .iter()
+        .filter(|(other, member)| **other != node && member.peer_address == address);
+    let stays = |other: u64| announced(other).is_none_or(|own| own == address);
+    there
+        .find(|(other, _)| stays(**other))
+        .map(|(other, _)| *other)
 }
 
 async fn connect(address: &str) -> io::Result<()> {
@@ -305,5 +365,27 @@ mod tests {
         ] {
             assert_eq!(is_elsewhere(known, said), elsewhere, "{known} {said}");
         }
+    }
+
+    #[test]
+    fn no_member_takes_the_address_at_which_another_lives() {
+        let member = |address: &str| Member {
+            peer_address: address.to_owned(),
+            ..Member::default()
+        };
+        let in_log = [(1, "a:1"), (4, "d:1"), (5, "e:1")];
+        let in_log: BTreeMap<u64, Member> =
+            in_log.map(|(node, address)| (node, member(address))).into();
+        let at = |announced: &[(u64, &str)], node: u64, address: &str| {
+            let announced: BTreeMap<u64, &str> = announced.iter().copied().collect();
+            let own = |other: u64| announced.get(&other).map(|own| (*own).to_owned());
+            lives_at(&in_log, own, node, address)
+        };
+        assert_eq!(at(&[], 4, "x:1"), None);
+        assert_eq!(at(&[], 4, "d:1"), None, "its own");
+        assert_eq!(at(&[], 4, "e:1"), Some(5));
+        assert_eq!(at(&[(5, "e:1")], 4, "e:1"), Some(5));
+        // Two members that exchange their addresses both say so.
+        assert_eq!(at(&[(5, "d:1")], 4, "e:1"), None);
     }
 }

@@ -15,7 +15,7 @@ use axum::{
     routing::any,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_replica::{Lane, Member};
+use conclave_replica::{Lane, Member, NodeMembership};
 use conclave_storage::state as rows;
 use conclave_wire::{
     Problem, Reason,
@@ -177,7 +177,7 @@ impl Surface {
         needs
     }
 
-    /// Gives the browser a ticket for each node that keeps its cookies apart from this one's.
+    /// Gives the browser a ticket for each voter that keeps its cookies apart from this one's.
     async fn tickets(&self, request: Request) -> Result<Response, Problem> {
         let shared = &self.shared;
         by_page(&request)?;
@@ -196,6 +196,8 @@ impl Surface {
             .get(header::ORIGIN)
             .and_then(Origin::parse);
         let others = shared.other_members().into_iter();
+        let others =
+            others.filter(|(node, member)| may_keep(shared.replica.membership_of(*node), member));
         // Cookies know no ports.
         let asked = asked_host(request.headers(), request.uri());
         let urls = addresses(shared, asked.as_deref());
@@ -280,6 +282,13 @@ impl Surface {
     }
 }
 
+/// Returns whether a member may keep the token of a session that was opened elsewhere. The machine
+/// of a learner may be hostile: it gets only the sessions of people who use it. A witness serves no
+/// page.
+fn may_keep(membership: NodeMembership, member: &Member) -> bool {
+    membership == NodeMembership::Voter && !member.witness
+}
+
 /// Returns the cookie of the page that has made a request.
 ///
 /// # Errors
@@ -288,4 +297,22 @@ fn by_page(request: &Request) -> Result<Cookie, Problem> {
     let cookie = request.extensions().get::<Cookie>().copied();
     let sentence = "only a page of the cluster asks this, with x-conclave-page and its origin";
     cookie.ok_or_else(|| Problem::refused(Reason::OriginRefused, sentence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_voters_that_keep_messages_get_the_sessions_of_others() {
+        let member = |witness| Member {
+            witness,
+            ..Member::default()
+        };
+        assert!(may_keep(NodeMembership::Voter, &member(false)));
+        assert!(!may_keep(NodeMembership::Voter, &member(true)));
+        for other in [NodeMembership::Learner, NodeMembership::Unknown] {
+            assert!(!may_keep(other, &member(false)), "{other:?}");
+        }
+    }
 }

@@ -57,6 +57,16 @@ impl Reader {
                 .collect()
         })
     }
+
+    /// Returns whether a machine may join with this token: it is known and has not expired.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn is_join_token_usable(&self, token: &TokenHash) -> std::result::Result<bool, ReadError> {
+        let sql = "SELECT 1 FROM join_tokens WHERE token = ?1
+            AND expires_at > (SELECT log_time FROM meta WHERE id = 1)";
+        self.read(|c| c.prepare_cached(sql)?.exists([token.0]))
+    }
 }
 
 fn operator(row: &Row<'_>) -> Result<OperatorRow> {

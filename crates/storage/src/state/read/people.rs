@@ -4,8 +4,8 @@
 //! Always true: no secret is given, because none is kept.
 
 use conclave_core::{
-    AccountId, ConversationId, InviteId, OnceId, SessionId, Throttle, ThrottleKey, Timestamp,
-    TokenHash, WebhookId,
+    AccountId, ConversationId, Digest, InviteId, OnceId, SessionId, Throttle, ThrottleKey,
+    Timestamp, TokenHash, WebhookId,
     limits::{
         BLOCKS_PER_ACCOUNT_MAX, INVITES_MAX, REQUEST_WINDOW, SESSIONS_PER_ACCOUNT_MAX,
         WEBHOOKS_PER_ROOM_MAX,
@@ -16,7 +16,7 @@ use rusqlite::{Error, OptionalExtension as _, Result, Row, params};
 use super::reader::{account, select_accounts};
 use crate::state::{
     AccountRow, InviteRow, ReadError, Reader, SessionRow, WebhookRow,
-    column::{account_role, count, number, sought, stored},
+    column::{account_role, bits, count, number, sought, stored},
 };
 
 /// What makes a [`SessionRow`], with the session as `s`.
@@ -229,6 +229,19 @@ impl Reader {
     pub fn is_answered_once(&self, id: &OnceId) -> std::result::Result<bool, ReadError> {
         let sql = "SELECT 1 FROM once_answers WHERE id = ?1";
         self.read(|c| c.prepare_cached(sql)?.exists([id.0]))
+    }
+
+    /// Returns whether an answer to exactly this request outside of sessions is remembered.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn is_answered_alike(
+        &self,
+        id: &OnceId,
+        digest: Digest,
+    ) -> std::result::Result<bool, ReadError> {
+        let sql = "SELECT 1 FROM once_answers WHERE id = ?1 AND digest = ?2";
+        self.read(|c| c.prepare_cached(sql)?.exists(params![id.0, bits(digest.0)]))
     }
 
     /// Returns whether an answer to this request of a session is remembered.
