@@ -19,10 +19,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .endpoints(arguments)
         .token(std::env::var("CONCLAVE_TOKEN")?)
         .build()?;
-    let (outbox, _restored) = Outbox::with_file(client, "send.outbox")?;
-    for line in std::io::stdin().lines() {
-        outbox.send(&to, line?).await?;
+    let (outbox, left) = Outbox::with_file(client, "send.outbox")?;
+    let mut tickets = Vec::new();
+    for restored in left {
+        tickets.push((restored.message.text, restored.ticket));
     }
-    outbox.flush().await;
-    Ok(())
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        tickets.push((line.clone(), outbox.send(&to, line).await?));
+    }
+    let mut unsent = Vec::new();
+    for (line, ticket) in tickets {
+        if let Err(error) = ticket.outcome().await {
+            unsent.push(format!("not sent: {line}: {error}"));
+        }
+    }
+    match unsent.is_empty() {
+        true => Ok(()),
+        false => Err(unsent.join("\n").into()),
+    }
 }

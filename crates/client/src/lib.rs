@@ -71,7 +71,14 @@
 //! use conclave_client::{Outbox, core::{Recipient, RoomName}};
 //!
 //! let (outbox, left) = Outbox::with_file(alice, "alice.outbox")?;
-//! println!("{} messages of last time are being sent", left.len());
+//! tokio::spawn(async move {
+//!     for restored in left {
+//!         // It was refused, or was perhaps sent in a session that has ended.
+//!         if let Err(error) = restored.ticket.outcome().await {
+//!             eprintln!("not sent: {}: {error}", restored.message.text);
+//!         }
+//!     }
+//! });
 //! let lobby = Recipient::Room(RoomName::new("lobby")?);
 //! let ticket = outbox.send(&lobby, "hello").await?; // It is on disk.
 //! let sent = ticket.outcome().await?; // It is on a majority of the nodes' disks.

@@ -127,6 +127,19 @@ impl Failure {
         }
     }
 
+    /// Returns whether this failure of request `first` says that request `behind` of the same
+    /// session, behind it in the same entry, was not executed by this attempt either.
+    pub(crate) fn covers(&self, first: u64, behind: u64) -> bool {
+        match self {
+            Self::Problem(Problem::SessionExpired { .. }) => true,
+            Self::Problem(Problem::Refused {
+                reason: Reason::RequestOutOfRange,
+                ..
+            }) => behind > first,
+            _ => false,
+        }
+    }
+
     /// Decides what follows, for a request of this kind. `maybe_done` says that an earlier attempt
     /// with the same number may have been executed.
     pub(crate) fn next(self, kind: Kind, maybe_done: bool) -> RetryDecision {
@@ -344,6 +357,25 @@ mod tests {
             assert_eq!(failure.next(kind, maybe_done), expected, "{told}");
         }
         assert_eq!(Failure::Silent.next(Kind::Numbered, false), DOUBT);
+    }
+
+    #[test]
+    fn only_some_failures_cover_requests_behind_the_first() {
+        let rule = |rejection: Rejection| Failure::Problem(rejection.into());
+        let far = rule(Rejection::RequestOutOfRange { last: 7 });
+        assert!(far.covers(300, 301));
+        // A lower number may be in range.
+        assert!(!far.covers(300, 200));
+        assert!(rule(Rejection::SessionExpired).covers(300, 200));
+        for failure in [
+            rule(Rejection::RequestTooOld { last: 7 }),
+            rule(Rejection::RequestReused { last: 7 }),
+            rule(Rejection::NoSuchAccount),
+            Failure::Problem(Problem::Busy),
+            Failure::Silent,
+        ] {
+            assert!(!failure.covers(300, 301), "{failure:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use conclave_core::{
     ConversationId, MessageRef, MessageText, Position, Progress, Recipient, Sequence, Timestamp,
 };
-use conclave_wire::v1;
+use conclave_wire::{Reason, v1};
 
 use crate::{
     CallError, Client, Freshness, RequestKey,
@@ -340,6 +340,30 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
+    /// Advances positions as [`Client::advance`] does, but leaves out the conversations that the
+    /// caller is no longer in: then one call for each conversation is made.
+    ///
+    /// # Errors
+    /// [`CallError`]. Some of the positions may have been advanced; asking again does no harm.
+    pub async fn advance_where_member(
+        &self,
+        progress: &[(ConversationId, Progress)],
+    ) -> Result<(), CallError> {
+        match self.advance(progress).await {
+            Ok(_) => return Ok(()),
+            Err(error) if !is_gone(&error) => return Err(error),
+            Err(_) if progress.len() <= 1 => return Ok(()),
+            Err(_) => {}
+        }
+        for one in progress {
+            match self.advance(std::slice::from_ref(one)).await {
+                Err(error) if !is_gone(&error) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes messages, all or none; returns how many were not deleted before.
     ///
     /// # Errors
@@ -396,4 +420,8 @@ fn reference(message: &MessageRef) -> v1::MessageRef {
         conversation_id: message.conversation.0,
         sequence: message.sequence.0,
     }
+}
+
+fn is_gone(error: &CallError) -> bool {
+    error.reason() == Some(Reason::NoSuchConversation)
 }

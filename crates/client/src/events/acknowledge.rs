@@ -4,7 +4,6 @@
 //! A message that is not acknowledged when the program ends is acknowledged with the next message:
 //! a delivered position covers everything before it.
 
-use conclave_wire::Reason;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -112,7 +111,7 @@ async fn run(client: Client, waiting: Arc<Waiting>) {
                 break;
             }
             let next_at = Instant::now() + INTERVAL;
-            match acknowledge(&client, &taken).await {
+            match client.advance_where_member(&taken).await {
                 Ok(()) => {}
                 Err(CallError::SessionExpired { .. }) => return,
                 // A refused acknowledgement will not succeed later.
@@ -137,27 +136,4 @@ async fn run(client: Client, waiting: Arc<Waiting>) {
             return;
         }
     }
-}
-
-/// Acknowledges all positions in one call, or one by one if one of the conversations is no longer
-/// the caller's.
-async fn acknowledge(
-    client: &Client,
-    delivered: &[(ConversationId, Progress)],
-) -> Result<(), CallError> {
-    match client.advance(delivered).await {
-        Err(error) if is_gone(&error) && delivered.len() > 1 => {}
-        answer => return answer.map(drop),
-    }
-    for one in delivered {
-        match client.advance(std::slice::from_ref(one)).await {
-            Err(error) if !is_gone(&error) => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn is_gone(error: &CallError) -> bool {
-    error.reason() == Some(Reason::NoSuchConversation)
 }

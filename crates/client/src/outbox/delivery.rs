@@ -1,4 +1,7 @@
 //! Runs the task behind an outbox: messages on one stream, in the order in which they were taken.
+//!
+//! Always true: a message leaves the file only when it is acknowledged or refused, or when its
+//! outcome cannot be known any more. The end of the session ends the task and leaves the file.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -56,6 +59,21 @@ struct Waiting {
     held: Option<TakenNumber>,
 }
 
+/// A message that stays in the file, because the session has ended.
+struct Kept {
+    entry: Entry,
+    error: CallError,
+}
+
+/// What the handles of an outbox know of its task.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Number of messages that are not acknowledged or refused.
+    pub(super) waiting: usize,
+    /// Why the task takes no more messages.
+    pub(super) ended: Option<CallError>,
+}
+
 pub(super) struct Delivery {
     client: Client,
     session: [u8; 32],
@@ -64,7 +82,9 @@ pub(super) struct Delivery {
     /// Messages that are not under way yet.
     queue: VecDeque<Waiting>,
     pipeline: Pipeline<Entry>,
-    waiting: watch::Sender<usize>,
+    /// Messages that stay, in their order; the first of them ends the task.
+    kept: Vec<Kept>,
+    progress: watch::Sender<Progress>,
 }
 
 impl Delivery {
@@ -72,7 +92,7 @@ impl Delivery {
         client: Client,
         journal: Option<Writer>,
         inputs: mpsc::Receiver<Input>,
-        waiting: watch::Sender<usize>,
+        progress: watch::Sender<Progress>,
     ) -> Self {
         Self {
             session: client.session.fingerprint(),
@@ -81,17 +101,22 @@ impl Delivery {
             journal,
             inputs,
             queue: VecDeque::new(),
-            waiting,
+            kept: Vec::new(),
+            progress,
         }
     }
 
-    /// Sends messages until the last handle is gone. Those that are left then stay in the file.
+    /// Sends messages until the last handle is gone or the session has ended. Those that are left
+    /// then stay in the file.
     pub(super) async fn run(mut self, restored: Vec<Entry>) {
         for entry in restored {
             self.restore(entry).await;
         }
         let mut taken = Vec::new();
         loop {
+            if !self.kept.is_empty() {
+                return self.end().await;
+            }
             self.start().await;
             let may_start = !self.queue.is_empty() && self.pipeline.len() < UNDER_WAY_MAX;
             let (pipeline, client) = (&mut self.pipeline, &self.client);
@@ -140,7 +165,9 @@ impl Delivery {
                 return;
             }
         }
-        self.waiting.send_modify(|count| *count += inputs.len());
+        let count = inputs.len();
+        let progress = &self.progress;
+        progress.send_modify(|progress| progress.waiting += count);
         for Input { entry, reply } in inputs {
             self.queue.push_back(Waiting { entry, held: None });
             let _ = reply.send(Ok(()));
@@ -170,7 +197,11 @@ impl Delivery {
         };
         match number {
             Ok(taken) => self.push(vec![(first.entry, taken)]).await,
-            Err(error) => self.finish(first.entry, Err(error.into())).await,
+            // The refusal concerns the session, not the message.
+            Err(error) => self.kept.push(Kept {
+                entry: first.entry,
+                error,
+            }),
         }
     }
 
@@ -227,13 +258,68 @@ impl Delivery {
     }
 
     async fn finish(&mut self, entry: Entry, outcome: Outcome) {
+        if let Err(OutboxError::Call(error @ CallError::SessionExpired { .. })) = outcome {
+            return self.kept.push(Kept { entry, error });
+        }
         let is_done = !matches!(outcome, Err(OutboxError::File { .. } | OutboxError::Ended));
         if let Some(journal) = self.journal.as_ref().filter(|_| is_done) {
             journal.note(Record::Done { id: entry.id }).await;
         }
-        self.waiting.send_modify(|count| *count -= 1);
+        let progress = &self.progress;
+        progress.send_modify(|progress| progress.waiting -= 1);
         // The caller may have dropped its ticket.
         let _ = entry.outcome.send(outcome);
+    }
+
+    /// Ends with the session. All messages that are left stay in the file: another session sends
+    /// those that this one certainly has not.
+    async fn end(mut self) {
+        let Some(error) = self.kept.first().map(|first| first.error.clone()) else {
+            return;
+        };
+        self.pipeline.end_session(&error.to_string());
+        while let Some(step) = self.pipeline.ready() {
+            if let Step::Done(entry, result) = step {
+                let outcome = result.map(Sent::from).map_err(OutboxError::from);
+                self.finish(entry, outcome).await;
+            }
+        }
+        let kept = std::mem::take(&mut self.kept);
+        // The others have no numbers, or perhaps were executed.
+        self.forget_numbers(&kept).await;
+        let queue = std::mem::take(&mut self.queue).into_iter();
+        let queue = queue.map(|Waiting { entry, .. }| {
+            let error = queued(&error, entry.numbered.is_none());
+            Kept { entry, error }
+        });
+        let kept: Vec<Kept> = kept.into_iter().chain(queue).collect();
+        tracing::warn!(%error, messages = kept.len(), "the outbox has ended with its session");
+        if let Some(journal) = self.journal.take() {
+            journal.close().await;
+        }
+        // The file can be opened again by now.
+        let ended = Some(queued(&error, true));
+        self.progress.send_modify(|progress| progress.ended = ended);
+        for Kept { entry, error } in kept {
+            let _ = entry.outcome.send(Err(error.into()));
+        }
+    }
+
+    /// Removes from the file the numbers under which messages certainly were not executed and never
+    /// will be.
+    async fn forget_numbers(&mut self, kept: &[Kept]) {
+        let unsent = kept
+            .iter()
+            .filter(|kept| matches!(&kept.error, CallError::SessionExpired { certain: true, .. }));
+        let records = unsent.map(|Kept { entry, .. }| Record::Accepted {
+            id: entry.id,
+            to: entry.to.clone(),
+            message: entry.message.clone(),
+        });
+        if let Err(error) = self.write(records.collect()).await {
+            // With their numbers they count as perhaps executed.
+            tracing::warn!(%error, "failed to write the outbox's file");
+        }
     }
 }
 
@@ -244,6 +330,17 @@ async fn number(client: &Client) -> Result<TakenNumber, CallError> {
             Err(CallError::NotDone { .. } | CallError::Unknown { .. }) => sleep(PAUSE).await,
             taken => return taken,
         }
+    }
+}
+
+/// Returns the error of a message that waits while the session ends.
+fn queued(end: &CallError, certain: bool) -> CallError {
+    match end {
+        CallError::SessionExpired { sentence, .. } => CallError::SessionExpired {
+            sentence: sentence.clone(),
+            certain,
+        },
+        other => other.clone(),
     }
 }
 

@@ -10,8 +10,15 @@ pub type Outcome = Result<Sent, OutboxError>;
 /// Failures of an outbox.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OutboxError {
-    /// The message was refused, or its outcome cannot be known any more ([`CallError::Unknown`]:
-    /// its session has ended, or has forgotten its number). It is no longer in the outbox.
+    /// The session does not send the message.
+    ///
+    /// [`CallError::Refused`]: the message was refused. [`CallError::Unknown`]: its outcome cannot
+    /// be known any more, because it was perhaps sent in a session that has ended, or that has
+    /// forgotten its number. In both cases it is no longer in the outbox.
+    ///
+    /// [`CallError::SessionExpired`]: the session has ended, and the outbox with it. The message
+    /// stays in the file, if there is one: log in, and open the file again. If `certain`, the next
+    /// outbox sends it; if not, that one reports it as unknown.
     #[error(transparent)]
     Call(#[from] CallError),
     /// The file cannot be read or written. A message that was not taken was not sent.

@@ -51,9 +51,11 @@ pub(super) struct Journal {
 }
 
 /// Writes records in the order in which they are given.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Writer {
     writes: mpsc::Sender<Write>,
+    /// Ends when the file is closed.
+    closed: oneshot::Receiver<()>,
 }
 
 #[derive(Debug)]
@@ -92,16 +94,20 @@ impl Journal {
         self.live.iter().map(|(id, live)| (*id, live))
     }
 
-    /// Starts the thread that writes; it ends with the last [`Writer`].
+    /// Starts the thread that writes; it ends with the [`Writer`].
     pub(super) fn start(self) -> Writer {
         let (writes, receiver) = mpsc::channel(WRITES_MAX);
         let thread = std::thread::Builder::new().name("outbox".to_owned());
-        let started = thread.spawn(move || self.run(receiver));
+        let (open, closed) = oneshot::channel();
+        let started = thread.spawn(move || {
+            self.run(receiver);
+            drop(open);
+        });
         if let Err(error) = started {
             // Without the thread nothing is ever written, and callers that wait get an error.
             tracing::error!(%error, "failed to start the outbox's thread");
         }
-        Writer { writes }
+        Writer { writes, closed }
     }
 
     fn run(mut self, mut writes: mpsc::Receiver<Write>) {
@@ -167,6 +173,13 @@ impl Writer {
         let sent = self.writes.send(Write { records, done }).await;
         sent.map_err(|_| OutboxError::Ended)?;
         written.await.unwrap_or(Err(OutboxError::Ended))
+    }
+
+    /// Returns once the file is closed, so that it can be opened again.
+    pub(super) async fn close(self) {
+        drop(self.writes);
+        // The other side is dropped, never used.
+        let _ = self.closed.await;
     }
 
     /// Writes a record and does not wait for it.

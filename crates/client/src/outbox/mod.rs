@@ -5,6 +5,9 @@
 //! before it is taken, and its request number is on disk before it is used, so that the next run of
 //! the program asks with the same number and the message is stored once.
 //!
+//! An outbox ends with its session. What is left stays in the file, for an outbox in another
+//! session.
+//!
 //! Always true: messages are stored in the order in which they were taken, because all of them go
 //! one behind the other on one stream; and no message is ever sent under a second number unless the
 //! first one certainly was not executed.
@@ -31,7 +34,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{Client, Outgoing, calls::chat::send_request};
 use capacity::{Reservation, cost, reserve_now};
-use delivery::{Delivery, Entry, Input};
+use delivery::{Delivery, Entry, Input, Progress};
 use journal::Journal;
 
 pub use error::{OutboxError, Outcome};
@@ -51,7 +54,7 @@ pub struct Outbox {
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     id_next: Arc<AtomicU64>,
-    waiting: watch::Receiver<usize>,
+    progress: watch::Receiver<Progress>,
 }
 
 /// Handle of a message that was taken.
@@ -72,10 +75,10 @@ pub struct Restored {
 }
 
 impl Ticket {
-    /// Waits until the message is acknowledged or refused.
+    /// Waits until the message is acknowledged or refused, or the outbox ends.
     ///
     /// # Errors
-    /// [`OutboxError::Call`] or [`OutboxError::Ended`].
+    /// [`OutboxError::Call`], [`OutboxError::File`] or [`OutboxError::Ended`].
     pub async fn outcome(self) -> Outcome {
         self.outcome.await.unwrap_or(Err(OutboxError::Ended))
     }
@@ -90,8 +93,10 @@ impl Outbox {
     }
 
     /// Opens an outbox with a file; returns it, and the messages that an earlier run left there,
-    /// which it is already sending. The file is for one program at a time and readable by its owner
-    /// alone. Must be called within a tokio runtime; reads the file.
+    /// which it is already sending. Only their tickets tell what becomes of them: a message that
+    /// was perhaps sent in another session is not sent again, and is reported as
+    /// [`crate::CallError::Unknown`]. The file is for one program at a time and readable by its
+    /// owner alone. Must be called within a tokio runtime; reads the file.
     ///
     /// # Errors
     /// [`OutboxError::File`], [`OutboxError::InUse`] or [`OutboxError::NotAnOutbox`].
@@ -110,8 +115,8 @@ impl Outbox {
     /// message may come behind those that were taken after it.
     ///
     /// # Errors
-    /// [`OutboxError::Call`] if no node would accept the text, [`OutboxError::File`],
-    /// [`OutboxError::Ended`].
+    /// The message was not taken. [`OutboxError::Call`] if no node would accept the text, or if the
+    /// session has ended; [`OutboxError::File`]; [`OutboxError::Ended`].
     pub async fn send(
         &self,
         to: &Recipient,
@@ -132,22 +137,29 @@ impl Outbox {
         };
         let input = Input { entry, reply };
         let sent = self.inputs.send(input).await;
-        sent.map_err(|_| OutboxError::Ended)?;
-        taken.await.unwrap_or(Err(OutboxError::Ended))?;
+        sent.map_err(|_| self.ended())?;
+        taken.await.unwrap_or_else(|_| Err(self.ended()))?;
         Ok(Ticket { outcome: ticket })
     }
 
-    /// Waits until no message is left.
+    /// Waits until no message is left, or the outbox has ended with its session: then
+    /// [`Outbox::waiting`] counts the messages that stay.
     pub async fn flush(&self) {
-        let mut waiting = self.waiting.clone();
+        let mut progress = self.progress.clone();
+        let is_over = |progress: &Progress| progress.waiting == 0 || progress.ended.is_some();
         // An error means that the task has ended: nothing will change any more.
-        let _ = waiting.wait_for(|count| *count == 0).await;
+        let _ = progress.wait_for(is_over).await;
     }
 
     /// Returns how many messages are not acknowledged or refused yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        *self.waiting.borrow()
+        self.progress.borrow().waiting
+    }
+
+    fn ended(&self) -> OutboxError {
+        let ended = self.progress.borrow().ended.clone();
+        ended.map_or(OutboxError::Ended, OutboxError::Call)
     }
 
     fn start(client: Client, journal: Option<Journal>) -> (Self, Vec<Restored>) {
@@ -174,16 +186,19 @@ impl Outbox {
             id_next = id + 1;
         }
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
-        let waiting = watch::Sender::new(entries.len());
+        let progress = watch::Sender::new(Progress {
+            waiting: entries.len(),
+            ended: None,
+        });
         let outbox = Self {
             inputs,
             messages,
             bytes,
             id_next: Arc::new(AtomicU64::new(id_next)),
-            waiting: waiting.subscribe(),
+            progress: progress.subscribe(),
         };
         let journal = journal.map(Journal::start);
-        let delivery = Delivery::new(client, journal, receiver, waiting);
+        let delivery = Delivery::new(client, journal, receiver, progress);
         tokio::spawn(delivery.run(entries));
         (outbox, restored)
     }

@@ -161,6 +161,84 @@ async fn a_send_tried_in_another_session_is_unknown_and_not_repeated() {
     drop(outbox);
 }
 
+fn expired() -> Step {
+    Step::Problem(Rejection::SessionExpired.into())
+}
+
+fn is_expired(outcome: &Result<crate::Sent, OutboxError>, expected: bool) -> bool {
+    matches!(
+        outcome,
+        Err(OutboxError::Call(CallError::SessionExpired { certain, .. })) if *certain == expected
+    )
+}
+
+#[tokio::test]
+async fn the_end_of_the_session_leaves_messages_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let mut gone = Fake::start(vec![]).await;
+    gone.stop().await;
+    let (outbox, _) = open(&client(&gone, "one"), &path).await;
+    // More than are under way at once.
+    let texts_sent: Vec<String> = (0..100).map(|count| format!("message {count}")).collect();
+    for text in &texts_sent {
+        outbox.send(&to("bob"), text.as_str()).await.unwrap();
+    }
+    drop(outbox);
+
+    // The numbers are known or not when the session turns out to have ended.
+    for learns in [false, true] {
+        let node = Fake::always(expired).await;
+        node.node.ended.store(!learns, Ordering::SeqCst);
+        let (outbox, restored) = open(&client(&node, "one"), &path).await;
+        assert_eq!(restored.len(), 100, "{learns}");
+        for one in restored {
+            let outcome = timeout(LIMIT, one.ticket.outcome()).await.unwrap();
+            assert!(is_expired(&outcome, true), "{learns} {outcome:?}");
+        }
+        timeout(LIMIT, outbox.flush()).await.unwrap();
+        assert_eq!(outbox.waiting(), 100, "{learns}");
+        let refused = outbox.send(&to("bob"), "late").await.map(drop);
+        let refused = refused.unwrap_err();
+        let is_expired = matches!(refused, OutboxError::Call(CallError::SessionExpired { .. }));
+        assert!(is_expired, "{learns} {refused:?}");
+        // The file is free, although a handle is left.
+        let (journal, _) = Outbox::with_file(client(&gone, "one"), &path).unwrap();
+        drop((journal, outbox));
+    }
+
+    let node = Fake::start(vec![]).await;
+    let (outbox, restored) = open(&client(&node, "two"), &path).await;
+    for one in restored {
+        timeout(LIMIT, one.ticket.outcome()).await.unwrap().unwrap();
+    }
+    let arrived: Vec<String> = texts(&node).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(arrived, texts_sent);
+    drop(outbox);
+}
+
+#[tokio::test]
+async fn a_message_in_doubt_stays_in_doubt_after_its_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let node = Fake::start(vec![Step::Hang, expired()]).await;
+    let (outbox, _) = open(&client(&node, "one"), &path).await;
+    let doubt = outbox.send(&to("bob"), "in doubt").await.unwrap();
+    until(|| !texts(&node).is_empty()).await;
+    let doubt = timeout(LIMIT, doubt.outcome()).await.unwrap();
+    assert!(is_expired(&doubt, false), "{doubt:?}");
+
+    let other = Fake::start(vec![]).await;
+    let (_outbox, restored) = Outbox::with_file(client(&other, "two"), &path).unwrap();
+    for one in restored {
+        let outcome = timeout(LIMIT, one.ticket.outcome()).await.unwrap();
+        let is_unknown = matches!(outcome, Err(OutboxError::Call(CallError::Unknown { .. })));
+        assert!(is_unknown, "{outcome:?}");
+    }
+    assert!(texts(&other).is_empty());
+    drop(outbox);
+}
+
 #[tokio::test]
 async fn the_outbox_replaces_a_reused_but_not_a_too_old_number() {
     let too_old = Rejection::RequestTooOld { last: 900 };

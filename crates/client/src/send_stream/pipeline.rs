@@ -5,8 +5,8 @@
 //!
 //! Always true: results come in the order of the messages. After the loss of a stream all messages
 //! without a result are sent again, in their order and under their numbers. A message counts as
-//! certainly not executed only if it was never sent, or if it is the first without a result and the
-//! node says so.
+//! certainly not executed only if it was never sent, or if the node says so of the first without a
+//! result and that holds for those behind it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -46,6 +46,12 @@ struct Pending<T> {
     /// Whether it may have been executed.
     maybe_done: bool,
     tag: T,
+}
+
+impl<T> Pending<T> {
+    fn number(&self) -> u64 {
+        self.taken.key.number
+    }
 }
 
 /// Next step of an owner.
@@ -165,11 +171,16 @@ impl<T> Pipeline<T> {
         }
     }
 
+    /// Returns the next step if it takes no wait.
+    pub(crate) fn ready(&mut self) -> Option<Step<T>> {
+        self.ready.pop_front()
+    }
+
     /// Waits for the next step; for ever while there is no message. Giving up the wait loses
     /// nothing.
     pub(crate) async fn step(&mut self) -> Step<T> {
         loop {
-            if let Some(step) = self.ready.pop_front() {
+            if let Some(step) = self.ready() {
                 return step;
             }
             let give_up_at = self.give_up_at();
@@ -269,7 +280,7 @@ impl<T> Pipeline<T> {
             return false;
         };
         let first = self.pending.front();
-        if self.sent == 0 || first.is_none_or(|first| first.taken.key.number != result.number) {
+        if self.sent == 0 || first.is_none_or(|first| first.number() != result.number) {
             return false;
         }
         self.sent -= 1;
@@ -296,8 +307,9 @@ impl<T> Pipeline<T> {
         self.state = State::Idle;
         let sent = std::mem::take(&mut self.sent);
         // What the node says concerns the first: those behind it may be in the same entry.
+        let number_first = self.pending.front().map_or(0, Pending::number);
         for pending in self.pending.iter_mut().take(sent).skip(1) {
-            pending.maybe_done = true;
+            pending.maybe_done |= !failure.covers(number_first, pending.number());
         }
         self.trouble.sentence = failure.to_string();
         self.trouble.distrust = failure.distrust();
@@ -312,13 +324,7 @@ impl<T> Pipeline<T> {
             RetryDecision::Refused { reason, sentence } => {
                 self.finish(Err(CallError::Refused { reason, sentence }));
             }
-            RetryDecision::LogIn { sentence } => {
-                while let Some(first) = self.pending.front() {
-                    let certain = !first.maybe_done;
-                    let sentence = sentence.clone();
-                    self.finish(Err(CallError::SessionExpired { sentence, certain }));
-                }
-            }
+            RetryDecision::LogIn { sentence } => self.end_session(&sentence),
             RetryDecision::Unknown | RetryDecision::NewNumber { .. } => {
                 let error = self.unknown(key);
                 self.finish(Err(error));
@@ -370,13 +376,28 @@ impl<T> Pipeline<T> {
         self.ready.push_back(Step::NewNumber(taken));
     }
 
-    /// Ends all messages: their time is over.
-    pub(crate) fn give_up(&mut self) {
+    /// Ends all messages: their session has ended.
+    pub(crate) fn end_session(&mut self, sentence: &str) {
+        self.doubt_sent();
+        while let Some(first) = self.pending.front() {
+            let certain = !first.maybe_done;
+            let sentence = sentence.to_owned();
+            self.finish(Err(CallError::SessionExpired { sentence, certain }));
+        }
+    }
+
+    /// Leaves the stream without the results of what it has.
+    fn doubt_sent(&mut self) {
         let sent = std::mem::take(&mut self.sent);
         self.state = State::Idle;
         for pending in self.pending.iter_mut().take(sent) {
             pending.maybe_done = true;
         }
+    }
+
+    /// Ends all messages: their time is over.
+    pub(crate) fn give_up(&mut self) {
+        self.doubt_sent();
         while let Some(first) = self.pending.front() {
             let error = match first.maybe_done {
                 true => self.unknown(first.taken.key),

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -75,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) gone: Arc<Mutex<BTreeSet<u64>>>,
     /// The leader that the node names when it is asked for the session.
     pub(crate) leader: Arc<Mutex<Option<String>>>,
+    /// Whether the session has ended, when it is asked for.
+    pub(crate) ended: Arc<AtomicBool>,
     cut: watch::Sender<u64>,
     gate: Option<Arc<Barrier>>,
 }
@@ -118,6 +120,7 @@ impl Fake {
             streams: Arc::new(Mutex::new(streams.into())),
             gone: Arc::default(),
             leader: Arc::default(),
+            ended: Arc::default(),
             cut: cut.clone(),
             gate,
         };
@@ -427,6 +430,9 @@ impl SessionService for Node {
         &self,
         _: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        if self.ended.load(Ordering::SeqCst) {
+            return Err(Problem::from(Rejection::SessionExpired).to_status());
+        }
         let mut response = Response::new(v1::GetSessionResponse {
             request_number_last: self.request_last.load(Ordering::SeqCst),
             ..Default::default()
