@@ -71,19 +71,8 @@ async fn a_flood_of_wrong_codes_costs_no_hash_and_blocks_no_login() {
     throttled.expect("an address that goes on has to wait");
 
     // The log's index shows how much the flood has cost.
-    let login = async |world: &mut World| {
-        let id = world.request_id();
-        let request = v1::OpenSessionRequest {
-            request_id: id.into(),
-            name: "root".to_owned(),
-            password: PASSWORD.to_owned(),
-            ..Default::default()
-        };
-        let opened = world.sessions().open_session(request).await.unwrap();
-        Position(opened.into_inner().position).index()
-    };
-    let before = login(&mut world).await;
-    let usual = login(&mut world).await - before;
+    let before = index_of_login(&mut world).await;
+    let usual = index_of_login(&mut world).await - before;
     let again = (0..FLOOD).map(|number| {
         let grant = Some(Grant::InviteCode("A".repeat(22)));
         let name = format!("eve-{number}");
@@ -91,7 +80,50 @@ async fn a_flood_of_wrong_codes_costs_no_hash_and_blocks_no_login() {
         async move { world.create(&name, grant, None).await.unwrap_err() }
     });
     join_all(again).await;
-    let after = login(&mut world).await;
+    let after = index_of_login(&mut world).await;
+    assert_eq!(after - before, 2 * usual, "the flood is not in the log");
+}
+
+/// Logs in; returns the log's index then.
+async fn index_of_login(world: &mut World) -> u64 {
+    let id = world.request_id();
+    login_with(world, id).await
+}
+
+async fn login_with(world: &World, id: Vec<u8>) -> u64 {
+    let request = v1::OpenSessionRequest {
+        request_id: id.into(),
+        name: "root".to_owned(),
+        password: PASSWORD.to_owned(),
+        ..Default::default()
+    };
+    let opened = world.sessions().open_session(request).await.unwrap();
+    Position(opened.into_inner().position).index()
+}
+
+#[tokio::test]
+async fn wrong_codes_with_a_used_request_id_cost_no_hash() {
+    let mut world = World::start(Registration::Invite).await;
+    world.administrator("root").await;
+    let used = world.request_id();
+    login_with(&world, used.clone()).await;
+    let before = index_of_login(&mut world).await;
+    let usual = index_of_login(&mut world).await - before;
+    let flood = (0..FLOOD).map(|number| {
+        let request = v1::CreateAccountRequest {
+            request_id: used.clone().into(),
+            name: format!("eve-{number}"),
+            password: PASSWORD.to_owned(),
+            grant: Some(Grant::SetupToken("0".repeat(26))),
+        };
+        let mut accounts = world.accounts();
+        async move { reason(accounts.create_account(request).await.unwrap_err()) }
+    });
+    let refused = timeout(PATIENCE, join_all(flood)).await.unwrap();
+    let wrong = ["REQUEST_REUSED", "LOGIN_THROTTLED", "BUSY"];
+    let is_wrong = |reason: &String| wrong.contains(&reason.as_str());
+    assert!(refused.iter().all(is_wrong), "{refused:?}");
+    let after = index_of_login(&mut world).await;
     assert_eq!(after - before, 2 * usual, "the flood is not in the log");
 }
 
@@ -110,18 +142,33 @@ async fn a_retry_with_its_used_up_invite_gets_its_first_answer() {
         password: PASSWORD.to_owned(),
         grant: Some(Grant::InviteCode(made.unwrap().into_inner().code)),
     };
-    let first = world.accounts().create_account(request.clone()).await;
+    let created = world.accounts().create_account(request.clone()).await;
     let again = world.accounts().create_account(request.clone()).await;
     assert_eq!(
-        first.unwrap().into_inner().id,
+        created.unwrap().into_inner().id,
         again.unwrap().into_inner().id
     );
+    let first = request.clone();
     let other = v1::CreateAccountRequest {
         request_id: world.request_id().into(),
         ..request
     };
     let refused = world.accounts().create_account(other).await;
     assert_eq!(reason(refused.unwrap_err()), "INVITE_INVALID");
+
+    // A retry costs a hash: an address that sends nothing else has to wait.
+    let wrong = || Some(Grant::InviteCode("A".repeat(22)));
+    let throttled = async {
+        loop {
+            while world.create("eve", wrong(), None).await != Err("LOGIN_THROTTLED".to_owned()) {}
+            let again = world.accounts().create_account(first.clone()).await;
+            match again.map_err(reason) {
+                Err(problem) if problem == "LOGIN_THROTTLED" => break,
+                again => drop(again.unwrap()),
+            }
+        }
+    };
+    timeout(PATIENCE, throttled).await.expect("it has to wait");
 }
 
 /// Tries a password from a channel, on a device if it has a secret.

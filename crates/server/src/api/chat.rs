@@ -155,7 +155,7 @@ impl Chat {
         let shared = &self.shared;
         shared.refuse_if_away()?;
         let token = call.credential.session()?;
-        let session = shared.session(token, call.deadline).await?;
+        let session = shared.session(token, &call).await?;
         if let Err(rejection) = session.of_account.check_and_count(Paced::Stream) {
             return Err(held_back(rejection.into(), &session.of_account, call.deadline).await);
         }

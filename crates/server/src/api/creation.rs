@@ -2,7 +2,7 @@
 //!
 //! Always true: the node looks up whether the request may create an account, and whether the name
 //! is free, before it hashes a password for it; the log decides both again. A refusal here costs no
-//! hash and no log entry.
+//! hash and no log entry; retries of a request that was answered count as wrong codes do.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{
@@ -23,7 +23,6 @@ use crate::{
         registration::RequestedGrant,
         throttle::keys_of_login,
     },
-    base::deadline::Deadline,
     cluster::setup,
     context::{
         access::{accepted, open_session, position_of},
@@ -53,11 +52,11 @@ fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<RequestedGr
 
 /// Result of looking up a request to create an account.
 enum Found {
-    /// The request was answered before, so this is a retry.
+    /// The same request was answered before, so this is a retry.
     Answered,
     /// The account can be created.
     Allowed,
-    /// The request carries a code that allows nothing.
+    /// The request carries a code that allows nothing, or the id of another request.
     WrongCode(Rejection),
     /// The name is taken, or is easily mistaken for another account's.
     Taken(Rejection),
@@ -71,8 +70,12 @@ impl Found {
         grant: Grant,
         name: &AccountName,
     ) -> Result<Self, rows::ReadError> {
-        if reader.is_answered_once(once)? {
-            return Ok(Self::Answered);
+        match reader.answered_once(once)? {
+            Some(known) if known == request::create_account_digest(name, &grant) => {
+                return Ok(Self::Answered);
+            }
+            Some(_) => return Ok(Self::WrongCode(Rejection::RequestReused { last: 0 })),
+            None => {}
         }
         let wrong = match grant {
             Grant::Open | Grant::Admin(_) => None,
@@ -113,8 +116,7 @@ impl Accounts {
         let shown = shown(request.grant)?;
         let grant = self.grant(shown, &call).await?;
         let keys = keys_of_login(&name.key(), call.address, None);
-        self.look(once, grant, &name, keys.address, deadline)
-            .await?;
+        self.look(once, grant, &name, keys.address, &call).await?;
         let asker = Asker {
             group: keys.address,
             account: keys.account,
@@ -157,7 +159,7 @@ impl Accounts {
         let now = self.shared.log_time();
         let found = self
             .shared
-            .read(move |reader| open_session(reader, &token, now))
+            .read_for(call, move |reader| open_session(reader, &token, now))
             .await?;
         let admin = found.filter(|session| session.role == AccountRole::Admin);
         Ok(admin.map(|session| session.id))
@@ -170,25 +172,30 @@ impl Accounts {
         grant: Grant,
         name: &AccountName,
         address: ThrottleKey,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(), Problem> {
         let codes = &self.shared.codes;
         let look = || {
             let name = name.clone();
             self.shared
-                .read(move |reader| Found::look(reader, &once, grant, &name))
+                .read_for(call, move |reader| Found::look(reader, &once, grant, &name))
         };
         // An address that has sent many wrong codes does not get a barrier through the leader,
         // unless this node knows by itself that the code is right.
         if let Some(wait) = codes.wait(address)
-            && let Found::WrongCode(_) = look().await?
+            && let Found::WrongCode(_) | Found::Answered = look().await?
         {
             let wait_ms = millis(wait);
             return Err(Problem::LoginThrottled { wait_ms });
         }
-        self.shared.barrier(deadline).await?;
+        self.shared.barrier(call.deadline).await?;
         match look().await? {
-            Found::Answered | Found::Allowed => Ok(()),
+            Found::Allowed => Ok(()),
+            Found::Answered => {
+                // Its password is hashed once more, because the log alone knows the answer.
+                codes.count(address);
+                Ok(())
+            }
             Found::WrongCode(rejection) => {
                 codes.count(address);
                 Err(rejection.into())

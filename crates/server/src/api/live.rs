@@ -57,7 +57,7 @@ impl Live {
         let deadline = call.deadline;
         let now = shared.log_time();
         let open = move |reader: &rows::Reader| open_session(reader, &token, now);
-        let session = shared.find(deadline, open).await?;
+        let session = shared.find(&call, open).await?;
         let session = session.ok_or_else(session_ended)?;
         let of_account = shared.sessions.account_limiters.of(session.account);
         if let Err(rejection) = of_account.check_and_count(Paced::Stream) {

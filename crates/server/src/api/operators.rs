@@ -37,7 +37,7 @@ impl NodeContext {
         if let Some(credential) = call.credential.operator() {
             // A credential that another node revoked a moment ago must not work here.
             self.barrier(call.deadline).await?;
-            if self.is_operator(credential).await? {
+            if self.is_operator(call, credential).await? {
                 return Ok(credential);
             }
         }
@@ -52,7 +52,7 @@ impl NodeContext {
     ) -> Result<(), Problem> {
         self.refuse_if_stopping()?;
         match call.credential.operator() {
-            Some(credential) if self.is_operator(credential).await? => Ok(()),
+            Some(credential) if self.is_operator(call, credential).await? => Ok(()),
             _ => Err(self.no_operator(call, name)),
         }
     }
@@ -61,20 +61,20 @@ impl NodeContext {
     /// administrator, as far as this node knows.
     pub(crate) async fn may_see_all(&self, call: &Call) -> Result<bool, Problem> {
         if let Some(credential) = call.credential.operator() {
-            return self.is_operator(credential).await;
+            return self.is_operator(call, credential).await;
         }
         let Ok(token) = call.credential.session() else {
             return Ok(false);
         };
         let now = self.log_time();
         let session = self
-            .read(move |reader| open_session(reader, &token, now))
+            .read_for(call, move |reader| open_session(reader, &token, now))
             .await?;
         Ok(session.is_some_and(|session| administrators_only(&session).is_ok()))
     }
 
-    async fn is_operator(&self, credential: TokenHash) -> Result<bool, Problem> {
-        let found = self.read(move |reader| reader.operator_by_token(&credential));
+    async fn is_operator(&self, call: &Call, credential: TokenHash) -> Result<bool, Problem> {
+        let found = self.read_for(call, move |reader| reader.operator_by_token(&credential));
         Ok(found.await?.is_some())
     }
 

@@ -76,7 +76,7 @@ impl NodeContext {
             hash: Some(row.password_hash.clone()),
             priority: Priority::Prompt,
         };
-        let tried = self.try_password(once, keys, Work::Again, guess, call.deadline);
+        let tried = self.try_password(once, keys, Work::Again, guess, call.into());
         let tried = tried.await?;
         Ok(Again {
             row,

@@ -27,9 +27,9 @@ use crate::{
         sessions::{log_in_first, show_token},
         throttle::keys_of_login,
     },
-    base::{deadline::Deadline, random},
+    base::random,
     context::{
-        access::{accepted, held_back, position_of},
+        access::{Unknown, accepted, held_back, position_of},
         call::Call,
         try_password::{Guess, attempt_id},
     },
@@ -79,7 +79,8 @@ impl Accounts {
         let once = once_id(&request.request_id)?;
         let attempt = once_id(&request.request_id)?;
         let login = Login::of(request, call.address)?;
-        let (row, renewed_hash) = self.log_in(&login, attempt, deadline).await?;
+        let caller = Unknown::from(&call);
+        let (row, renewed_hash) = self.log_in(&login, attempt, caller).await?;
         let hash = request::token_hash(&token);
         let command = request::open_session(
             once,
@@ -116,13 +117,13 @@ impl Accounts {
         &self,
         login: &Login,
         attempt: OnceId,
-        deadline: Deadline,
+        caller: Unknown,
     ) -> Result<(rows::AccountRow, Option<String>), Problem> {
-        let keys = login.keys;
+        let (keys, deadline) = (login.keys, caller.deadline);
         self.shared.barrier(deadline).await?;
         let key = login.key.clone();
-        let found = self.shared.read(move |reader| reader.account_by_key(&key));
-        let found = found.await?;
+        let find = move |reader: &rows::Reader| reader.account_by_key(&key);
+        let found = self.shared.read_for(caller, find).await?;
         let of = found
             .as_ref()
             .map(|row| self.shared.sessions.account_limiters.of(row.id));
@@ -143,7 +144,7 @@ impl Accounts {
         let once = attempt_id(&attempt, &keys, &login.password);
         let tried = self
             .shared
-            .try_password(once, keys, Work::LogIn, guess, deadline)
+            .try_password(once, keys, Work::LogIn, guess, caller)
             .await?;
         let row = found.filter(|_| tried.verified);
         let row = row.ok_or(Rejection::WrongCredentials)?;

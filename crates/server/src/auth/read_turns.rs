@@ -1,10 +1,11 @@
-//! Shares reads of the database, pages of streams and searches fairly among accounts.
+//! Shares reads of the database, pages of streams and searches fairly among accounts, and look-ups
+//! among the addresses of callers that are not known.
 //!
-//! An account waits for its own turn before it waits with the others, so that however much it asks
-//! for, other accounts wait for few of its turns. An account that uses more than its share of this
-//! node (`base/work_meter.rs`) gets its turns back later.
+//! An account, or an address, waits for its own turn before it waits with the others, so that
+//! however much it asks for, other accounts wait for few of its turns. An account that uses more
+//! than its share of this node (`base/work_meter.rs`) gets its turns back later.
 //!
-//! Always true: at most `of_one` turns of an account are held or waited for with others; a turn
+//! Always true: at most `of_one` turns of a caller are held or waited for with others; a turn
 //! comes back at most [`REST_MAX`](crate::base::work_meter::REST_MAX) after its work has ended.
 
 use std::{
@@ -27,15 +28,57 @@ use crate::{
     },
 };
 
-/// Maximum number of accounts in memory. At the bound, accounts that hold no turn and wait for none
-/// are removed. If there are none, a new account gets no turn while all the others have one.
+/// Maximum number of callers in memory. At the bound, callers that hold no turn and wait for none
+/// are removed. If there are none, a new caller gets no turn while all the others have one.
 const KEPT_MAX: usize = 65_536;
+
+/// Maximum number of look-ups of one address among the reads.
+const LOOKUPS_OF_ONE_MAX: usize = 4;
+
+/// Turns of each caller's own, by account or by address.
+pub(crate) struct OwnTurns<K> {
+    of_one: usize,
+    callers: Mutex<BoundedMap<K, Arc<Semaphore>>>,
+}
+
+impl<K: Ord + Copy> Default for OwnTurns<K> {
+    /// Creates the turns of callers that are not known.
+    fn default() -> Self {
+        Self::new(LOOKUPS_OF_ONE_MAX)
+    }
+}
+
+impl<K: Ord + Copy> OwnTurns<K> {
+    /// Creates `of_one` turns for each caller.
+    fn new(of_one: usize) -> Self {
+        Self {
+            of_one,
+            callers: Mutex::new(BoundedMap::new(KEPT_MAX)),
+        }
+    }
+
+    /// Waits for one of the caller's own turns, which lasts until it is dropped; returns `None` if
+    /// there is none within `limit`.
+    pub(crate) async fn take(&self, caller: K, limit: Duration) -> Option<OwnedSemaphorePermit> {
+        timeout(limit, self.next(caller)).await.ok().flatten()
+    }
+
+    async fn next(&self, caller: K) -> Option<OwnedSemaphorePermit> {
+        let of = {
+            let mut callers = lock(&self.callers);
+            // A turn, and a call that waits for one, holds a reference.
+            let is_held = |of: &Arc<Semaphore>| Arc::strong_count(of) > 1;
+            let new = || Arc::new(Semaphore::new(self.of_one));
+            callers.entry(caller, is_held, new).cloned()
+        };
+        of?.acquire_owned().await.ok()
+    }
+}
 
 /// Gives turns to accounts, for one way of reading.
 pub(crate) struct ReadTurns {
     all: Arc<Semaphore>,
-    of_one: usize,
-    accounts: Mutex<BoundedMap<AccountId, Arc<Semaphore>>>,
+    accounts: OwnTurns<AccountId>,
     work: WorkMeters,
 }
 
@@ -57,8 +100,7 @@ impl ReadTurns {
     pub(crate) fn new(all: usize, of_one: usize, work: &WorkMeters) -> Self {
         Self {
             all: Arc::new(Semaphore::new(all)),
-            of_one,
-            accounts: Mutex::new(BoundedMap::new(KEPT_MAX)),
+            accounts: OwnTurns::new(of_one),
             work: work.clone(),
         }
     }
@@ -84,20 +126,12 @@ impl ReadTurns {
     }
 
     async fn own(&self, account: AccountId) -> Option<OwnTurn> {
-        let permit = self.of(account)?.acquire_owned().await.ok()?;
+        let permit = self.accounts.next(account).await?;
         Some(OwnTurn {
             work: self.work.of(account),
             permit: Some(permit),
             began: None,
         })
-    }
-
-    fn of(&self, account: AccountId) -> Option<Arc<Semaphore>> {
-        let mut accounts = lock(&self.accounts);
-        // A turn, and a caller that waits for one, holds a reference.
-        let is_held = |of: &Arc<Semaphore>| Arc::strong_count(of) > 1;
-        let new = || Arc::new(Semaphore::new(self.of_one));
-        accounts.entry(account, is_held, new).cloned()
     }
 }
 
@@ -139,6 +173,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::time::advance;
 
     use super::*;
@@ -158,7 +194,7 @@ mod tests {
             .collect();
         let other = turns.clone();
         let other = tokio::spawn(async move { other.take(AccountId(2), LONG).await.is_some() });
-        while turns.accounts.lock().unwrap().len() < 2 {
+        while turns.accounts.callers.lock().unwrap().len() < 2 {
             tokio::task::yield_now().await;
         }
         drop(first);
@@ -168,6 +204,37 @@ mod tests {
         assert!(before < 100, "{before}");
         many.iter().for_each(tokio::task::JoinHandle::abort);
         assert!(turns.take(AccountId(3), LONG).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_thousand_lookups_of_one_address_delay_a_few_turns() {
+        let lookups = Arc::<OwnTurns<u32>>::default();
+        let reads = Arc::new(Semaphore::new(1));
+        let first = reads.clone().acquire_owned().await.unwrap();
+        let done = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        for _ in 0..1000 {
+            let (lookups, reads) = (lookups.clone(), reads.clone());
+            let (done, waiting) = (done.clone(), waiting.clone());
+            tokio::spawn(async move {
+                waiting.fetch_add(1, Ordering::Relaxed);
+                let own = lookups.take(66, LONG).await;
+                let read = reads.acquire_owned().await;
+                done.fetch_add(1, Ordering::Relaxed);
+                drop((own, read));
+            });
+        }
+        while waiting.load(Ordering::Relaxed) < 1000 {
+            tokio::task::yield_now().await;
+        }
+        let account = tokio::spawn(async move {
+            let read = reads.acquire_owned().await;
+            (read.is_ok(), done.load(Ordering::Relaxed))
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        let (got, before) = account.await.unwrap();
+        assert!(got && before <= LOOKUPS_OF_ONE_MAX, "{before}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -53,8 +53,8 @@ impl ByteCounters {
 }
 
 /// The body of a request.
-pub(crate) struct RequestBody {
-    inner: Incoming,
+pub(crate) struct RequestBody<B = Incoming> {
+    inner: B,
     allowance: BodyLimits,
     until: Option<Instant>,
     slept: Option<Pin<Box<Sleep>>>,
@@ -77,10 +77,19 @@ struct UnfinishedMessage {
     length: usize,
 }
 
+/// What received bytes of a stream are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Taken {
+    /// Length of the longest message that begins in them.
+    longest: usize,
+    /// Whether a message ends in them.
+    ends: bool,
+}
+
 impl UnfinishedMessage {
-    /// Takes received bytes; returns the length of the longest message that begins in them.
-    fn take(&mut self, mut bytes: &[u8]) -> usize {
-        let mut longest = 0;
+    /// Takes received bytes.
+    fn take(&mut self, mut bytes: &[u8]) -> Taken {
+        let mut taken = Taken::default();
         while let Some(missing) = bytes.len().checked_sub(1).map(|_| self.missing()) {
             let (part, rest) = bytes.split_at(missing.min(bytes.len()));
             bytes = rest;
@@ -91,13 +100,14 @@ impl UnfinishedMessage {
             if self.got == MESSAGE_HEAD {
                 let [_, length @ ..] = self.head;
                 self.length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                longest = longest.max(self.length);
+                taken.longest = taken.longest.max(self.length);
             }
             if self.got >= MESSAGE_HEAD && self.missing() == 0 {
                 *self = Self::default();
+                taken.ends = true;
             }
         }
-        longest
+        taken
     }
 
     /// Returns the number of bytes until the end of the head, or of the message.
@@ -109,8 +119,8 @@ impl UnfinishedMessage {
     }
 }
 
-impl RequestBody {
-    pub(crate) fn new(inner: Incoming, allowance: BodyLimits, books: ByteCounters) -> Self {
+impl<B: HttpBody<Data = Bytes>> RequestBody<B> {
+    pub(crate) fn new(inner: B, allowance: BodyLimits, books: ByteCounters) -> Self {
         Self {
             inner,
             allowance,
@@ -126,23 +136,18 @@ impl RequestBody {
         }
     }
 
-    fn release(&mut self) {
-        self.books.connection.release(self.held, false);
-        self.held = 0;
-    }
-
     /// Counts received bytes of a stream; refuses a message that is too long.
     fn count_in_stream(&mut self, bytes: &[u8]) -> Result<(), Status> {
-        if self.message.take(bytes) > self.allowance.bytes {
+        let taken = self.message.take(bytes);
+        if taken.longest > self.allowance.bytes {
             return Err(too_long());
         }
         let held = std::mem::replace(&mut self.held, self.message.got);
-        if held == 0 && self.held > 0 {
-            self.until = self.allowance.within.map(|within| Instant::now() + within);
+        // The last of these bytes may begin another message, which has a time of its own.
+        if taken.ends || held == 0 {
+            let begins = self.allowance.within.filter(|_| self.held > 0);
+            self.until = begins.map(|within| Instant::now() + within);
             self.slept = None;
-        }
-        if self.held == 0 {
-            self.until = None;
         }
         self.books.hold(self.held, false);
         self.books.connection.release(held, false);
@@ -180,7 +185,18 @@ fn too_long() -> Status {
     Problem::refused(Reason::RequestTooLong, sentence).to_status()
 }
 
-impl HttpBody for RequestBody {
+impl<B> RequestBody<B> {
+    fn release(&mut self) {
+        self.books.connection.release(self.held, false);
+        self.held = 0;
+    }
+}
+
+impl<B> HttpBody for RequestBody<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     type Data = Bytes;
     type Error = Status;
 
@@ -199,7 +215,7 @@ impl HttpBody for RequestBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 me.release();
-                Poll::Ready(Some(Err(Status::from_error(Box::new(error)))))
+                Poll::Ready(Some(Err(Status::from_error(error.into()))))
             }
             Poll::Ready(None) => {
                 me.release();
@@ -226,7 +242,7 @@ impl HttpBody for RequestBody {
     }
 }
 
-impl Drop for RequestBody {
+impl<B> Drop for RequestBody<B> {
     fn drop(&mut self) {
         self.release();
     }
@@ -403,7 +419,13 @@ impl Drop for Chunk {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::future::poll_fn;
+
+    use axum::body::Body;
+    use futures::{StreamExt as _, stream};
+    use tokio::time::sleep;
+
+    use super::{super::limits::Capacity, *};
 
     #[test]
     fn messages_of_a_stream_are_told_apart_however_they_arrive() {
@@ -416,14 +438,55 @@ mod tests {
             let mut message = UnfinishedMessage::default();
             let mut longest = 0;
             for bytes in stream.chunks(piece) {
-                longest = longest.max(message.take(bytes));
+                longest = longest.max(message.take(bytes).longest);
             }
             assert_eq!((longest, message.got), (7, 0), "{piece}");
             message.take(&[0, 0, 0, 0, 8, 1]);
             assert_eq!(message.got, 6, "six bytes wait for the rest");
         }
         let mut hostile = UnfinishedMessage::default();
-        assert_eq!(hostile.take(&[0, 255, 255, 255, 255]), 0xffff_ffff);
-        assert_eq!(hostile.take(&[0; 100]), 0);
+        assert_eq!(hostile.take(&[0, 255, 255, 255, 255]).longest, 0xffff_ffff);
+        assert_eq!(hostile.take(&[0; 100]), Taken::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_message_of_a_stream_has_a_time_of_its_own() {
+        let second = Duration::from_secs(1);
+        // Each piece has the end of one message and the beginning of the next.
+        let piece = Bytes::from_static(&[1, 2, 3, 0, 0, 0, 0, 3]);
+        let first = piece.slice(3..);
+        let more = stream::iter(vec![piece; 5]).then(move |piece| async move {
+            sleep(6 * second).await;
+            piece
+        });
+        let pieces = stream::iter([first]).chain(more).chain(stream::pending());
+        let allowance = BodyLimits {
+            bytes: 3,
+            within: Some(10 * second),
+            is_stream: true,
+        };
+        let capacity = Capacity {
+            all: 1,
+            unauthenticated: 1,
+            kept: 0,
+        };
+        let places = ConnectionSlots::new(capacity, 100);
+        let slot = places.take("10.0.0.1:1".parse().unwrap()).await.unwrap();
+        let books = ByteCounters {
+            connection: slot.connection.clone(),
+            places,
+            of_one: 100,
+        };
+        let inner = Body::from_stream(pieces.map(Ok::<_, std::convert::Infallible>));
+        let mut body = RequestBody::new(inner, allowance, books);
+        let began = Instant::now();
+        for _ in 0..6 {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            frame.unwrap().unwrap();
+        }
+        let late = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let code = late.unwrap().unwrap_err().code();
+        assert_eq!(code, tonic::Code::DeadlineExceeded);
+        assert_eq!(began.elapsed().as_secs(), 5 * 6 + 10);
     }
 }

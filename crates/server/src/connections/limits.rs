@@ -43,8 +43,8 @@ pub struct Limits {
     /// Maximum number of bytes of unfinished requests and unread responses in memory, for one
     /// connection.
     pub connection_held_bytes: u64,
-    /// Maximum number of these bytes for all connections of a port. Beyond it the connection that
-    /// holds most is cut.
+    /// Maximum number of these bytes for all connections of a port. Beyond it connections of the
+    /// caller that holds most are cut.
     pub held_bytes: u64,
 }
 

@@ -22,10 +22,12 @@ use crate::base::work_meter::WorkMeter;
 pub(crate) enum Stage {
     /// The connection has not sent a byte.
     Silent,
-    /// Its handshake is going on, or it has no call.
+    /// It has no call.
     Idle,
     /// It has sent something and waits for its turn to begin the handshake.
     Waiting,
+    /// Its handshake is going on.
+    Handshaking,
     /// It has calls.
     Calling,
 }
@@ -182,7 +184,8 @@ impl Connection {
         match self.stage.load(Ordering::Relaxed) {
             0 => Stage::Silent,
             1 => Stage::Idle,
-            _ => Stage::Waiting,
+            2 => Stage::Waiting,
+            _ => Stage::Handshaking,
         }
     }
 
@@ -208,6 +211,13 @@ impl Connection {
         {
             *works_for = Some(account.clone());
         }
+    }
+
+    /// Returns what tells the account of the last call from those of other connections, if there
+    /// is one: the address in memory of its meter.
+    pub(super) fn account(&self) -> Option<usize> {
+        let works_for = lock(&self.works_for);
+        Some(Arc::as_ptr(works_for.as_ref()?).addr())
     }
 
     /// Counts the time that was worked for this connection.

@@ -5,12 +5,13 @@
 //! them and decides about each request. The floors above use it; it uses TLS, sessions and `base`.
 //!
 //! Always true: descriptors, handshakes, waiting and bytes of one port are bounded by [`Limits`];
-//! a caller that is not known can displace only another caller that is not known; running out of
-//! descriptors costs new connections and nothing else.
+//! a caller that is not known displaces a known one only where all places are taken, and takes none
+//! of its memory; running out of descriptors costs new connections and nothing else.
 
 pub(crate) mod address;
 pub(crate) mod bodies;
 pub(crate) mod descriptors;
+mod displacement;
 pub(crate) mod io;
 pub(crate) mod limits;
 pub(crate) mod meter;

@@ -1,6 +1,10 @@
 //! The steps that every call of a client goes through: admission, its session, its reads.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
@@ -18,6 +22,7 @@ use crate::{
         sessions::{KnownSession, session_ended},
     },
     base::deadline::Deadline,
+    connections::address::Address,
     context::{
         call::{Call, Freshness},
         draining::Stage,
@@ -37,6 +42,28 @@ const WRITTEN_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const HELD_BACK_MAX: Duration = Duration::from_secs(1);
 /// Result of a read of the database.
 type Found<T> = Result<T, rows::ReadError>;
+
+/// A caller whose account is not known: where it is, and until when it waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unknown {
+    address: Address,
+    pub(crate) deadline: Deadline,
+}
+
+impl Unknown {
+    /// Makes a caller at an address, as a trusted proxy names it; all without one share one.
+    pub(crate) fn at(address: Option<SocketAddr>, deadline: Deadline) -> Self {
+        let none = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let address = Address::of(address.map_or(none, |address| address.ip()));
+        Self { address, deadline }
+    }
+}
+
+impl From<&Call> for Unknown {
+    fn from(call: &Call) -> Self {
+        Self::at(call.address, call.deadline)
+    }
+}
 
 impl NodeContext {
     /// Refuses calls that arrive while the node is stopping.
@@ -85,7 +112,7 @@ impl NodeContext {
     ) -> Result<Outcome, Problem> {
         self.refuse_if_away()?;
         let token = call.credential.session()?;
-        let session = self.session(token, call.deadline).await?;
+        let session = self.session(token, call).await?;
         let _admitted = session.admit()?;
         let command = request.into_command(session.id)?;
         let (of_account, price) = (&session.of_account, price(&command.operation));
@@ -131,28 +158,40 @@ impl NodeContext {
     pub(crate) async fn session(
         &self,
         token: TokenHash,
-        deadline: Deadline,
+        caller: impl Into<Unknown>,
     ) -> Result<KnownSession, Problem> {
         if let Some(known) = self.sessions.get(&token) {
             return Ok(known);
         }
         let read = move |reader: &Reader| reader.session_by_token(&token);
-        let session = self.find(deadline, read).await?.ok_or_else(session_ended)?;
+        let session = self.find(caller, read).await?.ok_or_else(session_ended)?;
         Ok(self.sessions.keep(token, session.id, session.account))
     }
 
-    /// Reads a row that another node may have answered for a moment ago: if this node does not have
-    /// it, it waits once until it has applied everything that was acknowledged.
+    /// Reads a row that another node may have answered for a moment ago, for a caller that is not
+    /// known before: if this node does not have it, it waits once until it has applied everything
+    /// that was acknowledged.
     pub(crate) async fn find<T: Send + 'static>(
         &self,
-        deadline: Deadline,
+        caller: impl Into<Unknown>,
         read: impl Fn(&Reader) -> Found<Option<T>> + Clone + Send + 'static,
     ) -> Result<Option<T>, Problem> {
-        if let Some(found) = self.read(read.clone()).await? {
+        let caller = caller.into();
+        if let Some(found) = self.read_for(caller, read.clone()).await? {
             return Ok(Some(found));
         }
-        self.barrier(deadline).await?;
-        self.read(read).await
+        self.barrier(caller.deadline).await?;
+        self.read_for(caller, read).await
+    }
+
+    /// Reads the database for a caller that is not known, in a turn of its address: however much
+    /// one address asks for, the reads of accounts wait for few of its look-ups.
+    pub(crate) async fn read_for<T: Send + 'static>(
+        &self,
+        caller: impl Into<Unknown>,
+        read: impl FnOnce(&Reader) -> Found<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.read_in_turn(Some(caller.into()), read).await
     }
 
     /// Waits until this node has applied everything that was acknowledged before the call.
@@ -186,15 +225,31 @@ impl NodeContext {
         &self,
         read: impl FnOnce(&Reader) -> Found<T> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.read_in_turn(None, read).await
+    }
+
+    async fn read_in_turn<T: Send + 'static>(
+        &self,
+        caller: Option<Unknown>,
+        read: impl FnOnce(&Reader) -> Found<T> + Send + 'static,
+    ) -> Result<T, Problem> {
         // Without a turn, so that many reads wait for one commit.
         self.replica.written().has_decided(WRITTEN_LIMIT).await;
+        let own = match caller {
+            Some(caller) => {
+                let limit = READ_TURN_LIMIT.min(caller.deadline.left());
+                let own = self.lookups.take(caller.address, limit).await;
+                Some(own.ok_or(Problem::Busy)?)
+            }
+            None => None,
+        };
         let turn = tokio::time::timeout(READ_TURN_LIMIT, self.reads.clone().acquire_owned());
         let turn = turn.await.map_err(|_| Problem::Busy)?;
         let turn = turn.map_err(|_| Problem::GoingAway)?;
         let reader = self.replica.reader();
         let done = spawn_blocking(move || {
             let result = read(&reader);
-            drop(turn);
+            drop((turn, own));
             result
         });
         let broken = |_| Problem::Broken {
@@ -227,8 +282,9 @@ impl NodeContext {
                 // The account is known only after this first read.
                 None => None,
             };
+            let caller = known.is_none().then(|| call.into());
             let now = self.log_time();
-            self.read(move |reader| {
+            self.read_in_turn(caller, move |reader| {
                 own.iter_mut().for_each(OwnTurn::begins);
                 let Some(session) = open_session(reader, &token, now)? else {
                     return Ok(None);

@@ -21,14 +21,18 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::WrongCodes, passwords::Passwords, read_turns::ReadTurns, registration::Registration,
-        sessions::Sessions, throttle::AttemptGate,
+        codes::WrongCodes,
+        passwords::Passwords,
+        read_turns::{OwnTurns, ReadTurns},
+        registration::Registration,
+        sessions::Sessions,
+        throttle::AttemptGate,
     },
     base::{
         log_once::LogOnce,
         tracer::{SpanCounts, Tracer},
     },
-    connections::{ConnectionSlots, descriptors, proxies::TrustedProxies},
+    connections::{ConnectionSlots, address::Address, descriptors, proxies::TrustedProxies},
     context::{
         backup_state::BackupState,
         check_state::Checks,
@@ -111,6 +115,8 @@ pub(crate) struct NodeContext {
     pub(crate) peer_slots: Arc<ConnectionSlots>,
     /// Turns of each account among the reads.
     pub(crate) turns: ReadTurns,
+    /// Turns among the reads of each address whose caller is not known.
+    pub(crate) lookups: Arc<OwnTurns<Address>>,
     /// Turns of searches, separate from the reads because searches may take long.
     pub(crate) searches: ReadTurns,
     pub(crate) live: LiveState,

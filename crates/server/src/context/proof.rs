@@ -18,7 +18,7 @@ use conclave_wire::{Problem, Reason};
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
-    context::{call::Call, node_context::NodeContext},
+    context::{access::Unknown, call::Call, node_context::NodeContext},
     protocol::problems,
 };
 
@@ -103,7 +103,9 @@ impl NodeContext {
                 return Ok(());
             }
         }
-        let session = self.session(credential.session()?, deadline).await?;
+        // Another node asks, for any of its clients.
+        let caller = Unknown::at(None, deadline);
+        let session = self.session(credential.session()?, caller).await?;
         match commands.iter().all(|command| is_of(command, session.id)) {
             true => Ok(()),
             false => Err(Problem::refused(

@@ -14,8 +14,10 @@ use crate::{
         passwords::Priority,
         throttle::KnownFailures,
     },
-    base::deadline::Deadline,
-    context::{access::accepted, node_context::NodeContext},
+    context::{
+        access::{Unknown, accepted},
+        node_context::NodeContext,
+    },
 };
 
 /// Separates names of counted attempts from all other uses of the hash.
@@ -50,10 +52,11 @@ impl NodeContext {
         keys: LoginKeys,
         work: Work,
         guess: Guess,
-        deadline: Deadline,
+        caller: Unknown,
     ) -> Result<Tried, Problem> {
+        let deadline = caller.deadline;
         let held = self
-            .read(move |reader| KnownFailures::of(reader, &keys))
+            .read_for(caller, move |reader| KnownFailures::of(reader, &keys))
             .await?;
         let attempt = self.gate.enter(held.key(&keys))?;
         attempt.admit(&held, keys.address, self.log_time())?;

@@ -12,7 +12,7 @@ use crate::{
     auth::{credential::Credential, sessions::log_in_first},
     base::{deadline::Deadline, tracer::Tracer, work_meter::WorkMeter},
     connections::{bodies::BodyLimits, limits::Limits},
-    context::node_context::NodeContext,
+    context::{access::Unknown, node_context::NodeContext},
     protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS, STREAMED_REQUEST_BYTES_MAX},
     tls::{Caller, Presented},
 };
@@ -78,7 +78,7 @@ impl Gate {
     ) -> Result<Entry, Problem> {
         match self {
             Self::Clients(shared) => {
-                let decided = of_client(shared, parts, limits).await;
+                let decided = of_client(shared, parts, caller, limits).await;
                 decided.inspect_err(|problem| tracing::debug!(%problem, "a call was refused"))
             }
             Self::Peers(shared) => of_peer(shared, parts, caller, limits),
@@ -141,6 +141,7 @@ fn unauthenticated(limits: &Limits) -> Entry {
 async fn of_client(
     shared: &Arc<NodeContext>,
     parts: &Parts,
+    caller: &Caller,
     limits: &Limits,
 ) -> Result<Entry, Problem> {
     let path = parts.uri.path();
@@ -164,7 +165,8 @@ async fn of_client(
         None => {
             shared.refuse_if_away()?;
             let deadline = Deadline::in_headers(&parts.headers);
-            let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
+            let caller = Unknown::at(caller.address, deadline);
+            let limit = tokio::time::timeout(deadline.left(), shared.session(token, caller));
             limit.await.unwrap_or(Err(Problem::Busy))?
         }
     };

@@ -171,18 +171,19 @@ async fn through(
         Ok(Ok(0) | Err(_)) => return None,
         Err(_) => return Some(Cut::Slow),
     }
-    // A peer that waits may be displaced: else a crowd of strangers would keep all others waiting
-    // for a place, members among them.
+    // A peer that waits goes as early as one that says nothing: so a crowd of strangers displaces
+    // itself before it gets a turn.
     connection.enter(match shared.port.for_clients() {
         true => Stage::Waiting,
         false => Stage::Idle,
     });
     let turn = shared.turns.wait(connection.address, place.is_of_member());
     turn.await;
-    connection.enter(Stage::Idle);
+    connection.enter(Stage::Handshaking);
     let accept = shared.port.accept.clone();
     let handshake = shared.handshakes.shake(stream, accept, limits.handshake());
     let arrival = handshake.await?;
+    connection.enter(Stage::Idle);
     let caller = arrival.caller();
     let rate = limits.unauthenticated_bytes_per_second;
     let mut io = MeteredIo::new(arrival, connection.clone(), rate, limits.stalled());

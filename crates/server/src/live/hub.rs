@@ -268,8 +268,10 @@ impl Hub {
 
     /// Ends the streams of an account.
     pub(crate) fn end_account(&self, account: AccountId) {
-        let streams = self.subscribers().by_account.get(&account).cloned();
-        for subscriber in streams.into_iter().flatten() {
+        let subscribers = self.subscribers();
+        // Those that are not attached have a session alone.
+        let all = subscribers.by_session.values().flatten();
+        for subscriber in all.filter(|subscriber| subscriber.account == account) {
             subscriber.end(End::SessionClosed);
         }
     }

@@ -212,3 +212,17 @@ fn late_events_from_before_attaching_are_ignored() {
     publish(&hub, 6, Audience::Room(ROOM));
     assert_eq!(taken(&alice), [6]);
 }
+
+#[test]
+fn the_end_of_an_account_reaches_streams_that_catch_up() {
+    let hub = hub();
+    let (attached, catching_up, other) = (register(&hub, 1), register(&hub, 1), register(&hub, 2));
+    assert!(attached.attach(Position(0), &[]));
+    hub.end_account(AccountId(1));
+    assert!(catching_up.attach(Position(0), &[]));
+    for ended in [attached, catching_up] {
+        let taken = ended.take(usize::MAX);
+        assert!(matches!(taken, Taken::End(End::SessionClosed)), "{taken:?}");
+    }
+    assert!(matches!(other.take(usize::MAX), Taken::Nothing(_)));
+}

@@ -179,6 +179,7 @@ impl Node {
             client_slots: ConnectionSlots::new(ports.clients, config.limits.held_bytes),
             peer_slots: ConnectionSlots::new(ports.peers, config.limits.held_bytes),
             turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &opened.work),
+            lookups: Arc::default(),
             searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &opened.work),
             live: opened.live,
             calls: Arc::default(),

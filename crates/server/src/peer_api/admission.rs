@@ -236,7 +236,7 @@ impl NodeContext {
         let look = || {
             self.read(move |reader| {
                 let is_usable = reader.is_join_token_usable(&token)?;
-                Ok(is_usable || reader.is_answered_alike(&id, digest)?)
+                Ok(is_usable || reader.answered_once(&id)? == Some(digest))
             })
         };
         if look().await? {

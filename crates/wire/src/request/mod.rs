@@ -21,8 +21,8 @@ pub use accounts::{change_password, delete_account};
 pub use admin::{create_bot, create_invite, reset_password};
 pub use messages::message_of;
 pub use once::{
-    admit_node, create_account, forget_messages, note_act, offer_setup, once_of_webhook,
-    open_session, post_by_webhook, raise_version, retire_node, rotate_authority,
+    admit_node, create_account, create_account_digest, forget_messages, note_act, offer_setup,
+    once_of_webhook, open_session, post_by_webhook, raise_version, retire_node, rotate_authority,
     throttle_key_of_account, throttle_key_of_address, throttle_key_of_device, throttle_key_of_pair,
     throttle_key_of_session, try_password,
 };

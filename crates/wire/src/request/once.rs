@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use blake3::Hasher;
 use conclave_core::{
     AccessOperation, AccountId, AccountName, ActNote, AuthorityId, ClusterOperation,
-    ClusterVersion, Command, ConversationId, Grant, JoinCredential, LoginKeys, MessageText, NodeId,
-    OnceId, Operation, Origin, SessionId, SessionLabel, ThrottleKey, TokenHash,
+    ClusterVersion, Command, ConversationId, Digest, Grant, JoinCredential, LoginKeys, MessageText,
+    NodeId, OnceId, Operation, Origin, SessionId, SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
+
+/// Kind of a request that creates an account, in its digest.
+const CREATE_ACCOUNT: &str = "create_account";
 
 fn once(id: OnceId, kind: &str, parts: &[&[u8]], operation: Operation) -> Command {
     Command {
@@ -28,20 +31,35 @@ pub fn create_account(
     password_hash: String,
     grant: Grant,
 ) -> Command {
-    let key = name.key();
+    let parts = account_parts(&name, &grant);
+    let operation = Operation::Access(AccessOperation::CreateAccount {
+        name,
+        password_hash,
+        grant,
+    });
+    once(
+        id,
+        CREATE_ACCOUNT,
+        &parts.each_ref().map(|part| &part[..]),
+        operation,
+    )
+}
+
+/// Returns the digest of a command that creates an account.
+#[must_use]
+pub fn create_account_digest(name: &AccountName, grant: &Grant) -> Digest {
+    let parts = account_parts(name, grant);
+    digest(0, CREATE_ACCOUNT, &parts.each_ref().map(|part| &part[..]))
+}
+
+fn account_parts(name: &AccountName, grant: &Grant) -> [Vec<u8>; 3] {
     let (kind, shown) = match grant {
         Grant::Open => (0, Vec::new()),
         Grant::Invite(code) => (1, code.0.to_vec()),
         Grant::Setup(token) => (2, token.0.to_vec()),
         Grant::Admin(session) => (3, session.0.to_le_bytes().to_vec()),
     };
-    let operation = Operation::Access(AccessOperation::CreateAccount {
-        name,
-        password_hash,
-        grant,
-    });
-    let parts = [key.as_bytes(), &[kind], &shown];
-    once(id, "create_account", &parts, operation)
+    [name.key().into_bytes(), vec![kind], shown]
 }
 
 /// Returns a command that opens a session for an account whose password was verified. The keys are

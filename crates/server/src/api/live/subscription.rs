@@ -67,7 +67,10 @@ impl Subscription {
         let state = State {
             subscription: self,
             phase: Phase::Start,
-            session_looked_at: now,
+            looks: Looks {
+                node: now,
+                session: now,
+            },
             addresses,
         };
         futures::stream::unfold(state, |mut state| async {
@@ -80,8 +83,32 @@ impl Subscription {
 struct State {
     subscription: Subscription,
     phase: Phase,
-    session_looked_at: Instant,
+    looks: Looks,
     addresses: watch::Receiver<Arc<[String]>>,
+}
+
+/// Times of the last looks at what ends a stream: they come by the clock, however many events there
+/// are.
+struct Looks {
+    /// At whether the node is cut off.
+    node: Instant,
+    /// At whether the session may still be used.
+    session: Instant,
+}
+
+impl Looks {
+    /// Returns whether to look at the node now: once in this time.
+    fn is_node_due(&mut self, every: Duration) -> bool {
+        let is_due = self.node.elapsed() >= every;
+        if is_due {
+            self.node = Instant::now();
+        }
+        is_due
+    }
+
+    fn is_session_due(&self) -> bool {
+        self.session.elapsed() > SESSION_LOOK_EVERY
+    }
 }
 
 enum Phase {
@@ -146,7 +173,7 @@ impl State {
             }
             Err(problem) => return Some(self.fail(problem)),
         };
-        self.session_looked_at = Instant::now();
+        self.looks.session = Instant::now();
         let before = self.subscription.position;
         self.subscription.position = before.max(page.scanned_to);
         if page.complete && self.attach(&page.rooms) {
@@ -174,6 +201,11 @@ impl State {
 
     /// Takes waiting events, or waits for some; returns `None` to look again.
     async fn follow(&mut self) -> Option<Response> {
+        if self.looks.is_node_due(self.subscription.heartbeat)
+            && let Err(problem) = self.subscription.is_reached()
+        {
+            return Some(self.fail(problem));
+        }
         match self.subscription.place.take(RESPONSE_BYTES_MAX) {
             Taken::Items(items) => {
                 let after = self.subscription.position.0;
@@ -183,10 +215,14 @@ impl State {
                 let last = events.iter().map(|event| event.position).max()?;
                 events.extend(self.members_if_changed());
                 self.subscription.position = Position(last.max(after));
+                self.look_at_session();
                 return Some(Ok(self.respond(events)));
             }
             Taken::Nothing(published) => {
                 self.subscription.position = self.subscription.position.max(published);
+                if self.look_at_session() {
+                    return None;
+                }
             }
             Taken::Lagged(since) => {
                 self.phase = Phase::CatchingUp;
@@ -209,20 +245,23 @@ impl State {
         {
             return None;
         }
-        if let Err(problem) = self.subscription.shared.not_cut_off() {
+        if let Err(problem) = self.subscription.is_reached() {
             return Some(self.fail(problem));
         }
-        if self.subscription.shared.roll.is_unreached() {
-            // The stream would receive no events.
-            return Some(self.fail(Problem::Behind));
-        }
-        if self.session_looked_at.elapsed() > SESSION_LOOK_EVERY {
-            // The page is empty most likely; its purpose is the check of the session.
-            self.phase = Phase::CatchingUp;
-        }
+        self.look_at_session();
         let mut events = vec![unlogged(v1::event::Event::Heartbeat(v1::Heartbeat {}))];
         events.extend(self.members_if_changed());
         Some(Ok(self.respond(events)))
+    }
+
+    /// Reads a page next if it is time to look at the session; returns whether it is. The page is
+    /// empty most likely; its purpose is the check of the session.
+    fn look_at_session(&mut self) -> bool {
+        let is_due = self.looks.is_session_due();
+        if is_due {
+            self.phase = Phase::CatchingUp;
+        }
+        is_due
     }
 
     /// Returns the client addresses of the nodes, unless they were sent already.
@@ -274,6 +313,15 @@ fn unlogged(event: v1::event::Event) -> v1::Event {
 }
 
 impl Subscription {
+    /// Refuses if the node is cut off from the others: the stream would receive no events.
+    fn is_reached(&self) -> Result<(), Problem> {
+        self.shared.not_cut_off()?;
+        match self.shared.roll.is_unreached() {
+            true => Err(Problem::Behind),
+            false => Ok(()),
+        }
+    }
+
     /// Waits until the database has everything that was published, and so everything that the
     /// client has seen: a page that ends before that could neither be attached to what follows, nor
     /// say of which rooms the account is a member by then.
@@ -306,5 +354,30 @@ impl Subscription {
             };
             shared.read(read).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_looks_by_the_clock_however_many_events_it_has() {
+        let now = Instant::now();
+        let mut looks = Looks {
+            node: now,
+            session: now,
+        };
+        let heartbeat = Duration::from_secs(15);
+        let mut count = 0;
+        // One event in a second, for two minutes.
+        for second in 1..=120 {
+            advance(Duration::from_secs(1)).await;
+            count += u32::from(looks.is_node_due(heartbeat));
+            assert_eq!(looks.is_session_due(), second > 60, "{second}");
+        }
+        assert_eq!(count, 8);
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     },
     base::{deadline::Deadline, random},
     context::{
-        access::{held_back, open_session},
+        access::{Unknown, held_back, open_session},
         node_context::NodeContext,
         page_tickets::TICKET_LIFE,
     },
@@ -45,6 +45,7 @@ use crate::{
         origin::{Origin, asked_host},
         problems::millis,
     },
+    tls::Caller,
 };
 
 /// How long another node may take to accept a session.
@@ -186,7 +187,8 @@ impl Surface {
         let Credential::Session(token) = Credential::in_headers(request.headers()) else {
             return Err(log_in_first("the request carries no session; log in"));
         };
-        let session = self.open_session(token, deadline).await?;
+        let caller = asking(&request, deadline);
+        let session = self.open_session(token, caller).await?;
         let of_account = shared.sessions.account_limiters.of(session.account);
         if let Err(rejection) = of_account.check_and_count(Paced::Ticket) {
             return Err(held_back(rejection.into(), &of_account, deadline).await);
@@ -238,11 +240,11 @@ impl Surface {
     async fn open_session(
         &self,
         token: [u8; TOKEN_BYTES],
-        deadline: Deadline,
+        caller: Unknown,
     ) -> Result<rows::SessionRow, Problem> {
         let (token, now) = (token_hash(&token), self.shared.log_time());
         let open = move |reader: &rows::Reader| open_session(reader, &token, now);
-        let session = self.shared.find(deadline, open).await?;
+        let session = self.shared.find(caller, open).await?;
         session.ok_or_else(session_ended)
     }
 
@@ -251,6 +253,8 @@ impl Surface {
         let shared = &self.shared;
         let cookie = by_page(&request)?;
         shared.refuse_if_away()?;
+        let deadline = Deadline::usual();
+        let caller = asking(&request, deadline);
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(header::CONTENT_TYPE);
         if kind.is_none_or(|kind| kind != "application/json") {
@@ -270,10 +274,9 @@ impl Surface {
             return Err(invalid());
         }
         // The session may have ended meanwhile, at another node.
-        let deadline = Deadline::usual();
         shared.barrier(deadline).await?;
         let token = tickets.take(&ticket).ok_or_else(invalid)?;
-        self.open_session(token, deadline).await?;
+        self.open_session(token, caller).await?;
         let mut response = Response::default();
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
@@ -287,6 +290,12 @@ impl Surface {
 /// page.
 fn may_keep(membership: NodeMembership, member: &Member) -> bool {
     membership == NodeMembership::Voter && !member.witness
+}
+
+/// Returns the caller of a request, whose session is looked up.
+fn asking(request: &Request, deadline: Deadline) -> Unknown {
+    let caller = request.extensions().get::<Caller>();
+    Unknown::at(caller.and_then(|caller| caller.address), deadline)
 }
 
 /// Returns the cookie of the page that has made a request.

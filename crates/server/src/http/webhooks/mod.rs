@@ -141,7 +141,7 @@ impl Hooks {
             None => OnceId(random::bytes()?),
         };
         let find = move |reader: &Reader| reader.webhook_by_token(&token);
-        let found = self.shared.find(deadline, find).await?;
+        let found = self.shared.find(&call, find).await?;
         let (_, _, account) = found.ok_or(Rejection::NoSuchWebhook)?;
         let place = PostPermit::take(&self.places, token).ok_or(Problem::Busy)?;
         let (parts, mut body) = request.into_parts();

@@ -16,7 +16,7 @@ use rusqlite::{Error, OptionalExtension as _, Result, Row, params};
 use super::reader::{account, select_accounts};
 use crate::state::{
     AccountRow, InviteRow, ReadError, Reader, SessionRow, WebhookRow,
-    column::{account_role, bits, count, number, sought, stored},
+    column::{account_role, count, from_bits, number, sought, stored},
 };
 
 /// What makes a [`SessionRow`], with the session as `s`.
@@ -222,26 +222,19 @@ impl Reader {
         })
     }
 
-    /// Returns whether an answer to this request outside a session is remembered.
+    /// Returns the digest of the request outside a session whose answer is remembered under this
+    /// id, by log time.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn is_answered_once(&self, id: &OnceId) -> std::result::Result<bool, ReadError> {
-        let sql = "SELECT 1 FROM once_answers WHERE id = ?1";
-        self.read(|c| c.prepare_cached(sql)?.exists([id.0]))
-    }
-
-    /// Returns whether an answer to exactly this request outside of sessions is remembered.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn is_answered_alike(
-        &self,
-        id: &OnceId,
-        digest: Digest,
-    ) -> std::result::Result<bool, ReadError> {
-        let sql = "SELECT 1 FROM once_answers WHERE id = ?1 AND digest = ?2";
-        self.read(|c| c.prepare_cached(sql)?.exists(params![id.0, bits(digest.0)]))
+    pub fn answered_once(&self, id: &OnceId) -> std::result::Result<Option<Digest>, ReadError> {
+        let sql = "SELECT digest FROM once_answers WHERE id = ?1
+            AND forget_at > (SELECT log_time FROM meta WHERE id = 1)";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let digest = |row: &Row<'_>| from_bits(row, 0).map(Digest);
+            statement.query_row([id.0], digest).optional()
+        })
     }
 
     /// Returns whether an answer to this request of a session is remembered.
