@@ -321,15 +321,14 @@ async fn shrinks_and_governs(world: &World, full: &[u64]) -> u64 {
         assert!(!page.unwrap().messages.is_empty());
     }
     let sent = world.alice.messages(&bob, Page::Newest, 10, fresh).await;
-    let newest = sent.unwrap().messages.pop().unwrap();
+    let mut sent = sent.unwrap().messages.into_iter().rev();
+    let newest = sent.find(|message| !message.deleted).unwrap();
     let newest = MessageRef {
         conversation: ConversationId(newest.conversation_id),
         sequence: Sequence(newest.sequence),
     };
-    assert_eq!(
-        world.alice.delete_messages(&[newest], false).await.unwrap(),
-        1
-    );
+    let gone = world.alice.delete_messages(&[newest], true).await;
+    assert_eq!(gone.unwrap(), 1);
     let anonymous = world.cluster.client();
     let again = anonymous.login("alice", "open sesame").await.unwrap();
     let again = anonymous.with_token(&again.token).unwrap();

@@ -94,6 +94,21 @@ pub fn price(operation: &Operation) -> Price {
     }
 }
 
+/// Returns what an operation takes at the node that the caller asks, before it is proposed.
+///
+/// This is its [`price`], except that a request about many conversations takes a token for each of
+/// them: the log counts it as one.
+#[must_use]
+pub fn price_at_edge(operation: &Operation) -> Price {
+    match operation {
+        Operation::Message(MessageOperation::AdvancePositions { positions }) => {
+            let conversations = positions.len().max(1) as u64;
+            [Some((Spend::Positions, conversations)), None]
+        }
+        operation => price(operation),
+    }
+}
+
 /// What an operation leaves behind for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
@@ -115,9 +130,16 @@ pub fn keeps(operation: &Operation) -> Keeps {
             MessageOperation::SendMessage { .. }
             | MessageOperation::EditMessage { .. }
             | MessageOperation::SetReaction { present: true, .. } => Keeps::StoredBytes,
+            // A row for each message that the account no longer sees.
+            MessageOperation::DeleteMessages {
+                for_everyone: false,
+                ..
+            } => Keeps::Rows,
             MessageOperation::SetReaction { present: false, .. }
             | MessageOperation::AdvancePositions { .. }
-            | MessageOperation::DeleteMessages { .. } => Keeps::Nothing,
+            | MessageOperation::DeleteMessages {
+                for_everyone: true, ..
+            } => Keeps::Nothing,
         },
         Operation::Access(operation) => match operation {
             AccessOperation::PostByWebhook { .. } => Keeps::StoredBytes,
@@ -250,7 +272,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AccountLimit, allowance::limit_table::ACCOUNT_LIMIT_MAX};
+    use crate::{
+        AccountLimit, ConversationId, Progress, allowance::limit_table::ACCOUNT_LIMIT_MAX,
+    };
 
     fn limits(per_minute: u64, burst: u64) -> AccountLimits {
         let mut limits = AccountLimits::default();
@@ -267,6 +291,30 @@ mod tests {
             panic!("{refused:?}");
         };
         *wait_ms
+    }
+
+    #[test]
+    fn a_node_counts_the_conversations_that_are_read() {
+        for (conversations, tokens) in [(0, 1), (1, 1), (256, 256)] {
+            let position = (ConversationId(1), Progress::default());
+            let advance = Operation::Message(MessageOperation::AdvancePositions {
+                positions: vec![position; conversations],
+            });
+            assert_eq!(price(&advance), [Some((Spend::Positions, 1)), None]);
+            let taken = [Some((Spend::Positions, tokens)), None];
+            assert_eq!(price_at_edge(&advance), taken);
+        }
+    }
+
+    #[test]
+    fn hiding_messages_keeps_rows_and_deleting_them_nothing() {
+        for (for_everyone, kept) in [(false, Keeps::Rows), (true, Keeps::Nothing)] {
+            let delete = MessageOperation::DeleteMessages {
+                messages: Vec::new(),
+                for_everyone,
+            };
+            assert_eq!(keeps(&Operation::Message(delete)), kept, "{for_everyone}");
+        }
     }
 
     #[test]

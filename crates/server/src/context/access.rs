@@ -8,7 +8,7 @@ use std::{
 
 use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
-    allowance::{Keeps, Price, keeps, price},
+    allowance::{Keeps, Price, keeps, price_at_edge},
 };
 use conclave_replica::Outcome;
 use conclave_storage::state::{self as rows, Reader};
@@ -115,7 +115,7 @@ impl NodeContext {
         let session = self.session(token, call).await?;
         let _admitted = session.admit()?;
         let command = request.into_command(session.id)?;
-        let (of_account, price) = (&session.of_account, price(&command.operation));
+        let (of_account, price) = (&session.of_account, price_at_edge(&command.operation));
         let _place = self
             .command_permit(of_account, &price, call.deadline)
             .await?;
