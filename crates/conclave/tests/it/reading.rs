@@ -1,6 +1,7 @@
 //! Only messages that a person could see are marked as read: pages, pipes that are closed early or
 //! not read, and looks that mark nothing.
 
+use conclave_core::{Recipient, RoomName};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -10,6 +11,7 @@ use tokio::{
 use crate::{
     command::{Person, run},
     support::{Cluster, PATIENCE, until},
+    witness::{PASSWORD, person},
 };
 
 /// Number of unread messages: three times what `read` shows by default.
@@ -181,6 +183,35 @@ async fn following_from_a_position_marks_no_unshown_message_as_read() {
     }
     follower.shows("joined #news").await;
     follower.shows("61").await;
+    until_all_is_read(&bob).await;
+    follower.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_outlives_its_removal_from_a_room() {
+    let (cluster, bob) = reader().await;
+    let all = bob.run(&["read", "--unread", "60", "--peek", "-o", "json"]);
+    let last = all.await.json().pop().unwrap();
+    let all = r#""$CONCLAVE" read --unread 60 | cat"#;
+    run(patient(bob.shell(all)), b"").await.succeeded();
+    let alice = cluster.client();
+    let login = alice.login("alice", PASSWORD).await.unwrap();
+    let alice = alice.with_token(&login.token).unwrap();
+    let since = last["position"].as_u64().unwrap();
+    let mut follower = Follower::start(&bob, since, &[]);
+
+    // The follower knows now that everything before is read.
+    let news = Recipient::Room(RoomName::new("news").unwrap());
+    alice.send(&news, "one").await.unwrap();
+    follower.shows("one").await;
+    until_all_is_read(&bob).await;
+    // It is still to mark this message when it may not any more.
+    alice.send(&news, "two").await.unwrap();
+    alice.kick_from_room("news", "bob").await.unwrap();
+    follower.shows("two").await;
+    follower.shows("bob left #news").await;
+    alice.send(&person("bob"), "hello").await.unwrap();
+    follower.shows("hello").await;
     until_all_is_read(&bob).await;
     follower.end().await;
 }

@@ -2,13 +2,15 @@
 //!
 //! Always true: with `-o json` each line is one object with its position, in the order of the log;
 //! a program that begins again with `--since` and the last position misses nothing and gets nothing
-//! twice.
+//! twice. Only the end of the session or of stdout ends a follower: what the cluster does not mark
+//! as read now is marked later.
 
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
-use conclave_client::{Events, Item, v1};
+use conclave_client::{CallError, Client, Events, Item, StartAt, SubscribeOptions, v1};
 use conclave_core::Recipient;
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
 use v1::event::Event as Kind;
 
 use crate::{
@@ -20,8 +22,21 @@ use crate::{
 /// Time for which a follower waits for more before it marks what it has shown as read: one request
 /// for a burst instead of one for each message.
 const MARK_AFTER: Duration = Duration::from_millis(200);
-/// Interval at which a follower checks whether its stdout still has a reader.
-const CLOSED_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest time between two looks, however many events come: whether there is something to mark,
+/// and whether stdout still has a reader.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest time for which a follower shows nothing because it marks what it has shown. After that
+/// it tries again with the next look.
+const MARK_MAX: Duration = Duration::from_secs(5);
+
+/// Opens the stream of a follower: without presence and typing, which it does not show.
+pub(crate) fn subscribe(client: &Client, from: StartAt) -> Events {
+    let options = SubscribeOptions {
+        presence: false,
+        ..SubscribeOptions::default()
+    };
+    client.subscribe_with(from, options)
+}
 
 /// Waits until a node streams; returns the position from which it does.
 ///
@@ -51,35 +66,80 @@ pub(crate) async fn run(
     mut shown: BTreeSet<u64>,
 ) -> anyhow::Result<ExitCode> {
     let mut filter = Filter::new(with);
+    let mut rhythm = Rhythm::new(Instant::now());
+    let mut is_told = false;
     loop {
-        let limit = match reader.has_more_to_mark() {
-            true => MARK_AFTER,
-            false => CLOSED_LOOK_INTERVAL,
-        };
-        let next = match tokio::time::timeout(limit, events.next()).await {
-            Ok(next) => next?,
-            Err(_) => {
-                reader.mark().await?;
-                if reader.is_closed() {
-                    return Ok(ExitCode::SUCCESS);
+        let may_mark = reader.has_more_to_mark() && !is_told;
+        let look_at = rhythm.next(Instant::now(), may_mark);
+        if let Ok(next) = timeout_at(look_at, events.next()).await {
+            match next? {
+                Item::Event(event) => {
+                    if let Some(Kind::PositionAdvanced(advanced)) = &event.event {
+                        reader.look_again(advanced.conversation_id);
+                    }
+                    // The positions of messages that were shown before come first; none of them
+                    // comes again.
+                    if !shown.remove(&event.position) && filter.lets_through(&event) {
+                        show(reader, &event).await?;
+                    }
                 }
+                item => tell(&item),
+            }
+            if !rhythm.is_due(Instant::now()) {
                 continue;
             }
-        };
-        match next {
-            Item::Event(event) => {
-                if let Some(Kind::PositionAdvanced(advanced)) = &event.event {
-                    reader.look_again(advanced.conversation_id).await?;
-                }
-                // The positions of messages that were shown before come first; none of them comes
-                // again.
-                if !shown.remove(&event.position) && filter.lets_through(&event) {
-                    show(reader, &event).await?;
-                }
-            }
-            item => tell(&item),
+        }
+        let marked = timeout(MARK_MAX, reader.mark()).await.ok();
+        goes_on(marked, &mut is_told)?;
+        if reader.is_closed() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        rhythm = Rhythm::new(Instant::now());
+    }
+}
+
+/// When a follower looks whether there is something to mark.
+struct Rhythm {
+    /// The latest time of the next look.
+    due_at: Instant,
+}
+
+impl Rhythm {
+    fn new(looked_at: Instant) -> Self {
+        Self {
+            due_at: looked_at + LOOK_INTERVAL,
         }
     }
+
+    /// Returns until when to wait for the next event before the next look.
+    fn next(&self, now: Instant, may_mark: bool) -> Instant {
+        match may_mark {
+            true => self.due_at.min(now + MARK_AFTER),
+            false => self.due_at,
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now >= self.due_at
+    }
+}
+
+/// Decides whether the follower goes on after it has tried to mark messages (`None`: for too long);
+/// notes on stderr that it cannot, once until it can again.
+fn goes_on(marked: Option<Result<(), CallError>>, is_told: &mut bool) -> Result<(), CallError> {
+    let cause = match marked {
+        Some(Ok(())) => {
+            *is_told = false;
+            return Ok(());
+        }
+        Some(Err(error @ CallError::SessionExpired { .. })) => return Err(error),
+        Some(Err(error)) => error.to_string(),
+        None => format!("no answer within {} s", MARK_MAX.as_secs()),
+    };
+    if !std::mem::replace(is_told, true) {
+        note(&format!("warning: cannot mark messages as read: {cause}"));
+    }
+    Ok(())
 }
 
 async fn show(reader: &mut Reader, event: &v1::Event) -> anyhow::Result<()> {
@@ -285,6 +345,8 @@ fn conversation_of(kind: &Kind) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use conclave_client::Reason;
+
     use super::*;
     use crate::names::recipient;
 
@@ -330,6 +392,60 @@ mod tests {
         assert!(!filter.lets_through(&deleted));
         assert!(filter.lets_through(&sent("bob", "", "Ops")));
         assert!(filter.lets_through(&deleted));
+    }
+
+    #[test]
+    fn a_follower_looks_each_second_however_many_events_come() {
+        let begun = Instant::now();
+        let at = |ms: u64| begun + Duration::from_millis(ms);
+        let rhythm = Rhythm::new(begun);
+        // In silence.
+        assert_eq!(rhythm.next(at(0), true), at(200));
+        assert_eq!(rhythm.next(at(0), false), at(1000));
+        // An event every 100 ms: each would put the look off.
+        for ms in (100..1000).step_by(100) {
+            assert!(!rhythm.is_due(at(ms)), "{ms}");
+            assert!(rhythm.next(at(ms), true) <= at(1000), "{ms}");
+        }
+        assert!(rhythm.is_due(at(1000)));
+    }
+
+    #[test]
+    fn only_the_end_of_the_session_ends_a_follower() {
+        let sentence = String::new;
+        let mut is_told = false;
+        let trouble = [
+            Some(CallError::Refused {
+                reason: Reason::NotAllowed,
+                sentence: sentence(),
+            }),
+            Some(CallError::NotDone {
+                sentence: sentence(),
+                distrust: None,
+                attempts: 1,
+                waited: Duration::ZERO,
+                nodes: Vec::new(),
+            }),
+            Some(CallError::Unknown {
+                sentence: sentence(),
+                attempts: 1,
+                waited: Duration::ZERO,
+                nodes: Vec::new(),
+                request: None,
+            }),
+            None,
+        ];
+        for error in trouble {
+            assert_eq!(goes_on(error.map(Err), &mut is_told), Ok(()));
+            assert!(is_told);
+        }
+        assert_eq!(goes_on(Some(Ok(())), &mut is_told), Ok(()));
+        assert!(!is_told, "the next trouble is told again");
+        let ended = CallError::SessionExpired {
+            sentence: sentence(),
+            certain: true,
+        };
+        assert!(goes_on(Some(Err(ended)), &mut is_told).is_err());
     }
 
     #[test]

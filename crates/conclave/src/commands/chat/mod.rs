@@ -4,6 +4,7 @@ pub(crate) mod conversations;
 pub(crate) mod delete;
 pub(crate) mod edit;
 pub(crate) mod follow;
+pub(crate) mod marks;
 pub(crate) mod presence;
 pub(crate) mod react;
 pub(crate) mod read;

@@ -112,7 +112,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let from = args
         .since
         .map_or(StartAt::Now, |since| StartAt::After(Position(since)));
-    let mut events = reader.client().subscribe(from);
+    let mut events = follow::subscribe(reader.client(), from);
     let mut shown = BTreeSet::new();
     if args.since.is_none() {
         // The stream starts first, so that no message is lost between the page and the stream.

@@ -1,25 +1,16 @@
-//! Shows messages and marks them as read.
+//! Shows messages, and has those marked as read that were taken from stdout.
 //!
-//! Always true: a message is marked as read only after it was written to stdout, and taken from
-//! there if stdout is a pipe. A read position covers everything before it, so none is moved over an
-//! unread message that was not shown: neither by a page nor by a stream that begins in the middle
-//! of a conversation.
+//! Always true: a command that ends without an error has marked what was taken.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    io,
-};
+use std::io;
 
 use conclave_client::{CallError, Client, Freshness, Page, v1};
-use conclave_core::{
-    ConversationId, MessageRef, Progress, Recipient, Sequence,
-    limits::{PAGE_MAX, POSITIONS_PER_REQUEST_MAX},
-};
+use conclave_core::{MessageRef, Recipient, Sequence, limits::PAGE_MAX};
 use jiff::tz::TimeZone;
 
 use crate::{
+    commands::chat::marks::{Marks, tell_more},
     errors::{CommandError, EXIT_USAGE, note},
-    names,
     output::{self, Format},
     pipe::Pipe,
 };
@@ -30,25 +21,8 @@ pub(crate) struct Reader {
     freshness: Freshness,
     format: Format,
     zone: TimeZone,
-    /// Whether shown messages are marked as read.
-    marks: bool,
+    marks: Marks,
     pipe: Pipe,
-    /// Messages that were written and perhaps not taken yet: where each ends in the bytes of
-    /// stdout, its conversation and its sequence. At most what a pipe holds, and a page.
-    written: VecDeque<(u64, u64, u64)>,
-    /// The last sequence of each conversation that was taken and is not marked yet.
-    read: BTreeMap<u64, u64>,
-    /// State of the messages before those that were shown, for each conversation.
-    before: BTreeMap<u64, Before>,
-}
-
-/// State of the unread messages before the first one that was shown.
-enum Before {
-    /// All of them were shown.
-    Shown,
-    /// One of them was not shown, so none is marked. Holds the first and the last sequence that was
-    /// shown.
-    Unread { first: u64, last: u64 },
 }
 
 /// Options of a reader.
@@ -62,16 +36,14 @@ pub(crate) struct How {
 
 impl Reader {
     pub(crate) fn new(client: Client, how: How) -> Self {
+        let marks = !how.peek && how.freshness == Freshness::Linearizable;
         Self {
+            marks: Marks::new(client.clone(), marks),
             client,
-            marks: !how.peek && how.freshness == Freshness::Linearizable,
             freshness: how.freshness,
             format: how.format,
             zone: how.zone,
             pipe: Pipe::stdout(),
-            written: VecDeque::new(),
-            read: BTreeMap::new(),
-            before: BTreeMap::new(),
         }
     }
 
@@ -89,7 +61,7 @@ impl Reader {
 
     /// Returns whether shown messages are marked as read.
     pub(crate) fn marks(&self) -> bool {
-        self.marks
+        self.marks.is_on()
     }
 
     /// Returns whether the program behind stdout has closed it.
@@ -106,7 +78,8 @@ impl Reader {
         page.messages.truncate(count);
         // The page holds the first unread messages of each conversation.
         for message in &page.messages {
-            self.before.insert(message.conversation_id, Before::Shown);
+            let (conversation, sequence) = (message.conversation_id, message.sequence);
+            self.marks.know(conversation, sequence, 0);
         }
         Ok((self.show_all(&page.messages).await?, is_cut))
     }
@@ -124,7 +97,8 @@ impl Reader {
         }
         let from = Page::After(Sequence(newest.sequence_read));
         let page = self.page(with, from, count.into()).await?;
-        self.before.insert(page.conversation_id, Before::Shown);
+        self.marks
+            .know(page.conversation_id, newest.sequence_read, 0);
         let shown = self.show_all(&page.messages).await?;
         if let Some(last) = page.messages.last()
             && newest
@@ -132,7 +106,7 @@ impl Reader {
                 .iter()
                 .any(|end| end.sequence > last.sequence)
         {
-            self.tell_more(with, "newer messages: ", &format!("--unread {count}"));
+            tell_more(with, "newer messages: ", &format!("--unread {count}"));
         }
         Ok(shown)
     }
@@ -157,21 +131,22 @@ impl Reader {
         }
         let unread_before = page.unread_before;
         if let Some(first) = page.messages.first() {
-            self.know(page.conversation_id, first.sequence, unread_before);
+            self.marks
+                .know(page.conversation_id, first.sequence, unread_before);
         }
         let shown = self.show_all(&page.messages).await;
         if before.is_none() && unread_before > 0 {
             let unread = unread_before + shown.as_ref().map_or(0, Vec::len) as u64;
             let unread = unread.min(PAGE_MAX as u64);
-            let what = match self.marks {
+            let what = match self.marks() {
                 true => format!("{unread_before} older messages are unread, none is marked read: "),
                 false => format!("{unread_before} older messages are unread: "),
             };
-            self.tell_more(with, &what, &format!("--unread {unread}"));
+            tell_more(with, &what, &format!("--unread {unread}"));
         } else if page.previous_before_sequence > 0 && output::is_for_people() {
             let (conversation, before) = (page.conversation_id, page.previous_before_sequence);
             let before = format!("--before {conversation}.{before}");
-            self.tell_more(with, "older messages: ", &before);
+            tell_more(with, "older messages: ", &before);
         } else if page.forgotten_through > 0
             && page.previous_before_sequence == 0
             && output::is_for_people()
@@ -179,13 +154,6 @@ impl Reader {
             note("older messages are no longer kept");
         }
         shown
-    }
-
-    fn tell_more(&self, with: &Recipient, what: &str, how: &str) {
-        note(&format!(
-            "{what}conclave read --with {} {how}",
-            names::shown(with)
-        ));
     }
 
     async fn page(
@@ -201,71 +169,10 @@ impl Reader {
         Ok(page?)
     }
 
-    /// Records how many unread messages come before the first one that is shown.
-    fn know(&mut self, conversation: u64, first: u64, unread_before: u64) {
-        let known = match unread_before {
-            0 => Before::Shown,
-            _ => Before::Unread { first, last: 0 },
-        };
-        self.before.insert(conversation, known);
-    }
-
-    /// Counts the unread messages before one that was shown.
-    async fn unread_before(&self, conversation: u64, shown: u64) -> Result<u64, CallError> {
-        let with = Recipient::Conversation(ConversationId(conversation));
-        let from = Page::After(Sequence(shown.saturating_sub(1)));
-        let page = self.client.messages(&with, from, 1, self.freshness).await;
-        match page {
-            Ok(page) => Ok(page.unread_before),
-            // A conversation that the caller has left has no read position to move.
-            Err(CallError::Refused { .. }) => Ok(u64::MAX),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Returns whether a message that was shown may be marked as read. If the beginning of the
-    /// conversation was not shown, it asks the server, once.
-    async fn may_mark(&mut self, conversation: u64, sequence: u64) -> Result<bool, CallError> {
-        if !self.before.contains_key(&conversation) {
-            let unread = self.unread_before(conversation, sequence).await?;
-            self.know(conversation, sequence, unread);
-            if (1..u64::MAX).contains(&unread) {
-                let with = Recipient::Conversation(ConversationId(conversation));
-                let what = format!("{unread} older messages are unread, none is marked read: ");
-                let count = unread.min(PAGE_MAX as u64);
-                self.tell_more(&with, &what, &format!("--unread {count}"));
-            }
-        }
-        Ok(match self.before.get_mut(&conversation) {
-            Some(Before::Unread { last, .. }) => {
-                *last = sequence.max(*last);
-                false
-            }
-            Some(Before::Shown) | None => true,
-        })
-    }
-
-    /// Checks a conversation again of which nothing was marked, after a read position in it has
-    /// moved: if the older messages are read by now, the newer ones that were shown are marked,
-    /// too.
-    ///
-    /// # Errors
-    /// If no node serves.
-    pub(crate) async fn look_again(&mut self, conversation: u64) -> Result<(), CallError> {
-        let Some(Before::Unread { first, last }) = self.before.get(&conversation) else {
-            return Ok(());
-        };
-        let (first, last) = (*first, *last);
-        if self.marks && self.unread_before(conversation, first).await? == 0 {
-            self.before.insert(conversation, Before::Shown);
-            self.note_read(conversation, last);
-        }
-        Ok(())
-    }
-
-    fn note_read(&mut self, conversation: u64, sequence: u64) {
-        let last = self.read.entry(conversation).or_default();
-        *last = sequence.max(*last);
+    /// Checks a conversation again at the next [`Reader::mark`], after a read position in it has
+    /// moved.
+    pub(crate) fn look_again(&mut self, conversation: u64) {
+        self.marks.look_again(conversation);
     }
 
     async fn show_all(&mut self, messages: &[v1::Message]) -> anyhow::Result<Vec<u64>> {
@@ -282,10 +189,10 @@ impl Reader {
         };
         // Also if the program behind stdout has gone: it has read what it took.
         self.mark().await?;
-        if !ended? && self.marks {
+        if !ended? && self.marks() {
             note(&format!(
                 "{} of these were not taken from the pipe yet and stay unread",
-                self.written.len()
+                self.marks.untaken()
             ));
         }
         Ok(messages.iter().map(|message| message.position).collect())
@@ -324,10 +231,9 @@ impl Reader {
     /// If stdout is closed or full.
     pub(crate) async fn write(&mut self, line: &str, message: &v1::Message) -> io::Result<()> {
         let end = self.put(line).await?;
-        if self.marks {
-            let place = (end, message.conversation_id, message.sequence);
-            self.written.push_back(place);
-        }
+        let (conversation, sequence) = (message.conversation_id, message.sequence);
+        let taken = self.pipe.taken();
+        self.marks.wrote(end, conversation, sequence, taken);
         Ok(())
     }
 
@@ -347,33 +253,14 @@ impl Reader {
 
     /// Returns whether some shown message is not marked yet.
     pub(crate) fn has_more_to_mark(&self) -> bool {
-        !self.read.is_empty() || !self.written.is_empty()
+        self.marks.is_owed()
     }
 
-    /// Marks what was shown and taken as delivered and read.
+    /// Marks what was shown and taken as delivered and read. See [`Marks::mark`].
+    ///
+    /// # Errors
+    /// If no node serves, the session has ended, or the positions are refused.
     pub(crate) async fn mark(&mut self) -> Result<(), CallError> {
-        let taken = self.pipe.taken();
-        while let Some((end, conversation, sequence)) = self.written.front().copied()
-            && end <= taken
-        {
-            if self.may_mark(conversation, sequence).await? {
-                self.note_read(conversation, sequence);
-            }
-            self.written.pop_front();
-        }
-        let progress = |(conversation, sequence): (u64, u64)| {
-            let progress = Progress {
-                delivered: Sequence(sequence),
-                read: Sequence(sequence),
-            };
-            (ConversationId(conversation), progress)
-        };
-        let read = std::mem::take(&mut self.read);
-        let read = read.into_iter().filter(|(_, sequence)| *sequence > 0);
-        let progress: Vec<_> = read.map(progress).collect();
-        for part in progress.chunks(POSITIONS_PER_REQUEST_MAX) {
-            self.client.advance(part).await?;
-        }
-        Ok(())
+        self.marks.mark(self.pipe.taken()).await
     }
 }
