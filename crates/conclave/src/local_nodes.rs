@@ -80,7 +80,7 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// If it cannot be written there.
-    pub(crate) fn begin(path: &'a PathBuf) -> Result<Self, CommandError> {
+    pub(crate) fn begin(path: &'a Path) -> Result<Self, CommandError> {
         // As readable as the user's other files.
         let draft = Draft::begin(path, 0o666).map_err(|error| not_written(path, &error))?;
         Ok(Self { draft, path })

@@ -91,7 +91,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn show(args: &Args, stopped: oneshot::Receiver<()>) -> anyhow::Result<ExitCode> {
     // A page that cannot be written is found out before the show, and not after it.
-    let page = args.report.as_ref().map(Page::begin).transpose()?;
+    let page = args.report.as_deref().map(Page::begin).transpose()?;
     let mut directory = tempfile::Builder::new()
         .prefix("conclave-demo-")
         .tempdir()?;

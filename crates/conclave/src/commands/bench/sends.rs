@@ -135,7 +135,7 @@ pub(super) struct Sends {
 pub(super) async fn run(args: &Sends) -> anyhow::Result<ExitCode> {
     let load = args.load()?;
     // A page that cannot be written is found out before the measurement, and not after it.
-    let page = args.report.as_ref().map(Page::begin).transpose()?;
+    let page = args.report.as_deref().map(Page::begin).transpose()?;
     let options = Options {
         target: target(args).await?,
         ..load
