@@ -258,6 +258,7 @@ impl Writer {
             sent,
         };
         self.insert_member(position, conversation, account, membership, sent)?;
+        self.caches.get_mut().add_room(account, conversation);
         // What was late before it left is as read as everything else here.
         self.read_late_mentions(conversation, account, progress.read)?;
         let sql = "DELETE FROM invitations WHERE conversation = ?1 AND account = ?2";
@@ -307,7 +308,9 @@ impl Writer {
     ) -> Result<bool, ApplyError> {
         let sql = "DELETE FROM members WHERE conversation = ?1 AND account = ?2";
         self.change_one(sql, [stored(id.0), stored(account.0)])?;
-        self.caches.get_mut().members.remove(&(id, account));
+        let caches = self.caches.get_mut();
+        caches.members.remove(&(id, account));
+        caches.remove_room(account, id);
         let sql = "SELECT 1 FROM members WHERE conversation = ?1 LIMIT 1";
         if self.exists(sql, stored(id.0))? {
             return Ok(false);

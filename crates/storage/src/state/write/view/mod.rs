@@ -9,8 +9,8 @@ use conclave_core::{
     OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
     TokenHash, Webhook, WebhookId,
     limits::{
-        JOIN_TOKENS_MAX, LOGIN_PLACES_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
-        SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
+        JOIN_TOKENS_MAX, LOGIN_PLACES_MAX, OPERATORS_MAX, REQUEST_WINDOW, SESSIONS_PER_ACCOUNT_MAX,
+        WEBHOOKS_PER_ROOM_MAX,
     },
     lookup::{PeerAuthority, Remembered},
 };
@@ -226,14 +226,12 @@ impl Lookup for Writer {
     }
 
     fn rooms_of(&self, account: AccountId) -> Result<Vec<ConversationId>, Broken> {
-        let sql = "SELECT m.conversation
-            FROM members m JOIN conversations c ON c.id = m.conversation
-            WHERE m.account = ?1 AND c.direct_low IS NULL
-            ORDER BY m.conversation LIMIT ?2";
-        // One more than the bound, so that a broken bound is not hidden.
-        let limit = stored(ROOMS_PER_ACCOUNT_MAX + 1);
-        let numbers = self.numbers(sql, params![sought(account.0), limit])?;
-        Ok(numbers.into_iter().map(ConversationId).collect())
+        if let Some(known) = self.caches.borrow_mut().rooms_of.get(&account) {
+            return Ok(known);
+        }
+        let rooms = self.load_rooms_of(account)?;
+        self.caches.borrow_mut().keep_rooms(account, &rooms);
+        Ok(rooms)
     }
 
     fn next_in_line(

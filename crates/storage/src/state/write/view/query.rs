@@ -8,7 +8,7 @@ use std::hash::Hash;
 use conclave_core::{
     Account, AccountId, Broken, Conversation, ConversationId, Digest, Kind, Membership, MessageRef,
     OldMessage, Progress, RequestWindow, RoomRetention, Sequence, Session, SessionId, Timestamp,
-    Webhook, WebhookId, answer, lookup::Remembered,
+    Webhook, WebhookId, answer, limits::ROOMS_PER_ACCOUNT_MAX, lookup::Remembered,
 };
 use rusqlite::{Error, OptionalExtension as _, Params, Result, Row, params, types::Type};
 
@@ -22,6 +22,12 @@ use crate::{
         write::{cache::Caches, writer::Writer},
     },
 };
+
+/// Rooms of account `?1`, found among all its conversations; `?2` rooms.
+const ROOMS_OF: &str = "SELECT m.conversation
+    FROM members m JOIN conversations c ON c.id = m.conversation
+    WHERE m.account = ?1 AND c.direct_low IS NULL
+    ORDER BY m.conversation LIMIT ?2";
 
 pub(super) fn broken(error: &Error) -> Broken {
     Broken {
@@ -175,6 +181,14 @@ impl Writer {
         })
     }
 
+    /// See [`conclave_core::Lookup::rooms_of`].
+    pub(super) fn load_rooms_of(&self, account: AccountId) -> Result<Vec<ConversationId>, Broken> {
+        // One more than the bound, so that a broken bound is not hidden.
+        let limit = stored(ROOMS_PER_ACCOUNT_MAX + 1);
+        let numbers = self.numbers(ROOMS_OF, params![sought(account.0), limit])?;
+        Ok(numbers.into_iter().map(ConversationId).collect())
+    }
+
     /// See [`conclave_core::Lookup::oldest_messages`].
     pub(super) fn load_oldest(
         &self,
@@ -254,3 +268,7 @@ pub(super) fn webhook(row: &Row<'_>) -> Result<Webhook> {
         by: AccountId(number(row, 3)?),
     })
 }
+
+#[cfg(test)]
+#[path = "rooms_tests.rs"]
+mod tests;
