@@ -251,3 +251,18 @@ fn webhooks_are_listed_without_their_secrets() {
     let unread = reader.unread(AccountId(2), 9).unwrap();
     assert_eq!(unread[0].by_name.as_deref(), Some("alarms"));
 }
+
+#[test]
+fn a_suspended_webhook_is_not_found_by_its_secret() {
+    let (directory, mut state) = opened();
+    house(&mut state);
+    let hook = webhook("Hall", "alarms", 8);
+    accept(&mut state, vec![ask(1, 5, hook)]);
+    let beside = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    for (suspended, is_found) in [(true, false), (false, true)] {
+        let sql = "UPDATE accounts SET suspended = ?1 WHERE key = 'alarms'";
+        assert_eq!(beside.execute(sql, [suspended]).unwrap(), 1);
+        let found = state.reader().webhook_by_token(&token(8)).unwrap();
+        assert_eq!(found.is_some(), is_found, "{suspended}");
+    }
+}

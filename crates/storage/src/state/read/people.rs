@@ -153,7 +153,7 @@ impl Reader {
     }
 
     /// Returns the webhook whose address has this secret, its room, and the account under which it
-    /// posts; `None` also if its maker may not make it any more.
+    /// posts; `None` also if its maker may not make it any more, or if that account is suspended.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -163,6 +163,7 @@ impl Reader {
     ) -> std::result::Result<Option<(WebhookId, ConversationId, AccountId)>, ReadError> {
         let sql = "SELECT w.id, w.conversation, w.account FROM webhooks w
             JOIN accounts a ON a.id = w.by_account AND a.suspended = 0
+            JOIN accounts own ON own.id = w.account AND own.suspended = 0
             JOIN members m ON m.conversation = w.conversation AND m.account = w.by_account
             WHERE w.token = ?1 AND m.role >= 1";
         let found = |row: &Row<'_>| {
