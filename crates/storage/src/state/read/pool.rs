@@ -25,6 +25,8 @@ struct Inner {
     idle: Vec<Connection>,
     lent: usize,
     mode: Mode,
+    /// Whether nothing is lent for a moment, so that no read runs.
+    is_held: bool,
     /// One connection more, for a task that reads slowly.
     apart: Option<Connection>,
     is_apart_lent: bool,
@@ -47,7 +49,7 @@ pub(crate) struct Pool {
     returned: Condvar,
     /// The same for the connection apart.
     returned_apart: Condvar,
-    /// Woken when a connection comes back while reading is paused.
+    /// Woken when a connection comes back while reading is paused or held.
     emptied: Condvar,
     /// What was found to be damaged first.
     damage: OnceLock<String>,
@@ -60,6 +62,12 @@ pub(crate) struct PooledConnection {
     pool: Arc<Pool>,
     connection: Option<Connection>,
     is_apart: bool,
+}
+
+/// No connection is lent until this is dropped.
+pub(crate) struct Hold<'p> {
+    pool: &'p Pool,
+    is_alone: bool,
 }
 
 impl Pool {
@@ -99,6 +107,7 @@ impl Pool {
 
     fn acquire_one(self: &Arc<Self>, is_apart: bool) -> Result<PooledConnection, ReadError> {
         let must_wait = |inner: &mut Inner| match inner.mode {
+            Mode::Open if inner.is_held => true,
             Mode::Open if is_apart => inner.is_apart_lent,
             Mode::Open => inner.lent >= self.options.readers_max.max(1),
             Mode::Paused => true,
@@ -161,6 +170,21 @@ impl Pool {
     pub(crate) fn resume(&self) {
         self.inner().mode = Mode::Open;
         self.wake_all();
+    }
+
+    /// Lends nothing for as long as the hold lives, and waits up to `wait` until no read runs.
+    /// Connections stay open.
+    pub(crate) fn hold(&self, wait: Duration) -> Hold<'_> {
+        let mut inner = self.inner();
+        inner.is_held = true;
+        let runs = |inner: &mut Inner| inner.lent > 0 || inner.is_apart_lent;
+        let waited = self.emptied.wait_timeout_while(inner, wait, runs);
+        let (inner, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(inner);
+        Hold {
+            pool: self,
+            is_alone: !outcome.timed_out(),
+        }
     }
 
     fn wake_all(&self) {
@@ -244,6 +268,20 @@ impl Pool {
     }
 }
 
+impl Hold<'_> {
+    /// Returns whether no read runs.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.pool.inner().is_held = false;
+        self.pool.wake_all();
+    }
+}
+
 impl PooledConnection {
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
@@ -276,11 +314,12 @@ impl Drop for PooledConnection {
             // Closed before any waiting thread learns that it is back.
             (Mode::Paused | Mode::Closed, _) => drop(reusable),
         }
+        let is_awaited = mode != Mode::Open || inner.is_held;
         drop(inner);
-        match (mode, self.is_apart) {
-            (Mode::Open, true) => self.pool.returned_apart.notify_one(),
-            (Mode::Open, false) => self.pool.returned.notify_one(),
-            (Mode::Paused | Mode::Closed, _) => self.pool.emptied.notify_all(),
+        match (is_awaited, self.is_apart) {
+            (true, _) => self.pool.emptied.notify_all(),
+            (false, true) => self.pool.returned_apart.notify_one(),
+            (false, false) => self.pool.returned.notify_one(),
         }
     }
 }

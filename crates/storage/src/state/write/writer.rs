@@ -7,6 +7,8 @@
 //! remembers anything of it, and the same entries are decided again before anything else is. As
 //! deciding is deterministic, they get the same answers.
 
+mod checkpoint;
+
 use std::{
     cell::RefCell,
     path::{Path, PathBuf},
@@ -20,13 +22,14 @@ use conclave_core::{
 };
 use rusqlite::Connection;
 
+use self::checkpoint::Missed;
+pub(crate) use self::checkpoint::checkpoint;
 use super::{cache::Caches, checkpointer::Checkpointer, witness};
 use crate::{
-    fault::{self, Fault},
+    fault::Fault,
     log::LogId,
     state::{
-        Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
-        Payload, Reader, database,
+        Applied, ApplyError, Entry, EntryResult, OpenError, Options, Payload, Reader, database,
         integrity::{chain, points},
         mark,
         meta::{self, Meta},
@@ -55,6 +58,7 @@ pub struct State {
     /// Entries that are decided and not yet committed, in case that the transaction is lost.
     pub(crate) unwritten: Vec<Entry>,
     pub(crate) synced_through: Option<LogId>,
+    missed: Missed,
 }
 
 /// The open database and what is kept of it in memory.
@@ -100,6 +104,7 @@ impl State {
             applied,
             unwritten: Vec::new(),
             synced_through: None,
+            missed: Missed::default(),
         })
     }
 
@@ -235,51 +240,6 @@ impl State {
             date: self.applied.date,
         }
     }
-
-    /// Writes everything applied so far and syncs it into `state.db`, if no reader is in the way.
-    ///
-    /// # Errors
-    /// See [`CheckpointError`]: the node must stop, unless the disk is full.
-    pub fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
-        self.write()?;
-        let mut alone = self.checkpointer.alone();
-        if let Some(failure) = alone.take_failure() {
-            return Err(failure.into());
-        }
-        let writer = self.writer.as_ref().ok_or(CheckpointError::Closed)?;
-        let complete = match checkpoint(&writer.connection, "FULL") {
-            Ok(complete) => complete,
-            Err(error) => {
-                let (fault, why) = fault::judge(&self.path, &error);
-                if fault == Fault::Full {
-                    return Err(CheckpointError::Full(why));
-                }
-                self.pool.remember(fault, why);
-                return Err(error.into());
-            }
-        };
-        if complete {
-            self.synced_through = self.applied.last;
-            self.mark();
-        }
-        Ok(Checkpoint {
-            synced_through: self.synced_through,
-            complete,
-        })
-    }
-}
-
-impl State {
-    /// Notes that everything so far is synced.
-    fn mark(&self) {
-        let Some(last) = self.applied.last else {
-            return;
-        };
-        // Without it a damage may show later, and nothing else depends on it.
-        if let Err(error) = mark::note(&self.path, last.index) {
-            tracing::warn!(%error, "failed to record the position of the database");
-        }
-    }
 }
 
 /// Opens the database and finds out how far it has come.
@@ -312,21 +272,6 @@ impl Drop for State {
     fn drop(&mut self) {
         self.pool.close();
     }
-}
-
-/// Moves the write-ahead log into the database and syncs it; `false` if a reader was in the way.
-pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
-    // A reader may pin an old state for minutes (a snapshot): do not wait for it.
-    let wait: i64 = connection.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
-    connection.pragma_update(None, "busy_timeout", 0)?;
-    let sql = format!("PRAGMA wal_checkpoint({mode})");
-    let outcome = connection.query_row(&sql, [], |row| {
-        let busy: i64 = row.get(0)?;
-        let (frames, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
-        Ok(busy == 0 && frames == moved && frames >= 0)
-    });
-    connection.pragma_update(None, "busy_timeout", wait)?;
-    outcome
 }
 
 impl Writer {
