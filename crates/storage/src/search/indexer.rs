@@ -1,10 +1,12 @@
 //! The thread that brings the index up to date with the state, and keeps it so.
 //!
 //! It reads small pages and rests between them, so that applying the log comes first; when it has
-//! been behind for a while, it rests less. Every few seconds it compares the index with the
-//! state, a page at a time: what the state has swept away without a word is found that way.
+//! been behind for a while, it rests less. It also compares the index with the state, a page at a
+//! time: what the state has swept away without a word is found that way (`indexer/rounds.rs`).
 //!
 //! Always true: an index that may not belong to the state is never continued but built anew.
+
+mod rounds;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +18,7 @@ use std::{
 
 use conclave_core::Position;
 
+use self::rounds::{Compared, Rounds};
 use super::{
     SearchError, database,
     docs::Doc,
@@ -43,8 +46,8 @@ const GATHER: Duration = Duration::from_millis(250);
 /// leave.
 const NICE: i32 = 19;
 
-/// How often the thread looks without a notification, and compares a page.
-const TICK: Duration = Duration::from_secs(5);
+/// Pages that are compared at once while each has something that the state no longer has.
+const COMPARED_AT_ONCE_MAX: usize = 8;
 
 /// Rest after trouble.
 const RETRY: Duration = Duration::from_millis(500);
@@ -68,7 +71,7 @@ pub(super) struct Indexer {
     writer: Option<Writer>,
     /// Whether the index was found to belong to the state: no search runs before.
     belongs: bool,
-    compared_to: Position,
+    rounds: Rounds,
     /// When a page was compared last.
     compared: Instant,
     /// Whether its present trouble was logged.
@@ -121,7 +124,7 @@ impl Indexer {
             signal,
             writer: Some(writer),
             belongs: false,
-            compared_to: Position(0),
+            rounds: Rounds::default(),
             compared: now(),
             told: false,
         })
@@ -158,12 +161,18 @@ impl Indexer {
 
     /// Waits for news. Whether it is the end.
     fn rest(&mut self) -> bool {
-        let has_news = self.signal.wait_for_news(TICK);
+        let every = self.rounds.every();
+        let has_news = self.signal.wait_for_news(every);
         // On a busy node there is always news: what is swept away must not stay for ever.
-        if !has_news || self.compared.elapsed() >= TICK {
-            self.compared = now();
-            if let Err(trouble) = self.compare() {
-                return self.recover(&trouble);
+        if !has_news || self.compared.elapsed() >= every {
+            for _ in 0..COMPARED_AT_ONCE_MAX {
+                self.compared = now();
+                match self.compare() {
+                    Ok(false) => break,
+                    Ok(true) if self.signal.wait_for_stop(PAUSE) => return true,
+                    Ok(true) => {}
+                    Err(trouble) => return self.recover(&trouble),
+                }
             }
         }
         self.signal.wait_for_stop(GATHER)
@@ -204,9 +213,20 @@ impl Indexer {
             self.belongs = true;
             self.pool.resume();
         }
-        let (from, begun_at) = (writer.indexed_to(), writer.begun_at().unwrap_or(applied));
-        let page = reader.for_index(from, PAGE_ROWS)?;
-        if page.gap && writer.begun_at().is_some() && has_gap(reader, from.max(begun_at))? {
+        let (from, is_begun) = (writer.indexed_to(), writer.begun_at().is_some());
+        let mut begun_at = writer.begun_at().unwrap_or(applied);
+        let mut page = reader.for_index(from, PAGE_ROWS)?;
+        let has_gap = if page.scanned_to < begun_at {
+            // Before the state forgets them: what has changed since in the pages that are here.
+            let changed = reader.changes_for_index(begun_at, PAGE_ROWS)?;
+            let is_here = |row: &IndexRow| row.position <= page.scanned_to;
+            page.rows.extend(changed.rows.into_iter().filter(is_here));
+            begun_at = changed.scanned_to;
+            changed.gap
+        } else {
+            page.gap && has_gap(reader, from.max(begun_at))?
+        };
+        if is_begun && has_gap {
             return Err(Trouble::Unusable(
                 "the state no longer has the changes since then",
             ));
@@ -214,6 +234,7 @@ impl Indexer {
         if page.scanned_to > from {
             write(writer, &page.rows, begun_at, page.scanned_to)?;
         }
+        self.rounds.note(&page);
         self.pool.note_indexed(writer.indexed_to());
         Ok(if page.complete {
             Step::UpToDate
@@ -231,18 +252,34 @@ impl Indexer {
         self.signal.take_damage();
         database::remove(&self.path).map_err(SearchError::Remove)?;
         self.writer = Some(Writer::open(&self.path)?);
-        self.compared_to = Position(0);
+        self.rounds = Rounds::default();
         self.belongs = false;
         Ok(())
     }
 
-    /// Compares one page of the index with the state, and mends what differs.
-    fn compare(&mut self) -> Result<(), Trouble> {
-        let Some(writer) = &mut self.writer else {
-            return Ok(());
+    /// Compares the next pages of the index with the state, and mends what differs. Returns whether
+    /// the next ones should follow at once.
+    fn compare(&mut self) -> Result<bool, Trouble> {
+        let Some(indexed_to) = self.writer.as_ref().map(Writer::indexed_to) else {
+            return Ok(false);
         };
-        let after = self.compared_to;
-        let page = self.reader.for_index(after, PAGE_ROWS)?;
+        let mut has_more = false;
+        if let Some(after) = self.rounds.front() {
+            let compared = self.compare_after(after)?;
+            self.rounds.front_compared(&compared, indexed_to);
+            has_more |= compared.rows > 0;
+        }
+        let compared = self.compare_after(self.rounds.compared_to())?;
+        self.rounds.compared(&compared, indexed_to);
+        Ok(has_more || compared.rows > 0)
+    }
+
+    /// Compares one page of the index with the state, and mends what differs.
+    fn compare_after(&mut self, after: Position) -> Result<Compared, Trouble> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(Compared { to: after, rows: 0 });
+        };
+        let page = self.reader.messages_for_index(after, PAGE_ROWS)?;
         let mut to = page.scanned_to.min(writer.indexed_to());
         let docs = writer.docs(after, to, DOCS_COMPARED_MAX)?;
         if docs.len() == DOCS_COMPARED_MAX {
@@ -255,10 +292,8 @@ impl Indexer {
             let to = writer.indexed_to();
             write(writer, &rows, begun_at, to)?;
         }
-        // At the end the next round begins.
-        let is_round = to >= writer.indexed_to();
-        self.compared_to = if is_round { Position(0) } else { to };
-        Ok(())
+        let rows = rows.len();
+        Ok(Compared { to, rows })
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use conclave_core::{
-    AccessOperation, AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys,
-    MessageOperation, MessageText, OnceId, Operation, Origin, Recipient, SessionId, SessionLabel,
-    Timestamp, TokenHash,
+    AccessOperation, AccountId, AccountName, Batch, Command, ConversationId, Digest, Grant,
+    LoginKeys, MessageOperation, MessageRef, MessageText, OnceId, Operation, Origin, Recipient,
+    Sequence, SessionId, SessionLabel, Timestamp, TokenHash,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -53,6 +53,26 @@ fn with_messages(count: u64) -> (TempDir, State, Indexer) {
     (directory, state, indexer)
 }
 
+/// Returns the same with so many messages, which were sent in later entries.
+fn with_many(count: u64) -> (TempDir, State, Indexer) {
+    let (directory, state, indexer) = with_messages(1);
+    let (path, pool) = (indexer.path.clone(), indexer.pool.clone());
+    drop((state, indexer));
+    let sql = format!(
+        "WITH RECURSIVE n(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < {count})
+        INSERT INTO messages (position, conversation, sequence, by_account, sent_at, text, action,
+            ordinal, in_room)
+        SELECT (1000 + n) << 20, 1, n, 1, 2000, 'word n' || n, 0, n, 0 FROM n;
+        UPDATE conversations SET message_last = (1000 + {count}) << 20;
+        UPDATE meta SET applied_index = 1000 + {count}, messages = {count}"
+    );
+    let connection = Connection::open(directory.path().join("state.db")).unwrap();
+    connection.execute_batch(&sql).unwrap();
+    let state = State::open(directory.path(), Options::default()).unwrap();
+    let indexer = Indexer::open(path, state.reader(), pool, Arc::default()).unwrap();
+    (directory, state, indexer)
+}
+
 fn apply(state: &mut State, commands: Vec<(Origin, Operation)>) {
     let index = state.applied().last.map_or(1, |last| last.index + 1);
     let commands = commands.into_iter().map(|(origin, operation)| Command {
@@ -71,7 +91,8 @@ fn apply(state: &mut State, commands: Vec<(Origin, Operation)>) {
         index,
     };
     let results = state.apply(&[Entry { id, payload }]).unwrap();
-    assert!(results[0].answers.iter().all(Result::is_ok));
+    let answers = &results[0].answers;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 }
 
 fn catch_up(indexer: &mut Indexer) {
@@ -95,7 +116,7 @@ const WORDS: &str = "SELECT count(*) FROM words WHERE words MATCH 'word'";
 /// Compares a whole round.
 fn compare_all(indexer: &mut Indexer) {
     indexer.compare().unwrap();
-    while indexer.compared_to > Position(0) {
+    while indexer.rounds.compared_to() > Position(0) {
         indexer.compare().unwrap();
     }
 }
@@ -174,6 +195,67 @@ fn edits_forgotten_before_the_index_began_are_no_gap() {
     indexer.reader = state.reader();
     catch_up(&mut indexer);
     assert_eq!(numbers(&directory, DOCS), 2 * PAGE_ROWS as i64);
+}
+
+#[test]
+fn a_rebuild_outlives_the_changes_made_meanwhile() {
+    let (directory, mut state, mut indexer) = with_many(3 * PAGE_ROWS as u64);
+    assert!(matches!(indexer.step().unwrap(), Step::Behind));
+    let edit = |number, sequence| {
+        let edit = MessageOperation::EditMessage {
+            message: MessageRef {
+                conversation: ConversationId(1),
+                sequence: Sequence(sequence),
+            },
+            text: MessageText::new("edited").unwrap(),
+        };
+        let session = SessionId(1);
+        let origin = Origin::Session { session, number };
+        (origin, Operation::Message(edit))
+    };
+    // In the first page, in the second, and in one that is yet to come.
+    for (number, sequence) in [(2, 1), (3, 1500), (4, 3 * PAGE_ROWS as u64)] {
+        apply(&mut state, vec![edit(number, sequence)]);
+    }
+    assert!(matches!(indexer.step().unwrap(), Step::Behind));
+    let connection = Connection::open(directory.path().join("state.db")).unwrap();
+    let sql = "DELETE FROM changes; UPDATE meta SET changes_after = applied_index << 20";
+    connection.execute_batch(sql).unwrap();
+    catch_up(&mut indexer);
+    let edited = "SELECT count(*) FROM words WHERE words MATCH 'edited'";
+    assert_eq!(numbers(&directory, edited), 3);
+    assert_eq!(numbers(&directory, DOCS), 3 * PAGE_ROWS as i64);
+    assert_eq!(numbers(&directory, WORDS), 3 * PAGE_ROWS as i64 - 3);
+}
+
+#[test]
+fn a_rebuild_that_missed_changes_begins_anew() {
+    let (directory, mut state, mut indexer) = with_many(3 * PAGE_ROWS as u64);
+    assert!(matches!(indexer.step().unwrap(), Step::Behind));
+    // An entry after the last change that the index has seen.
+    apply(&mut state, Vec::new());
+    let sql = "UPDATE meta SET changes_after = applied_index << 20";
+    change(&directory, "state.db", sql);
+    assert!(matches!(indexer.step(), Err(Trouble::Unusable(_))));
+}
+
+#[test]
+fn many_messages_that_are_gone_leave_the_index_soon() {
+    let (directory, _state, mut indexer) = with_many(30_000);
+    catch_up(&mut indexer);
+    compare_all(&mut indexer);
+    let connection = Connection::open(directory.path().join("state.db")).unwrap();
+    let sql = "DELETE FROM messages WHERE sequence <= 20000;
+        UPDATE meta SET messages = messages - 20000";
+    connection.execute_batch(sql).unwrap();
+    let turns = (1..=6).find(|_| {
+        catch_up(&mut indexer);
+        indexer.signal.notify();
+        assert!(!indexer.rest(), "it goes on");
+        numbers(&directory, DOCS) == 10_000
+    });
+    assert!(turns.is_some(), "{}", numbers(&directory, DOCS));
+    assert_eq!(numbers(&directory, WORDS), 10_000);
 }
 
 #[test]

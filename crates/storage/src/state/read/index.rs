@@ -44,6 +44,18 @@ pub struct IndexPage {
     /// Whether edits and deletions after the position asked for were forgotten: an index that
     /// has something already must be built anew.
     pub gap: bool,
+    /// How many of the rows are there because the message was sent, and not because it was changed.
+    pub sent: u64,
+    /// How many messages the state has now.
+    pub messages: u64,
+}
+
+/// What a page looks at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    All,
+    Messages,
+    Changes,
 }
 
 /// A message, as a search index sees it.
@@ -71,7 +83,32 @@ impl Reader {
         after: Position,
         limit: usize,
     ) -> std::result::Result<IndexPage, ReadError> {
-        self.read(|c| for_index(c, after, page(limit)))
+        self.read(|c| for_index(c, Source::All, after, page(limit)))
+    }
+
+    /// Returns up to `limit` messages after `after`, as they are now: what an index is compared
+    /// with.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) fn messages_for_index(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> std::result::Result<IndexPage, ReadError> {
+        self.read(|c| for_index(c, Source::Messages, after, page(limit)))
+    }
+
+    /// Returns up to `limit` messages that were edited or deleted after `after`.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) fn changes_for_index(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> std::result::Result<IndexPage, ReadError> {
+        self.read(|c| for_index(c, Source::Changes, after, page(limit)))
     }
 
     /// Returns the texts at these positions, of the first [`PAGE_MAX`] of them, for the search
@@ -96,20 +133,28 @@ impl Reader {
     }
 }
 
-fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<IndexPage> {
+fn for_index(
+    connection: &Connection,
+    source: Source,
+    after: Position,
+    limit: usize,
+) -> Result<IndexPage> {
     let mark = mark(connection)?;
     let mut page = IndexPage {
         rows: Vec::new(),
         scanned_to: after,
         complete: false,
         gap: after < mark.changes_after,
+        sent: 0,
+        messages: mark.messages,
     };
     // One row more than is looked at: a source that has ended has no more.
-    let from = [bound(after.0), count(SCANNED_MAX + 1)];
+    let rows = |other| if source == other { 0 } else { SCANNED_MAX + 1 };
+    let from = |other| [bound(after.0), count(rows(other))];
     let mut messages = connection.prepare_cached(MESSAGES)?;
-    let mut messages = messages.query_map(from, index_row)?;
+    let mut messages = messages.query_map(from(Source::Changes), index_row)?;
     let mut changes = connection.prepare_cached(CHANGES)?;
-    let mut changes = changes.query_map(from, change)?;
+    let mut changes = changes.query_map(from(Source::Messages), change)?;
     let mut named = connection.prepare_cached(NAMED)?;
     let (mut message, mut change) = (messages.next().transpose()?, changes.next().transpose()?);
     let mut scanned = 0;
@@ -128,6 +173,7 @@ fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<I
         page.scanned_to = Position(at);
         if let Some(row) = message.take_if(|row| row.position.0 == at) {
             page.rows.push(row);
+            page.sent += 1;
             message = messages.next().transpose()?;
         } else {
             if let Some((_, Some(name))) = change {

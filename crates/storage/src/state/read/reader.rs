@@ -176,14 +176,17 @@ pub(crate) struct Mark {
     pub(crate) applied: Position,
     /// Changes up to here are forgotten.
     pub(crate) changes_after: Position,
+    /// How many messages there are.
+    pub(crate) messages: u64,
 }
 
 pub(crate) fn mark(connection: &Connection) -> Result<Mark> {
-    let sql = "SELECT applied_index, changes_after FROM meta WHERE id = 1";
+    let sql = "SELECT applied_index, changes_after, messages FROM meta WHERE id = 1";
     connection.prepare_cached(sql)?.query_row([], |row| {
         Ok(Mark {
             applied: number_or_none(row, 0)?.map_or(Position(0), Position::end_of),
             changes_after: Position(number(row, 1)?),
+            messages: number(row, 2)?,
         })
     })
 }
