@@ -188,7 +188,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (account.clone(), number.clone()).prop_map(|(by, of)| Step::Join(by, of)),
         3 => (account.clone(), number.clone()).prop_map(|(by, of)| Step::Leave(by, of)),
         2 => (account.clone(), number, account.clone())
-            .prop_map(|(by, of, whom)| Step::Kick(by, of, whom)),
+            .prop_map(|(by, of, other)| Step::Kick(by, of, other)),
         1 => account.prop_map(Step::Delete),
         1 => Just(Step::Lose),
     ]
@@ -209,8 +209,8 @@ proptest! {
                 Step::Create(by, of) => _ = story.ask(Some(by), create(of)),
                 Step::Join(by, of) => _ = story.ask(Some(by), join(of)),
                 Step::Leave(by, of) => _ = story.ask(Some(by), leave(of)),
-                Step::Kick(by, of, whom) => {
-                    let (name, account) = (room(of), name_of(whom));
+                Step::Kick(by, of, other) => {
+                    let (name, account) = (room(of), name_of(other));
                     let kick = RoomOperation::KickFromRoom { name, account };
                     _ = story.ask(Some(by), Operation::Room(kick));
                 }
