@@ -21,8 +21,8 @@ use crate::{
 /// second.
 const HOLD_AFTER: u32 = 20;
 
-/// The same when holding reads back was in vain each time: a read that takes minutes (a snapshot) is
-/// in the way, and the others need not suffer from it.
+/// The same when holding reads back was in vain each time: a read that takes minutes (a snapshot)
+/// is in the way, and the others need not suffer from it.
 const HOLD_AFTER_MAX: u32 = 16 * HOLD_AFTER;
 
 /// How long reads that have begun may take to end while no other begins.
