@@ -187,7 +187,15 @@ impl NodeContext {
         let preview = self.replica.preview_change(change, limit).await;
         let (before, after) = preview.map_err(of_change)?;
         let statuses = self.statuses().await;
-        let up = self.taking_entries(&statuses);
+        let mut up = self.taking_entries(&statuses);
+        // A learner votes only once it has caught up, which proves more than its status does now.
+        if let Change::Promote(new) | Change::Replace { new, .. } = change
+            && statuses
+                .iter()
+                .any(|(node, _, told)| node == new && told.is_some())
+        {
+            up.insert(*new);
+        }
         let changed = after.is_some();
         if let Some(after) = &after {
             gains_no_gap(change, after, &statuses)?;
