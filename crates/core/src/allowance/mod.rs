@@ -100,13 +100,11 @@ pub fn price(operation: &Operation) -> Price {
 /// them: the log counts it as one.
 #[must_use]
 pub fn price_at_edge(operation: &Operation) -> Price {
-    match operation {
-        Operation::Message(MessageOperation::AdvancePositions { positions }) => {
-            let conversations = positions.len().max(1) as u64;
-            [Some((Spend::Positions, conversations)), None]
-        }
-        operation => price(operation),
+    if let Operation::Message(MessageOperation::AdvancePositions { positions }) = operation {
+        let conversations = positions.len().max(1) as u64;
+        return [Some((Spend::Positions, conversations)), None];
     }
+    price(operation)
 }
 
 /// What an operation leaves behind for good.

@@ -202,7 +202,7 @@ impl NodeContext {
     fn weight_of(&self, node: u64) -> Weight {
         match self.replica.membership_of(node) {
             NodeMembership::Voter => Weight::Decides,
-            // With an empty log, all that is known are members that a voter or the flags have named.
+            // With an empty log, only members that a voter or the flags have named are known.
             _ if self.replica.status().members.voters.is_empty() => Weight::Decides,
             NodeMembership::Learner | NodeMembership::Unknown => Weight::Informs,
         }
