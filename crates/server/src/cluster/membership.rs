@@ -22,7 +22,7 @@ use crate::{
     context::{
         access::{accepted, position_of},
         call::Call,
-        node_context::NodeContext,
+        node_context::{NodeContext, StatusOf},
     },
     identity::join_token::JoinToken,
     peer::membership::ChangeRequest,
@@ -305,9 +305,6 @@ fn gains_no_gap(change: &Change, after: &Members, statuses: &[StatusOf]) -> Resu
         }
     }
 }
-
-/// A member, and its status if it answers.
-pub(crate) type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
 /// Returns whether a member that reports this counts for acknowledgements.
 fn takes_entries(status: Option<&peer::GetNodeStatusResponse>) -> bool {

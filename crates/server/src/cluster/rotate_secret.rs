@@ -4,16 +4,16 @@
 //! only if all members answer, because it ends only after all of them have taken part.
 
 use conclave_core::{AuditAct, AuthorityId, OnceId};
-use conclave_replica::Member;
-use conclave_wire::{Problem, Reason, peer, request, v1};
+use conclave_wire::{Problem, Reason, request, v1};
 
 use crate::{
     base::random,
-    context::{audit::ToNote, call::Call, node_context::NodeContext},
+    context::{
+        audit::ToNote,
+        call::Call,
+        node_context::{NodeContext, StatusOf},
+    },
 };
-
-/// A member, and its status if it answers.
-type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
 impl NodeContext {
     /// Begins a rotation of the secret, or returns how far it is.

@@ -174,6 +174,9 @@ pub(crate) struct NodeContext {
 /// This machine's clock: the only place where time enters.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// A member, and its status if it answers.
+pub(crate) type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
+
 impl NodeContext {
     /// Returns the present time as the log counts it, with which expiry times are compared.
     pub(crate) fn log_time(&self) -> Timestamp {
@@ -344,7 +347,7 @@ impl NodeContext {
     }
 
     /// Returns every member, with its status if it answers in time.
-    pub(crate) async fn statuses(&self) -> Vec<(u64, Member, Option<peer::GetNodeStatusResponse>)> {
+    pub(crate) async fn statuses(&self) -> Vec<StatusOf> {
         let mut members = self.members();
         members.insert(self.identity.node, self.own.clone());
         join_all(members.into_iter().map(|(node, member)| async move {

@@ -4,17 +4,17 @@
 //! Always true: it changes nothing, and it says what every member says now.
 
 use conclave_core::{ClusterVersion, VersionRange};
-use conclave_replica::{Member, Members, Role};
+use conclave_replica::{Members, Role};
 use conclave_wire::{Problem, peer, v1};
 
 use super::range_in;
 use crate::{
     cluster::{leader::preferred::LAG_MAX, membership::Margin},
-    context::{call::Call, node_context::NodeContext},
+    context::{
+        call::Call,
+        node_context::{NodeContext, StatusOf},
+    },
 };
-
-/// A member, and its status if it answers.
-type StatusOf = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
 impl NodeContext {
     /// Returns whether the cluster can be upgraded now.
@@ -223,6 +223,8 @@ fn of_cluster(kind: &str, sentence: &str) -> v1::UpgradeObstacle {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use conclave_replica::Member;
 
     use super::*;
 

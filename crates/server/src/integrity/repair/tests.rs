@@ -52,6 +52,17 @@ async fn come_back(directory: &Path, secret: Option<&ClusterSecret>) -> Result<S
     super::come_back(&claim, note, stored, &around).await
 }
 
+fn new_place(witness: bool) -> NewPlace {
+    NewPlace {
+        node: 7,
+        voter: true,
+        replaces: 3,
+        node_first: Some(3),
+        aside: 1,
+        witness,
+    }
+}
+
 fn why_stuck(outcome: Result<Stored, StartError>) -> Stuck {
     match outcome {
         Err(StartError::Damaged { stuck, .. }) => stuck,
@@ -185,14 +196,7 @@ async fn a_repaired_witness_is_a_witness_again() {
         node_identity::write(path, &old).unwrap();
         note(&claim(path), &Damage::Log("a frame is bad".to_owned())).unwrap();
         let mut noted = noted(&claim(path)).unwrap().unwrap();
-        noted.place = Some(NewPlace {
-            node: 7,
-            voter: true,
-            replaces: 3,
-            node_first: Some(3),
-            aside: 1,
-            witness: true,
-        });
+        noted.place = Some(new_place(true));
         store(&claim(path), &noted).unwrap();
         if is_moved {
             fs::remove_file(path.join(node_identity::FILE)).unwrap();
@@ -269,14 +273,7 @@ async fn a_repair_resumes_after_a_crash_once_the_node_has_joined() {
     let Ok(Some(mut noted)) = noted(&claim(path)) else {
         panic!("it is noted");
     };
-    noted.place = Some(NewPlace {
-        node: 7,
-        voter: true,
-        replaces: 3,
-        node_first: Some(3),
-        aside: 1,
-        witness: false,
-    });
+    noted.place = Some(new_place(false));
     store(&claim(path), &noted).unwrap();
     let new = come_back(path, Some(&secret)).await.unwrap();
     assert_eq!((new.node, new.joined, new.node_first), (7, true, Some(3)));
